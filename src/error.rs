@@ -1,0 +1,115 @@
+//! [`Error`]: what can go wrong while something is set up, and the type that every other error converts into.
+//!
+//! Errors a caller branches on live beside the type whose operation returns them.
+
+use std::{fmt, io};
+
+/// `Result<T, multiproc::Error>`.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A failure to set something up, or another error of this crate that was converted with `?`.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused a call.
+    Os {
+        /// What was attempted, for instance `"create segment"`.
+        operation: &'static str,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The process or the system has no file descriptor left.
+    TooManyFiles {
+        /// What was attempted.
+        operation: &'static str,
+    },
+    /// There is no memory for a segment, or a limit (`RLIMIT_FSIZE`, a full file system) forbids it.
+    OutOfMemory {
+        /// What was attempted.
+        operation: &'static str,
+        /// Bytes that were asked for.
+        bytes: u64,
+    },
+    /// This kernel, libc or sandbox lacks something the crate stands on.
+    Unsupported {
+        /// What is missing.
+        what: String,
+    },
+    /// An argument is outside what the operation takes.
+    InvalidArgument {
+        /// The argument.
+        what: &'static str,
+        /// What would have been accepted.
+        expected: String,
+        /// What was given.
+        found: String,
+    },
+    /// A segment or an object in it is not what was asked for.
+    Mismatch {
+        /// The segment or object.
+        object: String,
+        /// What was asked for.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// A handle was serialised where it can't travel: handles go in process arguments and results and over connections.
+    NotInTransfer,
+    /// A value could not be encoded.
+    Encode(String),
+    /// Bytes could not be decoded into the type asked for.
+    Decode(String),
+    /// An operation's own error, converted by `?`: a `PutError`, a `GetError`, a `ProcessError`, a `LockError`.
+    Operation(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Error {
+    /// The error for a failed system call: exhausted descriptors and memory get their own variants.
+    pub(crate) fn os(operation: &'static str, source: impl Into<io::Error>) -> Self {
+        let source = source.into();
+        match source.raw_os_error() {
+            Some(libc::EMFILE | libc::ENFILE) => Self::TooManyFiles { operation },
+            _ => Self::Os { operation, source },
+        }
+    }
+
+    /// Wraps an operation's own error.
+    pub(crate) fn operation(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Operation(Box::new(error))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Os { operation, source } => write!(f, "{operation}: {source}"),
+            Self::TooManyFiles { operation } => write!(f, "{operation}: too many open files"),
+            Self::OutOfMemory { operation, bytes } => {
+                write!(f, "{operation}: no memory for {bytes} bytes")
+            }
+            Self::Unsupported { what } => write!(f, "not supported here: {what}"),
+            Self::InvalidArgument { what, expected, found } => {
+                write!(f, "{what}: expected {expected}, found {found}")
+            }
+            Self::Mismatch { object, expected, found } => {
+                write!(f, "{object}: expected {expected}, found {found}")
+            }
+            Self::NotInTransfer => f.write_str(
+                "a handle travels only in process arguments and results or over a connection",
+            ),
+            Self::Encode(why) => write!(f, "encode: {why}"),
+            Self::Decode(why) => write!(f, "decode: {why}"),
+            Self::Operation(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Os { source, .. } => Some(source),
+            Self::Operation(error) => error.source(),
+            _ => None,
+        }
+    }
+}
