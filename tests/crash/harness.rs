@@ -50,7 +50,7 @@ fn two_stores(mode: Mode) -> Result<Report, String> {
 /// Adds one, `TURNS` times.
 struct Loop;
 
-const TURNS: u32 = 50;
+const TURNS: u32 = 10;
 
 impl Operation for Loop {
     type State = Page<AtomicU32>;
@@ -69,7 +69,7 @@ impl Operation for Loop {
     fn verify(&self, state: Self::State, kill: &Kill) -> Result<&'static str, String> {
         match state.load(Ordering::Relaxed) {
             0 => Ok("no turn"),
-            25 => Ok("half of the turns"),
+            5 => Ok("half of the turns"),
             TURNS if kill.is_after_the_end() => Ok("all turns at the end"),
             _ => Ok("another number of turns"),
         }
@@ -89,7 +89,9 @@ impl Operation for Shrinking {
 
     fn prepare(&self) -> Result<u32, String> {
         // Relaxed: one process changes it.
-        Ok(self.0.fetch_sub(1, Ordering::Relaxed))
+        let turns = self.0.load(Ordering::Relaxed);
+        self.0.store(turns.saturating_sub(1), Ordering::Relaxed);
+        Ok(turns)
     }
 
     fn run(&self, turns: &u32) {

@@ -12,13 +12,19 @@
 //! `ptrace` is forbidden the binary prints SKIP and why, which is a failure if the environment variable `CI` is set.
 
 #[cfg(target_arch = "x86_64")]
+mod case;
+#[cfg(target_arch = "x86_64")]
 mod harness;
+#[cfg(target_arch = "x86_64")]
+mod holes;
+#[cfg(target_arch = "x86_64")]
+mod lock;
+#[cfg(target_arch = "x86_64")]
+mod mutex;
 #[cfg(target_arch = "x86_64")]
 mod page;
 #[cfg(target_arch = "x86_64")]
 mod pthread;
-#[cfg(target_arch = "x86_64")]
-mod pthread_holes;
 #[cfg(target_arch = "x86_64")]
 mod scenario;
 #[cfg(target_arch = "x86_64")]
@@ -30,7 +36,7 @@ mod witness;
 
 #[cfg(target_arch = "x86_64")]
 fn main() -> std::process::ExitCode {
-    let groups = [harness::SCENARIOS, pthread::SCENARIOS, pthread_holes::SCENARIOS];
+    let groups = [harness::SCENARIOS, pthread::SCENARIOS, lock::SCENARIOS];
     scenario::run(&groups.concat(), victim::available)
 }
 

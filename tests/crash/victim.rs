@@ -15,6 +15,12 @@ const BOUND: Duration = Duration::from_secs(10);
 /// A sleep in another system call than a futex has to last this long before it counts as one.
 const LONG_SLEEP: Duration = Duration::from_millis(50);
 
+/// Looks for a stop, each followed by a yield, before the first look for a sleep, which costs more.
+const LOOKS: u32 = 20;
+
+/// Where the program counter is, for the requests that read and write one register.
+const PC: u64 = std::mem::offset_of!(libc::user_regs_struct, rip) as u64;
+
 /// The breakpoint instruction.
 const INT3: u64 = 0xcc;
 
@@ -118,7 +124,7 @@ impl Victim {
 
     /// The address of the next instruction.
     pub(crate) fn pc(&self) -> Result<u64, String> {
-        Ok(self.registers()?.rip)
+        self.read(libc::PTRACE_PEEKUSER, PC)
     }
 
     /// Whether the operation is over.
@@ -130,14 +136,19 @@ impl Victim {
     pub(crate) fn step(&mut self) -> Result<Stop, String> {
         let may_sleep = self.peek(self.pc()?)? & 0xffff == SYSCALL;
         self.request(libc::PTRACE_SINGLESTEP, 0, 0)?;
+        // No other instruction sleeps, and the kernel's own wait is the fastest.
         if may_sleep { self.wait() } else { self.reap(0).map(|_| Stop::Trapped) }
     }
 
     /// Runs at least one instruction, until the next one is the one at `goal`.
     pub(crate) fn run_to(&mut self, goal: u64) -> Result<Stop, String> {
         self.goal = Some(goal);
-        self.request(libc::PTRACE_SINGLESTEP, 0, 0)?;
-        self.wait_until_there()
+        match self.step()? {
+            Stop::Trapped => {
+                self.go_on().and_then(|there| if there { Ok(Stop::Trapped) } else { self.wait_until_there() })
+            }
+            Stop::Asleep => Ok(Stop::Asleep),
+        }
     }
 
     /// Lets it run until it enters a system call that `wanted` recognises by number and arguments, and stops it
@@ -175,27 +186,34 @@ impl Victim {
             if self.wait()? == Stop::Asleep {
                 return Ok(Stop::Asleep);
             }
-            let Some(goal) = self.goal else { return Ok(Stop::Trapped) };
-            if let Some(original) = self.covered.take() {
-                self.poke(goal, original)?;
-                let mut registers = self.registers()?;
-                if registers.rip != goal + 1 {
-                    let what =
-                        if registers.rip == end_pc() + 1 { "operation ended" } else { "stray breakpoint" };
-                    return Err(format!("hollow: {what} before the kill point"));
-                }
-                registers.rip = goal;
-                self.set_registers(&registers)?;
-            }
-            if self.pc()? == goal {
-                self.goal = None;
+            if self.go_on()? {
                 return Ok(Stop::Trapped);
             }
-            let original = self.peek(goal)?;
-            self.poke(goal, original & !0xff | INT3)?;
-            self.covered = Some(original);
-            self.request(libc::PTRACE_CONT, 0, 0)?;
         }
+    }
+
+    /// Lets the stopped victim run to its breakpoint, unless it has no goal or is there: then `true`.
+    fn go_on(&mut self) -> Result<bool, String> {
+        let Some(goal) = self.goal else { return Ok(true) };
+        let mut pc = self.pc()?;
+        if let Some(original) = self.covered.take() {
+            self.request(libc::PTRACE_POKETEXT, goal, original)?;
+            if pc != goal + 1 {
+                let what = if pc == end_pc() + 1 { "operation ended" } else { "stray breakpoint" };
+                return Err(format!("hollow: {what} before the kill point"));
+            }
+            pc = goal;
+            self.request(libc::PTRACE_POKEUSER, PC, goal)?;
+        }
+        if pc == goal {
+            self.goal = None;
+            return Ok(true);
+        }
+        let original = self.peek(goal)?;
+        self.request(libc::PTRACE_POKETEXT, goal, original & !0xff | INT3)?;
+        self.covered = Some(original);
+        self.request(libc::PTRACE_CONT, 0, 0)?;
+        Ok(false)
     }
 
     /// Kills it where it is, and returns once the kernel has made its locks known as orphaned.
@@ -215,6 +233,12 @@ impl Victim {
 
     /// Waits until it stops, or sleeps.
     fn wait(&mut self) -> Result<Stop, String> {
+        for _ in 0..LOOKS {
+            if self.reap(libc::WNOHANG)? {
+                return Ok(Stop::Trapped);
+            }
+            std::thread::yield_now();
+        }
         let limit = Instant::now() + BOUND;
         let mut slept_since = None;
         loop {
@@ -270,23 +294,18 @@ impl Victim {
         Ok(unsafe { registers.assume_init() })
     }
 
-    fn set_registers(&self, registers: &libc::user_regs_struct) -> Result<(), String> {
-        self.request(libc::PTRACE_SETREGS, 0, std::ptr::from_ref(registers) as u64)
-    }
-
     /// The word of its memory at `address`.
     fn peek(&self, address: u64) -> Result<u64, String> {
+        self.read(libc::PTRACE_PEEKTEXT, address)
+    }
+
+    fn read(&self, request: libc::c_uint, address: u64) -> Result<u64, String> {
         let mut word = 0_u64;
         // The system call itself, unlike libc's function for it, stores the word where `data` points.
         // SAFETY: the victim is this process's own tracee, and `word` is writable.
-        let failed = unsafe {
-            libc::syscall(libc::SYS_ptrace, libc::PTRACE_PEEKTEXT, self.pid, address, &raw mut word) != 0
-        };
+        let failed =
+            unsafe { libc::syscall(libc::SYS_ptrace, request, self.pid, address, &raw mut word) != 0 };
         if failed { Err(format!("ptrace peek: {}", std::io::Error::last_os_error())) } else { Ok(word) }
-    }
-
-    fn poke(&self, address: u64, word: u64) -> Result<(), String> {
-        self.request(libc::PTRACE_POKETEXT, address, word)
     }
 
     fn request(&self, request: libc::c_uint, address: u64, data: u64) -> Result<(), String> {
