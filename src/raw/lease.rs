@@ -1,0 +1,224 @@
+//! [`Lease`]: a word that a thread holds and that the kernel marks when the thread dies.
+//!
+//! ```text
+//! bit 31 WAITERS | bit 30 OWNER_DIED | bits 0-29 TID of the holder
+//!
+//! state  word       meaning                     take                    release              the holder dies (kernel)
+//! F      0          free                        CAS -> H                -                    -
+//! FW     W          free, somebody may sleep    CAS -> HW               -                    -
+//! D      OD         the holder died             CAS -> H, inconsistent  -                    -
+//! DW     OD | W     the same, with sleepers     CAS -> HW, inconsistent -                    -
+//! H      tid        held                        busy                    CAS -> F             D
+//! HW     tid | W    held, somebody may sleep    busy                    hint clear: CAS -> FW, wake 1
+//!                                                                       hint set: WAKE_OP -> F, wake all
+//!                                                                                            DW, wakes 1
+//! any of F FW D DW, a thread dies for which the word is pending: the kernel wakes 1
+//! ```
+//!
+//! WAITERS stays set across a release; only the single system call that also wakes everybody clears it. (A release that
+//! clears it before it wakes loses a wake-up when it is killed in between.) The `stale` hint, set by a wake that found
+//! nobody, says that it is time for that call.
+//!
+//! **Invariants.** (L1) Somebody sleeps => WAITERS is set. (L2) The word is free and somebody sleeps => a thread for
+//! which the word is pending owes a wake, or the kernel does after that thread's death. (L3) Who gives up waiting has
+//! seen the word held after its last sleep. (L4) Whoever holds a lease keeps its memory mapped and in place.
+//!
+//! **Fairness.** None: a lease goes to whoever comes first once it is free (barging). Handing it to an heir would give
+//! it to a thread that may be dead.
+//!
+//! # References
+//! The kernel's Documentation/locking/robust-futex-ABI.rst. The protocol differs from glibc's robust mutex, which loses
+//! a wake-up when the releasing or the woken thread is killed while a third one takes the lock.
+#![allow(unsafe_code)]
+
+use core::sync::atomic::Ordering;
+
+use super::{AcquireError, Acquired};
+use crate::sys::atomic::AtomicU32;
+use crate::sys::futex::{self, Change};
+use crate::sys::robust::{CAPACITY, Node, Thread, Unavailable};
+
+pub(super) const WAITERS: u32 = 1 << 31;
+const OWNER_DIED: u32 = 1 << 30;
+pub(super) const TID_MASK: u32 = OWNER_DIED.wrapping_sub(1);
+
+/// A robust word: held by a thread, marked by the kernel when that thread dies. 40 bytes.
+///
+/// A lease never waits; [`RawMutex`](super::RawMutex) is a lease with waiting.
+///
+/// # Process death
+/// When the holder dies, by SIGKILL at any instruction too, the next [`Lease::try_take`] succeeds and says
+/// [`Acquired::OwnerDied`].
+#[repr(transparent)]
+#[derive(Debug)]
+pub struct Lease {
+    node: Node,
+}
+
+impl Lease {
+    /// A lease that nobody holds; the same as all-zero bytes.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { node: Node::new() }
+    }
+
+    /// Takes the lease if nobody alive holds it.
+    ///
+    /// # Errors
+    /// `WouldBlock`, `Deadlock` if the calling thread holds it, `TooManyHeld`, `Unsupported`.
+    ///
+    /// # Safety
+    /// While the calling thread holds the lease, its memory must stay mapped and in place.
+    pub unsafe fn try_take(&self) -> Result<Acquired, AcquireError> {
+        let thread = self.enter()?;
+        let outcome = self.try_take_pending(thread);
+        thread.clear_pending();
+        outcome.ok_or(AcquireError::WouldBlock)
+    }
+
+    /// Releases the lease and wakes a sleeper, if there is one.
+    ///
+    /// # Errors
+    /// `NotHeld`. `Corrupt` if another process overwrote the word: this thread no longer holds the lease then.
+    pub fn release(&self) -> Result<(), AcquireError> {
+        let thread = Thread::current()?;
+        thread.set_pending(&self.node);
+        let outcome = if thread.pop(&self.node) { self.give_up(thread) } else { Err(AcquireError::NotHeld) };
+        thread.clear_pending();
+        outcome
+    }
+
+    /// Declares the protected state consistent: later acquirers are no longer told that a holder died.
+    /// For the holder; does nothing for others.
+    pub fn recover(&self) {
+        if self.is_held() {
+            self.inconsistent().store(0, Ordering::Relaxed); // Relaxed: published by the release of the word.
+        }
+    }
+
+    /// Whether the calling thread holds the lease.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        Thread::current().is_ok_and(|thread| thread.holds(&self.node))
+    }
+
+    /// The thread id of the holder, at this moment.
+    #[must_use]
+    pub fn holder(&self) -> Option<u32> {
+        let tid = self.word().load(Ordering::Relaxed) & TID_MASK; // Relaxed: an answer that is old at once.
+        (tid != 0).then_some(tid)
+    }
+
+    #[inline]
+    pub(super) fn word(&self) -> &AtomicU32 {
+        &self.node.word
+    }
+
+    /// A hint: the last wake found nobody.
+    fn stale(&self) -> &AtomicU32 {
+        let [stale, ..] = &self.node.beside;
+        stale
+    }
+
+    /// Nonzero: a holder died and nobody has called `recover`. Written by holders only.
+    fn inconsistent(&self) -> &AtomicU32 {
+        let [_, inconsistent, ..] = &self.node.beside;
+        inconsistent
+    }
+
+    /// Refuses what must be refused before the word is touched, and makes the word pending.
+    #[inline]
+    pub(super) fn enter(&self) -> Result<Thread, AcquireError> {
+        let thread = Thread::current()?;
+        if thread.held() > 0 {
+            if thread.holds(&self.node) {
+                return Err(AcquireError::Deadlock);
+            }
+            if thread.held() >= CAPACITY {
+                return Err(AcquireError::TooManyHeld);
+            }
+        }
+        thread.set_pending(&self.node);
+        Ok(thread)
+    }
+
+    /// Takes the word, for which `thread` is pending, if it is free.
+    #[inline]
+    pub(super) fn try_take_pending(&self, thread: Thread) -> Option<Acquired> {
+        // SYNC: Acquire <- `give_up`'s Release, or the kernel's marking: what was written under the lease is seen.
+        let mut seen =
+            match self.word().compare_exchange(0, thread.tid(), Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => return Some(self.taken(thread, 0)),
+                Err(seen) => seen,
+            };
+        while seen & TID_MASK == 0 {
+            let held = (seen & WAITERS) | thread.tid();
+            // SYNC: Acquire <- as above.
+            match self.word().compare_exchange(seen, held, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => return Some(self.taken(thread, seen)),
+                Err(now) => seen = now,
+            }
+        }
+        None
+    }
+
+    #[inline]
+    fn taken(&self, thread: Thread, before: u32) -> Acquired {
+        let died = before & OWNER_DIED != 0;
+        if died {
+            // Killed before this store, the word says OWNER_DIED again. Relaxed: published by the release of the word.
+            self.inconsistent().store(1, Ordering::Relaxed);
+        }
+        thread.push(&self.node);
+        if died || self.inconsistent().load(Ordering::Relaxed) != 0 {
+            Acquired::OwnerDied
+        } else {
+            Acquired::Consistent
+        }
+    }
+
+    /// Releases the word, which is unlinked and pending.
+    #[inline]
+    fn give_up(&self, thread: Thread) -> Result<(), AcquireError> {
+        let tid = thread.tid();
+        // SYNC: Release -> `try_take_pending`'s Acquire: publishes what was written under the lease.
+        match self.word().compare_exchange(tid, 0, Ordering::Release, Ordering::Relaxed) {
+            Ok(_) => Ok(()),
+            Err(seen) => self.give_up_contended(tid, seen),
+        }
+    }
+
+    #[cold]
+    fn give_up_contended(&self, tid: u32, seen: u32) -> Result<(), AcquireError> {
+        if seen != tid | WAITERS {
+            // Waiters only ever add WAITERS: a foreign hand wrote this.
+            return Err(AcquireError::Corrupt);
+        }
+        if self.stale().load(Ordering::Relaxed) != 0 {
+            self.stale().store(0, Ordering::Relaxed);
+            // SYNC: a full barrier -> `try_take_pending`'s Acquire: publishes what was written under the lease.
+            futex::wake_op(self.word(), Change::Set(0), futex::ALL);
+            return Ok(());
+        }
+        // SYNC: Release -> `try_take_pending`'s Acquire: publishes what was written under the lease.
+        if self.word().compare_exchange(seen, WAITERS, Ordering::Release, Ordering::Relaxed).is_err() {
+            return Err(AcquireError::Corrupt);
+        }
+        if futex::wake(self.word(), 1) == 0 {
+            self.stale().store(1, Ordering::Relaxed); // Relaxed: only a hint.
+        }
+        Ok(())
+    }
+}
+
+impl Default for Lease {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl From<Unavailable> for AcquireError {
+    fn from(Unavailable(what): Unavailable) -> Self {
+        Self::Unsupported(what)
+    }
+}

@@ -1,0 +1,32 @@
+//! Layer 1: process-shared primitives to embed in a caller's own `repr(C)` struct.
+//!
+//! Everything here is `repr(C)`, position independent, made of fixed-width atomics, and valid for *any* bytes: what a
+//! corrupted or hostile peer writes into it may make an operation say `Corrupt`, never make it unsound. All-zero bytes
+//! are the initial state of each type. Nothing allocates and no pointer in shared memory is followed.
+//!
+//! Memory that holds a primitive must be shared with `MAP_SHARED` between the processes that use it, and the processes
+//! must be in one PID namespace: the words carry thread ids.
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::arithmetic_side_effects
+)]
+
+mod acquire;
+mod event;
+mod lease;
+mod mutex;
+
+pub use crate::sys::Deadline;
+pub use acquire::{AcquireError, Acquired};
+pub use event::RawEvent;
+pub use lease::Lease;
+pub use mutex::RawMutex;
+
+#[cfg(all(test, loom))]
+mod loom_event;
+#[cfg(all(test, loom))]
+mod loom_mutex;

@@ -1,0 +1,151 @@
+//! [`RawMutex`]: a lease that can be waited for.
+//!
+//! ```text
+//! word (states of `lease.rs`)   a waiter
+//! F FW D DW                     takes it
+//! H, spinning                   looks again, up to SPINS times
+//! H                             CAS -> HW
+//! HW                            FUTEX_WAIT_BITSET on HW; at death while the word is free, the kernel wakes another
+//! ```
+//!
+//! **Fairness.** None (see `lease.rs`); a waiter that sleeps is woken by each release until it gets the lock.
+//!
+//! **Ordering.** All of it is in the lease: acquiring a word is Acquire, giving it up is Release.
+#![allow(unsafe_code)]
+
+use core::hint::spin_loop;
+use core::sync::atomic::Ordering;
+
+use super::lease::{Lease, TID_MASK, WAITERS};
+use super::{AcquireError, Acquired, Deadline};
+use crate::sys::robust::Thread;
+use crate::sys::{futex, slice};
+
+/// Looks before the first sleep, about 2 us. A count and not a time, so that a killed run can be repeated exactly.
+#[cfg(not(all(test, loom)))]
+const SPINS: u32 = 60;
+/// Spinning adds interleavings to a model and shows nothing.
+#[cfg(all(test, loom))]
+const SPINS: u32 = 0;
+
+/// A robust process-shared mutex of 40 bytes. All-zero bytes are an unlocked one.
+///
+/// # Process death
+/// When the holder dies, by SIGKILL at any instruction too, the next acquirer gets the mutex at once with
+/// [`Acquired::OwnerDied`]. A waiter that dies takes no wake-up with it.
+#[repr(transparent)]
+#[derive(Debug, Default)]
+pub struct RawMutex {
+    lease: Lease,
+}
+
+impl RawMutex {
+    /// An unlocked mutex.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { lease: Lease::new() }
+    }
+
+    /// Waits for the mutex until `deadline`, or for as long as it takes.
+    ///
+    /// # Errors
+    /// `TimedOut`, `Deadlock` if the calling thread holds it, `TooManyHeld`, `Unsupported`.
+    ///
+    /// # Safety
+    /// Until the calling thread has unlocked the mutex, its memory must stay mapped and in place.
+    #[inline]
+    pub unsafe fn lock(&self, deadline: Option<Deadline>) -> Result<Acquired, AcquireError> {
+        let thread = self.lease.enter()?;
+        let outcome = match self.lease.try_take_pending(thread) {
+            Some(acquired) => Ok(acquired),
+            None => self.lock_contended(thread, deadline),
+        };
+        thread.clear_pending();
+        outcome
+    }
+
+    /// Takes the mutex if nobody alive holds it.
+    ///
+    /// # Errors
+    /// `WouldBlock`, `Deadlock` if the calling thread holds it, `TooManyHeld`, `Unsupported`.
+    ///
+    /// # Safety
+    /// As for [`RawMutex::lock`].
+    #[inline]
+    pub unsafe fn try_lock(&self) -> Result<Acquired, AcquireError> {
+        // SAFETY: the caller's promise is the one that `try_take` asks for.
+        unsafe { self.lease.try_take() }
+    }
+
+    /// Unlocks the mutex.
+    ///
+    /// # Errors
+    /// `NotHeld`. `Corrupt` if another process overwrote the word: the mutex is not held any more then.
+    #[inline]
+    pub fn unlock(&self) -> Result<(), AcquireError> {
+        self.lease.release()
+    }
+
+    /// Declares the protected state consistent: later acquirers are no longer told that a holder died.
+    /// For the holder; does nothing for others.
+    pub fn recover(&self) {
+        self.lease.recover();
+    }
+
+    /// Whether the calling thread holds the mutex.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.lease.is_held()
+    }
+
+    /// Whether anybody holds the mutex at this moment.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        self.lease.holder().is_some()
+    }
+
+    #[cold]
+    fn lock_contended(&self, thread: Thread, deadline: Option<Deadline>) -> Result<Acquired, AcquireError> {
+        if let Some(acquired) = self.spin(thread) {
+            return Ok(acquired);
+        }
+        let word = self.lease.word();
+        loop {
+            // Asked before the word is looked at, so that it is seen held after the last sleep (L3).
+            let late = deadline.is_some_and(Deadline::has_passed);
+            if let Some(acquired) = self.lease.try_take_pending(thread) {
+                return Ok(acquired);
+            }
+            let seen = word.load(Ordering::Relaxed);
+            if seen & TID_MASK == 0 {
+                continue;
+            }
+            if late {
+                return Err(AcquireError::TimedOut { owner: seen & TID_MASK });
+            }
+            // Relaxed: announces a sleeper; the kernel compares the word again under its own lock.
+            let announced = seen & WAITERS != 0
+                || word.compare_exchange(seen, seen | WAITERS, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+            if announced {
+                futex::wait(word, seen | WAITERS, slice::end_of_sleep(deadline));
+            }
+        }
+    }
+
+    /// Waits a little without sleeping, unless others sleep already.
+    fn spin(&self, thread: Thread) -> Option<Acquired> {
+        for _ in 0..SPINS {
+            let seen = self.lease.word().load(Ordering::Relaxed);
+            if seen & WAITERS != 0 {
+                return None;
+            }
+            if seen & TID_MASK == 0 {
+                if let Some(acquired) = self.lease.try_take_pending(thread) {
+                    return Some(acquired);
+                }
+            }
+            spin_loop();
+        }
+        None
+    }
+}

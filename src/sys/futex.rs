@@ -1,0 +1,49 @@
+//! Futex system calls on words that processes share (never `FUTEX_PRIVATE_FLAG`).
+//!
+//! # References
+//! futex(2); `FUTEX_WAKE_OP` changes a word and wakes its sleepers in one system call, so that no SIGKILL can come
+//! between the two.
+
+use std::sync::atomic::AtomicU32;
+
+use rustix::thread::futex::{self, Flags, WakeOp, WakeOpCmp};
+
+use super::Deadline;
+
+/// "Wake everybody."
+pub(crate) const ALL: u32 = i32::MAX as u32;
+
+/// A comparison that is false for every value that a word of ours takes: `FUTEX_WAKE_OP` wakes extra sleepers when it is true.
+const NEVER: (WakeOpCmp, u16) = (WakeOpCmp::Eq, 0xfff); // sign-extended: u32::MAX
+
+/// The change that [`wake_op`] makes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Change {
+    /// Store a value of up to 11 bits.
+    Set(u16),
+    /// Set bits among the lowest 11.
+    Or(u16),
+}
+
+/// Sleeps while `*word == expected`, until woken, or until `deadline`. May return early for no reason.
+pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<Deadline>) {
+    let deadline = deadline.map(Deadline::timespec);
+    // Every outcome (woken, value changed, timed out, interrupted) means the same to a caller: look again.
+    let _ = futex::wait_bitset(word, Flags::empty(), expected, deadline.as_ref(), core::num::NonZeroU32::MAX);
+}
+
+/// Wakes up to `count` sleepers and says how many there were.
+pub(crate) fn wake(word: &AtomicU32, count: u32) -> usize {
+    futex::wake(word, Flags::empty(), count).unwrap_or(0)
+}
+
+/// Changes the word and wakes up to `count` of its sleepers, in one system call. A full barrier.
+pub(crate) fn wake_op(word: &AtomicU32, change: Change, count: u32) {
+    let (op, arg) = match change {
+        Change::Set(value) => (WakeOp::Set, value),
+        Change::Or(bits) => (WakeOp::Or, bits),
+    };
+    let (cmp, cmp_arg) = NEVER;
+    let done = futex::wake_op(word, Flags::empty(), count, 0, word, op, cmp, arg, cmp_arg);
+    debug_assert!(done.is_ok(), "FUTEX_WAKE_OP: {done:?}");
+}

@@ -1,0 +1,21 @@
+//! Layer 0: the kernel and nothing else.
+//!
+//! Under `--cfg loom` the atomics, the futex and the robust list are replaced by a model of them ([`model`]), so that
+//! the algorithms of `raw/` run unchanged under loom's exhaustive scheduler.
+
+pub(crate) mod atomic;
+mod deadline;
+
+#[cfg(not(all(test, loom)))]
+pub(crate) mod futex;
+#[cfg(not(all(test, loom)))]
+pub(crate) mod robust;
+#[cfg(not(all(test, loom)))]
+pub(crate) mod slice;
+
+#[cfg(all(test, loom))]
+pub(crate) mod model;
+#[cfg(all(test, loom))]
+pub(crate) use model::{futex, robust, slice};
+
+pub use deadline::Deadline;

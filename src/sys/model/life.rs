@@ -1,0 +1,149 @@
+//! [`Life`]: a thread of a model, and its death.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::robust;
+
+loom::thread_local! {
+    static LIFE: State = State::default();
+}
+
+#[derive(Default)]
+struct State {
+    steps_left: Cell<Option<usize>>,
+    dead: Cell<bool>,
+}
+
+/// What unwinds a thread that was killed.
+struct Killed;
+
+/// How a thread of a model ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Outcome<R> {
+    /// It ran to its end.
+    Lived(R),
+    /// It was killed.
+    Died,
+}
+
+/// A thread of a model: its thread id, and after how many steps it dies.
+#[derive(Clone, Copy)]
+pub(crate) struct Life {
+    pub(crate) tid: u32,
+    pub(crate) dies_after: Option<usize>,
+}
+
+impl Life {
+    /// A thread that nobody kills.
+    pub(crate) fn long(tid: u32) -> Self {
+        Self { tid, dies_after: None }
+    }
+
+    /// Runs `body` as this thread.
+    pub(crate) fn run<R>(self, body: impl FnOnce() -> R) -> Outcome<R> {
+        robust::enrol(self.tid);
+        LIFE.with(|state| {
+            state.dead.set(false);
+            state.steps_left.set(self.dies_after);
+        });
+        match catch_unwind(AssertUnwindSafe(body)) {
+            Ok(value) => {
+                robust::exit_walk();
+                Outcome::Lived(value)
+            }
+            Err(panic) if panic.is::<Killed>() => {
+                DEATHS.fetch_add(1, Ordering::Relaxed);
+                Outcome::Died
+            }
+            Err(panic) => resume_unwind(panic),
+        }
+    }
+}
+
+/// Deaths in the exploration under way.
+static DEATHS: AtomicUsize = AtomicUsize::new(0);
+/// The fault that the model is asked to make.
+static SABOTAGE: AtomicUsize = AtomicUsize::new(Sabotage::None as usize);
+/// Explorations share these; tests run on several threads.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// A fault in the machine, for negative twins: an algorithm that passes its model must fail it with the fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sabotage {
+    None,
+    /// Release orderings are Relaxed.
+    NoRelease,
+    /// `futex::wake` wakes nobody and says that it did.
+    NoWake,
+    /// The kernel does not wake sleepers of a dead thread's pending word.
+    NoPendingWake,
+}
+
+impl Sabotage {
+    /// Whether the model is to make this fault.
+    pub(super) fn is_on(self) -> bool {
+        SABOTAGE.load(Ordering::Relaxed) == self as usize
+    }
+}
+
+/// Explores `model` once for every step at which its mortal thread can die, and once where it lives. The model gets
+/// the step. Preemption bound 3: with 2 the lost wake-ups of glibc's protocol are not found.
+pub(crate) fn every_death(model: impl Fn(usize) + Send + Sync + 'static) {
+    every_death_with(Sabotage::None, model);
+}
+
+/// [`every_death`] on a faulty machine.
+pub(crate) fn every_death_with(sabotage: Sabotage, model: impl Fn(usize) + Send + Sync + 'static) {
+    let model = Arc::new(model);
+    let _exclusive = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    SABOTAGE.store(sabotage as usize, Ordering::Relaxed);
+    for step in 0.. {
+        DEATHS.store(0, Ordering::Relaxed);
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(3);
+        builder.max_branches = 100_000;
+        let model = model.clone();
+        builder.check(move || model(step));
+        if DEATHS.load(Ordering::Relaxed) == 0 {
+            // Nobody lives this long: every death has been explored.
+            println!("    {step} deaths explored");
+            return;
+        }
+    }
+}
+
+/// One step of the calling thread: false if it is dead and nothing may happen any more.
+pub(super) fn step() -> bool {
+    let now = LIFE.with(|state| {
+        if state.dead.get() {
+            return Step::IsDead;
+        }
+        match state.steps_left.get() {
+            Some(0) => {
+                state.dead.set(true);
+                Step::Dies
+            }
+            left => {
+                state.steps_left.set(left.map(|left| left - 1));
+                Step::Lives
+            }
+        }
+    });
+    match now {
+        Step::Lives => true,
+        Step::IsDead => false,
+        Step::Dies => {
+            robust::exit_walk();
+            resume_unwind(Box::new(Killed))
+        }
+    }
+}
+
+enum Step {
+    Lives,
+    Dies,
+    IsDead,
+}

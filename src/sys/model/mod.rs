@@ -1,0 +1,16 @@
+//! A model of the kernel for loom: atomics whose every operation is a point of death, futexes, robust lists.
+//!
+//! A model runs each of its threads inside [`Life::run`]. A thread that has a date of death counts its *steps*, which
+//! are its atomic operations, system calls and stores to its robust list; when the count is reached the step does not
+//! happen, the kernel's exit walk runs on the spot, and the thread unwinds. Whatever it would do while unwinding is
+//! without effect: it is dead.
+//!
+//! Slices are off, so that a lost wake-up is a deadlock, which loom reports.
+
+pub(crate) mod atomic;
+pub(crate) mod futex;
+pub(crate) mod life;
+pub(crate) mod robust;
+pub(crate) mod slice;
+
+pub(crate) use life::{Life, Outcome, Sabotage, every_death, every_death_with};
