@@ -1,0 +1,47 @@
+//! Kills a process at every instruction of an operation and asks the survivors to go on.
+//!
+//! Every scenario names an operation. A victim process runs it once under `ptrace` to record its instructions, and
+//! then once more for each of them, to be killed by SIGKILL just before that instruction. After each death other
+//! processes have to reach the state that the scenario demands within a bounded time. A kill point that a run does not
+//! reach fails the scenario: it would be evidence of nothing.
+//!
+//! The harness has no test framework around it, because the process that forks must have one thread: the addresses of
+//! the victim then repeat, and so do its instructions.
+//!
+//! `cargo test --test crash -- FILTER` runs the scenarios whose name contains FILTER; `--list` lists them. Where
+//! `ptrace` is forbidden the binary prints SKIP and why, which is a failure if the environment variable `CI` is set.
+
+#[cfg(target_arch = "x86_64")]
+mod case;
+#[cfg(target_arch = "x86_64")]
+mod harness;
+#[cfg(target_arch = "x86_64")]
+mod holes;
+#[cfg(target_arch = "x86_64")]
+mod lock;
+#[cfg(target_arch = "x86_64")]
+mod mutex;
+#[cfg(target_arch = "x86_64")]
+mod page;
+#[cfg(target_arch = "x86_64")]
+mod pthread;
+#[cfg(target_arch = "x86_64")]
+mod scenario;
+#[cfg(target_arch = "x86_64")]
+mod tracer;
+#[cfg(target_arch = "x86_64")]
+mod victim;
+#[cfg(target_arch = "x86_64")]
+mod witness;
+
+#[cfg(target_arch = "x86_64")]
+fn main() -> std::process::ExitCode {
+    let groups = [harness::SCENARIOS, pthread::SCENARIOS, lock::SCENARIOS];
+    scenario::run(&groups.concat(), victim::available)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn main() -> std::process::ExitCode {
+    println!("SKIP: the tracer knows the breakpoints of x86-64 only");
+    std::process::ExitCode::from(u8::from(std::env::var_os("CI").is_some()))
+}

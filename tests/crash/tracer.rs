@@ -1,0 +1,223 @@
+//! One death for every instruction of an operation.
+
+use std::fmt;
+
+use crate::scenario::Report;
+use crate::victim::{Stop, Symbol, Victim, end_pc};
+
+/// An operation on a shared object, and what its victims must leave to the survivors.
+pub(crate) trait Operation {
+    /// The shared object, and the survivors that already use it.
+    type State;
+
+    /// Makes a fresh object, before the victim exists.
+    fn prepare(&self) -> Result<Self::State, String>;
+
+    /// In the victim, untraced: what comes before the operation.
+    fn enter(&self, _state: &Self::State) {}
+
+    /// The victim stands before the operation.
+    fn entered(&self, _state: &mut Self::State) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// In the victim: the operation. It must make the same steps each time.
+    fn run(&self, state: &Self::State);
+
+    /// The victim sleeps inside of the operation, for the `nth` time (from 0).
+    fn asleep(&self, _state: &mut Self::State, _nth: usize) -> Result<Sleep, String> {
+        Ok(Sleep::Last)
+    }
+
+    /// The victim stands, or sleeps, where it is about to be killed.
+    fn doomed(&self, _state: &mut Self::State, _kill: &Kill) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// The victim is dead. Asks the survivors to go on, and names the class of this death.
+    fn verify(&self, state: Self::State, kill: &Kill) -> Result<&'static str, String>;
+}
+
+/// What becomes of a victim that sleeps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Sleep {
+    /// The scenario has woken it, and wants to kill it after that too.
+    Woken,
+    /// Nobody wakes it: the last kill point is in its sleep.
+    Last,
+}
+
+/// How the tracer comes to a kill point.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Mode {
+    /// By a breakpoint, in time proportional to the trace; for operations that repeat their instructions exactly.
+    Replay,
+    /// By single steps from the beginning, in time quadratic in the trace; the length may differ from run to run.
+    Step,
+}
+
+/// Where a victim is killed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Point {
+    /// Before the instruction at this address.
+    Before(u64),
+    /// In its sleep, counted from 0.
+    Asleep(usize),
+}
+
+/// One death.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Kill {
+    /// The kill point's number, from 0.
+    pub(crate) index: usize,
+    /// Where in the operation it is.
+    pub(crate) point: Point,
+}
+
+impl Kill {
+    /// Whether the operation was over.
+    pub(crate) fn is_after_the_end(&self) -> bool {
+        self.point == Point::Before(end_pc())
+    }
+}
+
+impl fmt::Display for Kill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.point {
+            Point::Asleep(nth) => write!(f, "kill point {}, in sleep {nth}", self.index),
+            Point::Before(pc) => write!(f, "kill point {}, at {}", self.index, Symbol(pc)),
+        }
+    }
+}
+
+/// Kills a victim at each instruction of `operation`, and in each of its sleeps.
+pub(crate) fn kill_at_every_instruction<O: Operation>(operation: &O, mode: Mode) -> Result<Report, String> {
+    let mut report = Report::default();
+    let trace = match mode {
+        Mode::Replay => record(operation)?,
+        Mode::Step => Vec::new(),
+    };
+    for index in 0.. {
+        if mode == Mode::Replay && index == trace.len() {
+            break;
+        }
+        let mut run = Run::begin(operation)?;
+        let reached = match mode {
+            Mode::Replay => run.replay(&trace[..=index]).map(|()| true),
+            Mode::Step => run.step_to(index),
+        };
+        match reached {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(why) => return Err(format!("on the way to kill point {index}: {why}")),
+        }
+        let kill = Kill { index, point: run.point()? };
+        report.add(run.die(&kill).map_err(|why| format!("{kill}: {why}"))?);
+    }
+    Ok(report)
+}
+
+/// All kill points of one run, in their order.
+fn record<O: Operation>(operation: &O) -> Result<Vec<Point>, String> {
+    let mut points = Vec::new();
+    let mut run = Run::begin(operation)?;
+    loop {
+        points.push(run.point()?);
+        if !run.step()? {
+            return Ok(points);
+        }
+    }
+}
+
+/// One victim on its way through the operation.
+struct Run<'a, O: Operation> {
+    operation: &'a O,
+    state: O::State,
+    victim: Victim,
+    stop: Stop,
+    sleeps: usize,
+}
+
+impl<'a, O: Operation> Run<'a, O> {
+    /// A victim before the first instruction.
+    fn begin(operation: &'a O) -> Result<Run<'a, O>, String> {
+        let mut state = operation.prepare().map_err(|why| format!("prepare: {why}"))?;
+        let victim = Victim::spawn(|| operation.enter(&state), || operation.run(&state))?;
+        operation.entered(&mut state).map_err(|why| format!("before the operation: {why}"))?;
+        Ok(Run { operation, state, victim, stop: Stop::Trapped, sleeps: 0 })
+    }
+
+    fn point(&self) -> Result<Point, String> {
+        match self.stop {
+            Stop::Asleep => Ok(Point::Asleep(self.sleeps - 1)),
+            Stop::Trapped => self.victim.pc().map(Point::Before),
+        }
+    }
+
+    /// Goes on to the next kill point; `false` if this is the last.
+    fn step(&mut self) -> Result<bool, String> {
+        let stop = if self.stop == Stop::Asleep {
+            let sleep = self.operation.asleep(&mut self.state, self.sleeps - 1);
+            if sleep.map_err(|why| format!("in its sleep: {why}"))? == Sleep::Last {
+                return Ok(false);
+            }
+            self.victim.wait_until_there()?
+        } else if self.victim.has_ended()? {
+            return Ok(false);
+        } else {
+            self.victim.step()?
+        };
+        self.stop = stop;
+        self.sleeps += usize::from(stop == Stop::Asleep);
+        Ok(true)
+    }
+
+    /// Goes to kill point `index`; `false` if the operation has fewer.
+    fn step_to(&mut self, index: usize) -> Result<bool, String> {
+        for _ in 0..index {
+            if !self.step()? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Goes to the last point of `trace`. Into a sleep and out of it by single steps, so that a woken victim stands
+    /// still until the scenario lets it go on; everywhere else by breakpoints.
+    fn replay(&mut self, trace: &[Point]) -> Result<(), String> {
+        let mut at = 0;
+        while at + 1 < trace.len() {
+            let sleep = trace[at + 1..].iter().position(|point| matches!(point, Point::Asleep(_)));
+            let leg = if self.stop == Stop::Asleep { 0 } else { sleep.unwrap_or(trace.len() - at - 1) };
+            if leg == 0 {
+                self.step()?;
+                at += 1;
+            } else {
+                self.run_along(&trace[at + 1..=at + leg])?;
+                at += leg;
+            }
+            if self.point()? != trace[at] {
+                return Err(format!("hollow: at {:x?}, where the trace has {:x?}", self.point()?, trace[at]));
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes to the last point of a piece of the trace that has no sleep.
+    fn run_along(&mut self, leg: &[Point]) -> Result<(), String> {
+        let Some(Point::Before(goal)) = leg.last() else { return Ok(()) };
+        for _ in leg.iter().filter(|point| **point == Point::Before(*goal)) {
+            if self.victim.run_to(*goal)? == Stop::Asleep {
+                return Err("hollow: sleeps where the trace does not".to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// Kills the victim here and now. The class of this death.
+    fn die(mut self, kill: &Kill) -> Result<&'static str, String> {
+        self.operation.doomed(&mut self.state, kill).map_err(|why| format!("before the death: {why}"))?;
+        self.victim.kill()?;
+        self.operation.verify(self.state, kill)
+    }
+}
