@@ -1,0 +1,7 @@
+
+mod error;
+mod sys;
+#[cfg(feature = "serde")]
+mod transfer;
+
+pub use error::{Error, Result};
