@@ -9,7 +9,8 @@ fn square(n: u64) -> u64 {
 
 fn main() -> multiproc::Result<()> {
     let mut twelve = Process::spawn(square, 12)?;
-    let mut failing = Process::spawn(|text: String| -> u64 { panic!("cannot square {text}") }, "ten".to_owned())?;
+    let mut failing =
+        Process::spawn(|text: String| -> u64 { panic!("cannot square {text}") }, "ten".to_owned())?;
     println!("{}", twelve.join()?);
     match failing.join() {
         Err(ProcessError::Panicked { message, .. }) => println!("panicked: {message}"),

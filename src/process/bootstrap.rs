@@ -180,9 +180,8 @@ fn report(outcome: Result<Message, Failure>) -> i32 {
         Err(failure) => (FAILURE, FAILED, encode(&failure).unwrap_or_default()),
     };
     let fds: Vec<_> = message.fds.iter().map(AsFd::as_fd).collect();
-    let sent = PARENT
-        .get()
-        .map_or(Ok(()), |socket| frame::send(socket.as_fd(), tag, &message.bytes, &fds, None));
+    let sent =
+        PARENT.get().map_or(Ok(()), |socket| frame::send(socket.as_fd(), tag, &message.bytes, &fds, None));
     match sent {
         // The parent dropped its handle: nobody asks for the result.
         Ok(()) | Err(frame::FrameError::Disconnected) => code,

@@ -45,7 +45,9 @@ impl fmt::Display for ProcessError {
                 write!(f, "the process panicked at {location}: {message}")
             }
             Self::Panicked { message, location: None, .. } => write!(f, "the process panicked: {message}"),
-            Self::Exited(code) => write!(f, "the process exited with code {code} before its function returned"),
+            Self::Exited(code) => {
+                write!(f, "the process exited with code {code} before its function returned")
+            }
             Self::Signaled(signal) => write!(f, "the process was ended by signal {signal}"),
             Self::TimedOut => f.write_str("the process still runs"),
             Self::ResultTaken => f.write_str("an earlier join returned the result"),

@@ -14,10 +14,10 @@ use super::child::Child;
 use super::entry::Entry;
 use super::error::ProcessError;
 use super::launch::launch;
+use crate::Result;
 use crate::sys::Deadline;
 use crate::sys::pidfd::Status;
 use crate::transfer::{decode, encode};
-use crate::Result;
 
 /// A function running in a process of its own.
 ///

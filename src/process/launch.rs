@@ -69,11 +69,7 @@ pub(super) fn launch(name: &str, entry: Entry, arguments: Message) -> Result<Chi
     }
 }
 
-fn deliver(
-    socket: BorrowedFd<'_>,
-    start: &Message,
-    arguments: &Message,
-) -> Result<(), frame::FrameError> {
+fn deliver(socket: BorrowedFd<'_>, start: &Message, arguments: &Message) -> Result<(), frame::FrameError> {
     let fds: Vec<_> = arguments.fds.iter().map(AsFd::as_fd).collect();
     frame::send(socket, START, &start.bytes, &[], None)?;
     frame::send(socket, ARGUMENTS, &arguments.bytes, &fds, None)

@@ -32,11 +32,7 @@ pub(super) struct Start {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Failure {
     /// The function panicked.
-    Panicked {
-        message: String,
-        location: Option<String>,
-        backtrace: Option<String>,
-    },
+    Panicked { message: String, location: Option<String>, backtrace: Option<String> },
     /// The arguments were not decoded.
     Arguments(String),
     /// The result was not encoded.

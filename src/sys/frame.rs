@@ -257,20 +257,12 @@ impl FrameReader {
     /// Tag, number of descriptors, length.
     fn head(&self) -> (u32, u32, u64) {
         let [a, b, c, d, e, f, g, h, len @ ..] = self.head;
-        (
-            u32::from_ne_bytes([a, b, c, d]),
-            u32::from_ne_bytes([e, f, g, h]),
-            u64::from_ne_bytes(len),
-        )
+        (u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h]), u64::from_ne_bytes(len))
     }
 }
 
 /// Receives into `into` without waiting, and the descriptors that ride with those bytes. 0 is the end of the stream.
-fn receive(
-    socket: BorrowedFd<'_>,
-    into: &mut [u8],
-    fds: &mut Vec<OwnedFd>,
-) -> Result<usize, FrameError> {
+fn receive(socket: BorrowedFd<'_>, into: &mut [u8], fds: &mut Vec<OwnedFd>) -> Result<usize, FrameError> {
     let mut space = [MaybeUninit::uninit(); CONTROL];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;

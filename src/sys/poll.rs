@@ -11,16 +11,12 @@ use super::Deadline;
 ///
 /// # Errors
 /// What `poll` fails with; an interrupting signal isn't an error.
-pub(crate) fn wait(
-    fds: &[(BorrowedFd<'_>, PollFlags)],
-    deadline: Option<Deadline>,
-) -> Result<bool, Errno> {
+pub(crate) fn wait(fds: &[(BorrowedFd<'_>, PollFlags)], deadline: Option<Deadline>) -> Result<bool, Errno> {
     let mut fds: Vec<_> = fds.iter().map(|(fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
     loop {
         let timeout = deadline.map(|deadline| {
             // A time that doesn't fit is beyond any clock: the longest wait there is will do.
-            Timespec::try_from(deadline.remaining())
-                .unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 })
+            Timespec::try_from(deadline.remaining()).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 })
         });
         match rustix::event::poll(&mut fds, timeout.as_ref()) {
             Ok(0) if deadline.is_none_or(Deadline::has_passed) => return Ok(false),
