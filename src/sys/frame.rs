@@ -167,14 +167,16 @@ pub(crate) struct FrameReader {
     head: [u8; HEAD],
     head_len: usize,
     fillers: usize,
+    /// Zeroed room, of which `filled` bytes have come.
     bytes: Vec<u8>,
+    filled: usize,
     fds: Vec<OwnedFd>,
 }
 
 impl FrameReader {
     /// A reader that refuses frames of more than `max` bytes.
     pub(crate) fn new(max: u64) -> Self {
-        Self { max, head: [0; HEAD], head_len: 0, fillers: 0, bytes: Vec::new(), fds: Vec::new() }
+        Self { max, head: [0; HEAD], head_len: 0, fillers: 0, bytes: Vec::new(), filled: 0, fds: Vec::new() }
     }
 
     /// Waits for a whole frame; `None` when the other end closed between two frames.
@@ -234,16 +236,17 @@ impl FrameReader {
         }
         let (tag, count, len) = self.head();
         let len = usize::try_from(len).map_err(|_| FrameError::OutOfMemory { len })?;
-        while self.bytes.len() < len {
-            let start = self.bytes.len();
-            let room = (len - start).min(start.max(FIRST_ROOM));
-            self.bytes.try_reserve(room).map_err(|_| FrameError::OutOfMemory { len: len as u64 })?;
-            self.bytes.resize(start + room, 0);
-            let received = receive_bytes(socket, &mut self.bytes[start..]);
-            self.bytes.truncate(start + received.as_ref().map_or(0, |got| *got));
-            if received? == 0 {
+        while self.filled < len {
+            if self.filled == self.bytes.len() {
+                let room = (len - self.filled).min(self.filled.max(FIRST_ROOM));
+                self.bytes.try_reserve(room).map_err(|_| FrameError::OutOfMemory { len: len as u64 })?;
+                self.bytes.resize(self.filled + room, 0);
+            }
+            let got = receive_bytes(socket, &mut self.bytes[self.filled..])?;
+            if got == 0 {
                 return Err(FrameError::Truncated);
             }
+            self.filled += got;
         }
         if self.fds.len() != count as usize {
             return Err(FrameError::WrongFds { expected: count, found: self.fds.len() });
