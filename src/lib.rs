@@ -6,10 +6,16 @@ compile_error!(
 );
 
 mod error;
+#[cfg(all(feature = "process", not(all(test, loom))))]
+pub mod process;
 pub mod raw;
 mod sys;
+#[cfg(all(feature = "serde", not(all(test, loom))))]
+mod transfer;
 
 pub use error::{Error, Result};
+#[cfg(all(feature = "process", not(all(test, loom))))]
+pub use process::{Process, ProcessError, init};
 
 /// Settings for this crate's own tests. Not part of the public interface.
 #[doc(hidden)]

@@ -6,12 +6,20 @@
 pub(crate) mod atomic;
 mod deadline;
 
+#[cfg(all(feature = "process", not(all(test, loom))))]
+pub(crate) mod frame;
 #[cfg(not(all(test, loom)))]
 pub(crate) mod futex;
+#[cfg(all(feature = "process", not(all(test, loom))))]
+pub(crate) mod pidfd;
+#[cfg(all(feature = "process", not(all(test, loom))))]
+pub(crate) mod poll;
 #[cfg(not(all(test, loom)))]
 pub(crate) mod robust;
 #[cfg(not(all(test, loom)))]
 pub(crate) mod slice;
+#[cfg(all(feature = "process", not(all(test, loom))))]
+pub(crate) mod socket;
 
 #[cfg(all(test, loom))]
 pub(crate) mod model;
