@@ -6,6 +6,8 @@ compile_error!("multiproc needs 64-bit Linux with glibc: it stands on glibc's ro
 mod error;
 pub mod raw;
 mod sys;
+#[cfg(all(feature = "serde", not(all(test, loom))))]
+mod transfer;
 
 pub use error::{Error, Result};
 
