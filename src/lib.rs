@@ -1,15 +1,29 @@
 //! Python's multiprocessing for Rust, on process-shared primitives that a SIGKILL can neither wedge nor corrupt.
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64")))]
-compile_error!("multiproc needs 64-bit Linux with glibc: it stands on glibc's robust list and on memfd, futex and pidfd");
+compile_error!(
+    "multiproc needs 64-bit Linux with glibc: it stands on glibc's robust list and on memfd, futex and pidfd"
+);
 
 mod error;
 pub mod raw;
+#[cfg(not(all(test, loom)))]
+mod segment;
+#[cfg(not(all(test, loom)))]
+mod shared;
+#[cfg(not(all(test, loom)))]
+mod sync;
 mod sys;
 #[cfg(all(feature = "serde", not(all(test, loom))))]
 mod transfer;
 
 pub use error::{Error, Result};
+#[cfg(not(all(test, loom)))]
+pub use segment::Segment;
+#[cfg(not(all(test, loom)))]
+pub use shared::{Array, ArrayError, ArrayGuard, ArrayIter, Value, ValueGuard};
+#[cfg(not(all(test, loom)))]
+pub use sync::{Event, Lock, LockError, LockGuard};
 
 /// Settings for this crate's own tests. Not part of the public interface.
 #[doc(hidden)]

@@ -9,6 +9,14 @@ mod deadline;
 #[cfg(not(all(test, loom)))]
 pub(crate) mod futex;
 #[cfg(not(all(test, loom)))]
+pub(crate) mod identity;
+#[cfg(not(all(test, loom)))]
+pub(crate) mod mapping;
+#[cfg(not(all(test, loom)))]
+pub(crate) mod memfd;
+#[cfg(not(all(test, loom)))]
+pub(crate) mod region;
+#[cfg(not(all(test, loom)))]
 pub(crate) mod robust;
 #[cfg(not(all(test, loom)))]
 pub(crate) mod slice;
