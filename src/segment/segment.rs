@@ -8,7 +8,7 @@ use super::registry::{Handle, Key, Mapped, find_or_map};
 use crate::error::{Error, Result};
 use crate::sys::mapping::Mapping;
 use crate::sys::region::Region;
-use crate::sys::{identity, memfd};
+use crate::sys::{memfd, system};
 
 /// A span of memory that processes share: anonymous, of fixed size, with all its pages reserved.
 ///
@@ -128,7 +128,7 @@ impl Segment {
 }
 
 fn surroundings(size: u64) -> Result<Surroundings> {
-    Ok(Surroundings { size, pid_namespace: identity::pid_namespace()?, boot_id: identity::boot_id()? })
+    Ok(Surroundings { size, pid_namespace: system::pid_namespace()?, boot_id: system::boot_id()? })
 }
 
 impl AsFd for Segment {

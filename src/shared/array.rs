@@ -499,3 +499,115 @@ impl<'de, T: Pod> serde::Deserialize<'de> for Array<T> {
         crate::segment::open_reference(deserializer, Self::open)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    #[test]
+    fn an_index_or_a_range_beyond_the_end_is_out_of_range() {
+        let array = Array::from_slice(&[1u32, 2, 3]).unwrap();
+        let out =
+            |result: Result<(), ArrayError>| matches!(result, Err(ArrayError::OutOfRange { len: 3, .. }));
+        assert!(out(array.get(3).map(drop)));
+        assert!(out(array.get(usize::MAX).map(drop)));
+        assert!(out(array.set(3, 0)));
+        assert!(out(array.update(usize::MAX, |_| ())));
+        assert!(out(array.write(2..4, &[0; 2])));
+        #[expect(clippy::reversed_empty_ranges, reason = "the case")]
+        let reversed = 2..1;
+        assert!(out(array.write(reversed, &[])));
+        assert!(out(array.read(..=usize::MAX, &mut [])));
+        assert_eq!(array.to_vec().unwrap(), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_slice_of_another_length_than_its_range_is_refused() {
+        let array = Array::<u32>::zeroed(3).unwrap();
+        let error = array.write(.., &[1; 2]).unwrap_err();
+        assert!(matches!(error, ArrayError::Length { expected: 3, found: 2 }), "{error}");
+    }
+
+    #[test]
+    fn a_length_beyond_memory_is_out_of_memory() {
+        for len in [usize::MAX, usize::MAX / 8, usize::MAX / 8 - 4096, 1 << 59] {
+            let error = Array::<u64>::zeroed(len).unwrap_err();
+            assert!(matches!(error, Error::OutOfMemory { .. }), "{len}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_holder_that_dies_flags_the_array_until_somebody_recovers() {
+        let array = Array::from_slice(&[1u8, 2, 3]).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut guard = array.lock().unwrap();
+                guard[0] = 9;
+                std::mem::forget(guard);
+            });
+        });
+        assert!(matches!(array.get(0), Err(ArrayError::Lock(LockError::OwnerDied(())))));
+        assert!(matches!(array.set(0, 1), Err(ArrayError::Lock(LockError::OwnerDied(())))));
+        let mut guard = array.lock().or_else(LockError::recover).unwrap();
+        assert_eq!(*guard, [9, 2, 3]);
+        guard[0] = 1;
+        drop(guard);
+        assert_eq!(array.to_vec().unwrap(), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_panic_in_update_leaves_the_element_and_unlocks() {
+        let array = Array::from_slice(&[4i64]).unwrap();
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            array.update(0, |n| {
+                *n = 5;
+                panic!("planned");
+            })
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(array.get(0).unwrap(), 4);
+    }
+
+    #[test]
+    fn an_operation_under_ones_own_guard_is_a_deadlock_error() {
+        let array = Array::<u16>::zeroed(1).unwrap();
+        let guard = array.lock().unwrap();
+        assert!(matches!(array.get(0), Err(ArrayError::Lock(LockError::Deadlock))));
+        drop(guard);
+        assert_eq!(array.get(0).unwrap(), 0);
+    }
+
+    #[test]
+    fn elements_of_any_size_go_in_and_out() {
+        fn round_trip<T: Pod + PartialEq + fmt::Debug>(elements: &[T]) {
+            let array = Array::from_slice(elements).unwrap();
+            assert_eq!(array.to_vec().unwrap(), elements);
+            array.fill(T::zeroed()).unwrap();
+            for (index, element) in elements.iter().enumerate() {
+                array.set(index, *element).unwrap();
+            }
+            assert_eq!(*array.lock().unwrap(), *elements);
+            let collected: Vec<T> = array.iter().collect::<Result<_, _>>().unwrap();
+            assert_eq!(collected, elements);
+        }
+        round_trip(&[(), ()]);
+        round_trip(&[1u8, 2, 3, 4, 5, 6, 7, 8, 9]);
+        round_trip(&[[1u8, 2, 3], [4, 5, 6], [7, 8, 9]]);
+        round_trip(&[1u16, 2, 3]);
+        round_trip(&[1.5f32, -2.5, 3.5]);
+        round_trip(&[1u128, u128::MAX]);
+        round_trip(&[[1u64; 3], [2; 3]]);
+        round_trip::<u64>(&[]);
+    }
+
+    #[test]
+    fn a_large_array_is_aligned_for_its_elements() {
+        #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+        #[repr(C, align(256))]
+        struct Wide([u8; 256]);
+        let array = Array::<Wide>::zeroed(3).unwrap();
+        assert!(array.lock().unwrap().as_ptr().is_aligned());
+    }
+}

@@ -278,3 +278,122 @@ impl<'de, T: Pod> serde::Deserialize<'de> for Value<T> {
         crate::segment::open_reference(deserializer, Self::open)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+
+    #[test]
+    fn a_reader_never_sees_half_of_a_write() {
+        let value = Value::new([0u64; 37]).unwrap();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for n in 1..=20_000 {
+                    value.set([n; 37]).unwrap();
+                }
+                done.store(true, Ordering::Release);
+            });
+            let mut last = 0;
+            while !done.load(Ordering::Acquire) {
+                let seen = value.get();
+                assert!(seen.iter().all(|&word| word == seen[0]), "{seen:?}");
+                assert!(seen[0] >= last);
+                last = seen[0];
+            }
+        });
+        assert_eq!(value.get(), [20_000; 37]);
+    }
+
+    #[test]
+    fn updates_of_two_threads_all_count() {
+        let value = Value::new(0u32).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| (0..5_000).for_each(|_| value.update(|n| *n += 1).unwrap()));
+            }
+        });
+        assert_eq!(value.get(), 10_000);
+    }
+
+    #[test]
+    fn a_panic_in_update_rolls_back_and_unlocks() {
+        let value = Value::new([1u8, 2, 3]).unwrap();
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            value.update(|bytes| {
+                bytes[0] = 9;
+                panic!("planned");
+            })
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(value.get(), [1, 2, 3]);
+        value.set([4, 5, 6]).unwrap();
+    }
+
+    #[test]
+    fn a_holder_that_dies_leaves_the_old_value_and_no_flag() {
+        let value = Value::new(5u64).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut guard = value.lock().unwrap();
+                *guard = 6;
+                std::mem::forget(guard);
+            });
+        });
+        assert_eq!(value.get(), 5);
+        assert_eq!(value.update(|n| std::mem::replace(n, 7)).unwrap(), 5);
+        assert_eq!(*value.lock().unwrap(), 7);
+    }
+
+    #[test]
+    fn a_half_filled_idle_copy_does_not_show() {
+        let value = Value::new([1u64; 4]).unwrap();
+        value.placed.tail().store(copy_offset::<[u64; 4]>(1), &[0xff; 17]).unwrap();
+        assert_eq!(value.get(), [1; 4]);
+        value.set([2; 4]).unwrap();
+        assert_eq!(value.get(), [2; 4]);
+    }
+
+    #[test]
+    fn an_update_inside_an_update_is_a_deadlock_error() {
+        let value = Value::new(0u8).unwrap();
+        let inner = value.update(|_| value.set(1)).unwrap();
+        assert!(matches!(inner, Err(LockError::Deadlock)));
+    }
+
+    #[test]
+    fn any_version_a_peer_writes_is_harmless() {
+        let value = Value::new(3u8).unwrap();
+        for version in [u64::MAX, 1 << 63, 12_345] {
+            value.placed.version.store(version, Ordering::Relaxed);
+            let _ = value.get();
+            value.set(8).unwrap();
+            assert_eq!(value.get(), 8);
+        }
+    }
+
+    #[test]
+    fn a_value_of_no_bytes_or_of_an_odd_size_works() {
+        Value::new(()).unwrap().set(()).unwrap();
+        let odd = Value::new([7u8; 13]).unwrap();
+        odd.update(|bytes| bytes[12] = 1).unwrap();
+        assert_eq!(odd.get(), [7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 1]);
+    }
+
+    #[test]
+    fn more_alignment_than_a_page_is_refused() {
+        #[derive(Clone, Copy)]
+        #[repr(C, align(8192))]
+        struct Wide([u8; 8192]);
+        // SAFETY: bytes only, no padding.
+        unsafe impl bytemuck::Zeroable for Wide {}
+        // SAFETY: as above.
+        unsafe impl Pod for Wide {}
+        assert!(Value::new(Wide([1; 8192])).is_ok(), "a value is copied, so its alignment does not matter");
+        let array = crate::Array::<Wide>::zeroed(1);
+        assert!(matches!(array, Err(Error::InvalidArgument { .. })));
+    }
+}

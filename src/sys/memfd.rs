@@ -10,9 +10,13 @@ use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
 use crate::error::{Error, Result};
+use crate::sys::system;
 
 /// What a segment's file is sealed against: growing, shrinking, and other seals.
 const FIXED_SIZE: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
+
+/// From this size on, what the system has left is asked first. Asking costs more than reserving less.
+const LARGE: u64 = 16 << 20;
 
 /// What is known of a file before it is mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +37,12 @@ pub(crate) fn create(name: &str, bytes: u64) -> Result<OwnedFd> {
     const OPERATION: &str = "create segment";
     let out_of_memory = Error::OutOfMemory { operation: OPERATION, bytes };
     // Beyond this limit ftruncate and fallocate raise SIGXFSZ, whose default action ends the process.
-    if getrlimit(Resource::Fsize).current.is_some_and(|limit| bytes > limit) || i64::try_from(bytes).is_err()
-    {
+    let limit = getrlimit(Resource::Fsize).current;
+    if i64::try_from(bytes).is_err() || limit.is_some_and(|limit| bytes > limit) {
+        return Err(out_of_memory);
+    }
+    // A memory file has no size limit of its own: fallocate goes on until the OOM killer comes.
+    if bytes >= LARGE && system::available_memory()? < bytes {
         return Err(out_of_memory);
     }
     let refused = |errno: Errno| match errno {
@@ -112,7 +120,7 @@ mod tests {
 
     #[test]
     fn more_than_a_file_can_hold_is_out_of_memory() {
-        for bytes in [u64::MAX, 1 << 63, i64::MAX.unsigned_abs()] {
+        for bytes in [u64::MAX, 1 << 63, i64::MAX.unsigned_abs(), 1 << 46] {
             let error = create("memfd-test", bytes).unwrap_err();
             assert!(matches!(error, Error::OutOfMemory { bytes: asked, .. } if asked == bytes), "{error}");
         }

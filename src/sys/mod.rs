@@ -9,8 +9,6 @@ mod deadline;
 #[cfg(not(all(test, loom)))]
 pub(crate) mod futex;
 #[cfg(not(all(test, loom)))]
-pub(crate) mod identity;
-#[cfg(not(all(test, loom)))]
 pub(crate) mod mapping;
 #[cfg(not(all(test, loom)))]
 pub(crate) mod memfd;
@@ -20,6 +18,8 @@ pub(crate) mod region;
 pub(crate) mod robust;
 #[cfg(not(all(test, loom)))]
 pub(crate) mod slice;
+#[cfg(not(all(test, loom)))]
+pub(crate) mod system;
 
 #[cfg(all(test, loom))]
 pub(crate) mod model;

@@ -1,7 +1,8 @@
-//! Which boot and which PID namespace this process runs in: what decides whether a thread id in a lease means anything here.
+//! What the system tells in `/proc`: which boot and which PID namespace this process runs in, which decides whether a
+//! thread id in a lease means anything here, and how much memory is left.
 //!
 //! # References
-//! pid_namespaces(7), proc(5) on `/proc/sys/kernel/random/boot_id`.
+//! pid_namespaces(7); proc(5) on `/proc/sys/kernel/random/boot_id` and `/proc/meminfo`.
 
 use std::sync::OnceLock;
 
@@ -34,6 +35,22 @@ pub(crate) fn boot_id() -> Result<[u8; 16]> {
     Ok(*BOOT_ID.get_or_init(|| id.to_be_bytes()))
 }
 
+/// Bytes that can still be had, swap space included, by the kernel's estimate.
+///
+/// # Errors
+/// [`Error::Unsupported`] without a mounted `/proc`.
+pub(crate) fn available_memory() -> Result<u64> {
+    const PATH: &str = "/proc/meminfo";
+    const KIB: u64 = 1024;
+    let text = std::fs::read_to_string(PATH).map_err(|error| missing(PATH, error))?;
+    let field = |name: &str| -> Option<u64> {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim().strip_suffix(" kB")?.parse().ok()
+    };
+    let available = field("MemAvailable:").ok_or_else(|| missing(PATH, "no MemAvailable in it"))?;
+    Ok(available.saturating_add(field("SwapFree:").unwrap_or(0)).saturating_mul(KIB))
+}
+
 fn missing(path: &str, why: impl std::fmt::Display) -> Error {
     Error::Unsupported { what: format!("a system without {path} ({why})") }
 }
@@ -47,6 +64,11 @@ mod tests {
         let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
         let ours: String = boot_id().unwrap().iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(ours, text.trim().replace('-', ""));
+    }
+
+    #[test]
+    fn some_memory_is_available_but_not_without_end() {
+        assert!((1 << 20..1 << 46).contains(&available_memory().unwrap()));
     }
 
     #[test]
