@@ -236,3 +236,26 @@ impl<'de> serde::Deserialize<'de> for Lock {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+    use crate::segment::Segment;
+
+    #[test]
+    fn a_leaked_guard_leaks_its_mapping_and_it_is_found_again() {
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let lock = Lock::new().unwrap();
+                let fd = lock.mutex.segment().as_fd().try_clone_to_owned().unwrap();
+                let address = lock.mutex.segment().region().start();
+                std::mem::forget(lock.lock());
+                drop(lock);
+                let again = Segment::from_fd(fd).unwrap();
+                assert_eq!(again.region().start(), address);
+            });
+        });
+    }
+}
