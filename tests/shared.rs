@@ -140,3 +140,35 @@ fn an_element_written_by_a_killed_process_is_old_or_new() {
     drop(array.lock_or_recover(|_| ()).unwrap());
     assert!(array.to_vec().unwrap().iter().all(|&element| element == 0 || element == u64::MAX));
 }
+
+#[test]
+fn elements_of_any_size_go_in_and_out() {
+    fn round_trip<T: bytemuck::Pod + PartialEq + std::fmt::Debug>(elements: &[T]) {
+        let array = Array::from_slice(elements).unwrap();
+        assert_eq!(array.to_vec().unwrap(), elements);
+        array.fill(T::zeroed()).unwrap();
+        for (index, element) in elements.iter().enumerate() {
+            array.set(index, *element).unwrap();
+        }
+        assert_eq!(*array.lock().unwrap(), *elements);
+        let collected: Vec<T> = array.iter().collect::<Result<_, _>>().unwrap();
+        assert_eq!(collected, elements);
+    }
+    round_trip(&[(), ()]);
+    round_trip(&[1u8, 2, 3, 4, 5, 6, 7, 8, 9]);
+    round_trip(&[[1u8, 2, 3], [4, 5, 6], [7, 8, 9]]);
+    round_trip(&[1u16, 2, 3]);
+    round_trip(&[1.5f32, -2.5, 3.5]);
+    round_trip(&[1u128, u128::MAX]);
+    round_trip(&[[1u64; 3], [2; 3]]);
+    round_trip::<u64>(&[]);
+}
+
+#[test]
+fn a_large_array_is_aligned_for_its_elements() {
+    #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+    #[repr(C, align(256))]
+    struct Wide([u8; 256]);
+    let array = Array::<Wide>::zeroed(3).unwrap();
+    assert!(array.lock().unwrap().as_ptr().is_aligned());
+}

@@ -11,6 +11,8 @@
         clippy::arithmetic_side_effects
     )
 )]
+// Without serde, nothing attaches yet to an object that another process made.
+#![cfg_attr(not(feature = "serde"), allow(dead_code))]
 
 mod header;
 mod object;
