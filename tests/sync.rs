@@ -8,6 +8,14 @@ use multiproc::{Error, Event, Lock, LockError};
 
 const SOON: Duration = Duration::from_secs(10);
 
+/// Runs `body`, whose sleeps end by a wake or after `SOON`, and demands that it was a wake.
+fn proves_a_wake(body: impl FnOnce()) {
+    multiproc::testing::set_sleep_slice(None);
+    let begun = Instant::now();
+    body();
+    assert!(begun.elapsed() < SOON, "a waiter slept until its deadline");
+}
+
 /// A forked child, which is reaped when dropped.
 struct Child(libc::pid_t);
 
@@ -121,10 +129,12 @@ fn a_killed_holder_process_passes_the_lock_to_a_waiter() {
         wait_for_ever();
     });
     assert!(held.wait_timeout(SOON));
-    std::thread::scope(|scope| {
-        let waiter = scope.spawn(|| matches!(lock.lock_timeout(SOON), Err(LockError::OwnerDied(_))));
-        child.kill();
-        assert!(waiter.join().unwrap());
+    proves_a_wake(|| {
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| matches!(lock.lock_timeout(SOON), Err(LockError::OwnerDied(_))));
+            child.kill();
+            assert!(waiter.join().unwrap());
+        });
     });
     child.wait();
 }
@@ -188,11 +198,13 @@ fn a_guard_dropped_in_a_forked_child_does_nothing() {
 #[test]
 fn an_event_set_in_another_process_wakes_a_waiter() {
     let event = Event::new().unwrap();
-    std::thread::scope(|scope| {
-        let waiter = scope.spawn(|| event.wait_timeout(SOON));
-        let child = Child::fork(|| event.set());
-        assert!(waiter.join().unwrap());
-        assert_eq!(child.wait(), 0);
+    proves_a_wake(|| {
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| event.wait_timeout(SOON));
+            let child = Child::fork(|| event.set());
+            assert!(waiter.join().unwrap());
+            assert_eq!(child.wait(), 0);
+        });
     });
     assert!(event.is_set());
     event.clear();
@@ -210,12 +222,14 @@ fn a_killed_waiter_takes_no_wake_up_with_it() {
         wait_for_ever();
     });
     assert!(waiting.wait_timeout(SOON));
-    std::thread::scope(|scope| {
-        let waiter = scope.spawn(|| event.wait_timeout(SOON));
-        child.kill();
-        child.wait();
-        event.set();
-        assert!(waiter.join().unwrap());
+    proves_a_wake(|| {
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| event.wait_timeout(SOON));
+            child.kill();
+            child.wait();
+            event.set();
+            assert!(waiter.join().unwrap());
+        });
     });
 }
 
