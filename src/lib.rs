@@ -35,3 +35,8 @@ pub use sync::{Event, Lock, LockError, LockGuard};
 pub mod testing {
     pub use crate::sys::slice::set_sleep_slice;
 }
+
+/// The program in the README is a test.
+#[cfg(all(doctest, feature = "auto-init"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
