@@ -19,14 +19,19 @@ mod acquire;
 mod event;
 mod lease;
 mod mutex;
+mod ring;
 
 pub use crate::sys::Deadline;
 pub use acquire::{AcquireError, Acquired};
 pub use event::RawEvent;
 pub use lease::Lease;
 pub use mutex::RawMutex;
+pub use ring::{RawRing, Ring, RingError};
+pub(crate) use ring::{Attempt, Consuming, Counts, Front, Spot, Wait};
 
 #[cfg(all(test, loom))]
 mod loom_event;
 #[cfg(all(test, loom))]
 mod loom_mutex;
+#[cfg(all(test, loom))]
+mod loom_ring;

@@ -61,9 +61,10 @@ macro_rules! atomic {
                 self.0.fetch_update(Ordering::AcqRel, Ordering::Relaxed, change)
             }
 
-            /// The newest value, without what reading it through an atomic of the program would order.
-            pub(super) fn newest(&self) -> $int {
-                self.0.fetch_add(0, Ordering::Relaxed)
+            /// What the kernel reads in a system call: not a step. A load and no update, which loom would take for a
+            /// store that a concurrent one need not come after.
+            pub(super) fn seen_by_kernel(&self) -> $int {
+                self.0.load(Ordering::Relaxed)
             }
         }
     };
@@ -75,7 +76,7 @@ atomic!(AtomicU64, u64);
 /// A fence, a step of its thread.
 #[allow(dead_code)]
 pub(crate) fn fence(order: Ordering) {
-    if step() {
+    if step() && !(order == Ordering::SeqCst && Sabotage::NoFence.is_on()) {
         loom::sync::atomic::fence(order);
     }
 }

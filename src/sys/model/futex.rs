@@ -1,16 +1,18 @@
 //! The futex: for each word its sleepers, in the order in which they came.
 //!
-//! The table is invisible to loom, and every system call has one operation that is not: it reads the word. A context
-//! switch is possible before it, and none between it and the change of the table, which is what the kernel's bucket lock
-//! gives. A model of time-outs hands in a deadline that has passed.
+//! The table is invisible to loom. What the kernel's bucket lock gives is modelled by an atomic ([`BUCKET`]) that every
+//! system call on a futex updates: the calls are ordered, and each sees what was stored before an earlier one. A wake
+//! that falls between a sleeper's look at the word and its entry in the table ends the sleep before it begins, which a
+//! futex may do. A model of time-outs hands in a deadline that has passed.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use loom::sync::atomic::AtomicUsize;
 use loom::thread::{self, Thread};
 
-use super::atomic::AtomicU32;
+use super::atomic::{AtomicU32, AtomicU64};
 use super::life::{Sabotage, step};
 use crate::sys::Deadline;
 
@@ -37,35 +39,58 @@ impl Sleeper {
     }
 }
 
-type Sleepers = HashMap<usize, Vec<Arc<Sleeper>>>;
+#[derive(Default)]
+struct Queue {
+    sleepers: Vec<Arc<Sleeper>>,
+    /// Wakes so far.
+    wakes: usize,
+}
 
 loom::lazy_static! {
-    static ref SLEEPERS: Mutex<Sleepers> = Mutex::new(HashMap::new());
+    static ref QUEUES: Mutex<HashMap<usize, Queue>> = Mutex::new(HashMap::new());
+    static ref BUCKET: AtomicUsize = AtomicUsize::new(0);
+}
+
+fn in_order() {
+    BUCKET.fetch_add(0, Ordering::AcqRel);
+}
+
+fn with_queue<R>(word: Word<'_>, act: impl FnOnce(&mut Queue) -> R) -> R {
+    act(QUEUES.lock().unwrap().entry(word.address()).or_default())
 }
 
 /// Sleeps while `*word == expected`.
-pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<Deadline>) {
+pub(crate) fn wait<'a>(word: impl Into<Word<'a>>, expected: u32, deadline: Option<Deadline>) {
+    let word = word.into();
     if !step() || deadline.is_some_and(Deadline::has_passed) {
         return;
     }
-    if word.newest() != expected {
+    in_order();
+    let wakes = with_queue(word, |queue| queue.wakes);
+    if word.seen_by_kernel() != expected {
         return;
     }
+    in_order();
     let sleeper = Arc::new(Sleeper { thread: thread::current(), asleep: AtomicBool::new(true) });
-    SLEEPERS.lock().unwrap().entry(address(word)).or_default().push(sleeper.clone());
-    while sleeper.asleep.load(Ordering::Relaxed) {
+    let asleep = with_queue(word, |queue| {
+        let in_time = queue.wakes == wakes;
+        if in_time {
+            queue.sleepers.push(sleeper.clone());
+        }
+        in_time
+    });
+    while asleep && sleeper.asleep.load(Ordering::Relaxed) {
         thread::park();
     }
+    in_order();
 }
 
 /// Wakes up to `count` sleepers.
-pub(crate) fn wake(word: &AtomicU32, count: u32) -> usize {
+pub(crate) fn wake<'a>(word: impl Into<Word<'a>>, count: u32) -> usize {
+    let word = word.into();
     match step() {
         true if Sabotage::NoWake.is_on() => 1,
-        true => {
-            word.newest();
-            wake_by_kernel(word, count)
-        }
+        true => wake_by_kernel(word, count),
         false => 0,
     }
 }
@@ -79,19 +104,58 @@ pub(crate) fn wake_op(word: &AtomicU32, change: Change, count: u32) {
         Change::Set(value) => Some(u32::from(value)),
         Change::Or(bits) => Some(value | u32::from(bits)),
     });
-    wake_by_kernel(word, count);
+    wake_by_kernel(word.into(), count);
 }
 
 /// The kernel's own wake, at a death or as part of a system call: not a step.
-pub(super) fn wake_by_kernel(word: &AtomicU32, count: u32) -> usize {
-    let woken: Vec<_> = match SLEEPERS.lock().unwrap().get_mut(&address(word)) {
-        Some(queue) => queue.drain(..queue.len().min(count as usize)).collect(),
-        None => Vec::new(),
-    };
+pub(super) fn wake_by_kernel(word: Word<'_>, count: u32) -> usize {
+    in_order();
+    let woken: Vec<_> = with_queue(word, |queue| {
+        queue.wakes += 1;
+        queue.sleepers.drain(..queue.sleepers.len().min(count as usize)).collect()
+    });
     woken.iter().for_each(|sleeper| sleeper.wake());
     woken.len()
 }
 
-fn address(word: &AtomicU32) -> usize {
-    std::ptr::from_ref(word).addr()
+/// A half of an [`AtomicU64`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Half {
+    Low,
+    High,
+}
+
+/// A futex word: one of 32 bits, or a half of one of 64.
+#[derive(Clone, Copy)]
+pub(crate) enum Word<'a> {
+    Whole(&'a AtomicU32),
+    Half(&'a AtomicU64, Half),
+}
+
+impl<'a> From<&'a AtomicU32> for Word<'a> {
+    fn from(word: &'a AtomicU32) -> Self {
+        Self::Whole(word)
+    }
+}
+
+/// The futex word that is `half` of `word`.
+pub(crate) fn half(word: &AtomicU64, half: Half) -> Word<'_> {
+    Word::Half(word, half)
+}
+
+impl Word<'_> {
+    pub(super) fn address(self) -> usize {
+        match self {
+            Self::Whole(word) => std::ptr::from_ref(word).addr(),
+            Self::Half(word, half) => std::ptr::from_ref(word).addr() + usize::from(half == Half::High),
+        }
+    }
+
+    pub(super) fn seen_by_kernel(self) -> u32 {
+        match self {
+            Self::Whole(word) => word.seen_by_kernel(),
+            Self::Half(word, Half::Low) => word.seen_by_kernel() as u32,
+            Self::Half(word, Half::High) => (word.seen_by_kernel() >> 32) as u32,
+        }
+    }
 }

@@ -80,6 +80,8 @@ pub(crate) enum Sabotage {
     NoWake,
     /// The kernel does not wake sleepers of a dead thread's pending word.
     NoPendingWake,
+    /// SeqCst fences order nothing.
+    NoFence,
 }
 
 impl Sabotage {

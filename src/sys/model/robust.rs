@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::ptr;
 
 use super::atomic::AtomicU32;
-use super::futex;
+use super::futex::{self, Word};
 use super::life::{Sabotage, step};
 
 /// As in the real one.
@@ -40,7 +40,7 @@ loom::thread_local! {
 struct List {
     tid: Cell<u32>,
     held: RefCell<Vec<*const Node>>,
-    pending: Cell<*const Node>,
+    pending: Cell<Option<Word<'static>>>,
 }
 
 /// The calling thread.
@@ -57,14 +57,20 @@ impl Thread {
     }
 
     pub(crate) fn set_pending(&self, node: &Node) {
+        self.set_pending_word(Word::from(&node.word));
+    }
+
+    pub(crate) fn set_pending_word(&self, word: Word<'_>) {
         if step() {
-            LIST.with(|list| list.pending.set(node));
+            // SAFETY: a model keeps its words alive until all of its threads have ended.
+            let word = unsafe { std::mem::transmute::<Word<'_>, Word<'static>>(word) };
+            LIST.with(|list| list.pending.set(Some(word)));
         }
     }
 
     pub(crate) fn clear_pending(&self) {
         if step() {
-            LIST.with(|list| list.pending.set(ptr::null()));
+            LIST.with(|list| list.pending.set(None));
         }
     }
 
@@ -98,29 +104,39 @@ pub(super) fn enrol(tid: u32) {
 
 /// What the kernel does when a thread ends: every held word first, the pending one last.
 pub(super) fn exit_walk() {
-    let (tid, held, pending) =
-        LIST.with(|list| (list.tid.get(), list.held.take(), list.pending.replace(ptr::null())));
-    for node in held.into_iter().rev().filter(|&node| !ptr::eq(node, pending)) {
+    let (tid, held, pending) = LIST.with(|list| (list.tid.get(), list.held.take(), list.pending.take()));
+    for node in held.into_iter().rev() {
         // SAFETY: a model keeps its nodes alive until all of its threads have ended.
-        mark(tid, unsafe { &*node }, false);
+        let word = unsafe { &(*node).word };
+        if pending.is_none_or(|pending| pending.address() != Word::from(word).address()) {
+            mark(tid, word, false);
+        }
     }
-    if !pending.is_null() {
-        // SAFETY: as above.
-        mark(tid, unsafe { &*pending }, true);
+    match pending {
+        Some(Word::Whole(word)) => mark(tid, word, true),
+        // Never held, so never marked.
+        Some(half) if half.seen_by_kernel() & TID_MASK == 0 => wake_for_pending(half),
+        _ => {}
     }
 }
 
-fn mark(tid: u32, node: &Node, pending: bool) {
+fn mark(tid: u32, word: &AtomicU32, pending: bool) {
     let mut before = 0;
-    let marked = node.word.by_kernel(|word| {
-        before = word;
-        (word & TID_MASK == tid).then_some((word & WAITERS) | OWNER_DIED)
+    let marked = word.by_kernel(|value| {
+        before = value;
+        (value & TID_MASK == tid).then_some((value & WAITERS) | OWNER_DIED)
     });
-    let owed = match marked {
-        Ok(_) => before & WAITERS != 0,
-        Err(word) => pending && word & TID_MASK == 0 && !Sabotage::NoPendingWake.is_on(),
-    };
-    if owed {
-        futex::wake_by_kernel(&node.word, 1);
+    match marked {
+        Ok(_) if before & WAITERS != 0 => {
+            futex::wake_by_kernel(word.into(), 1);
+        }
+        Err(value) if pending && value & TID_MASK == 0 => wake_for_pending(word.into()),
+        _ => {}
+    }
+}
+
+fn wake_for_pending(word: Word<'_>) {
+    if !Sabotage::NoPendingWake.is_on() {
+        futex::wake_by_kernel(word, 1);
     }
 }

@@ -8,6 +8,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_f
 
 use super::node::FUTEX_OFFSET;
 use super::{Node, Unavailable, arena, self_test};
+use crate::sys::futex::Word;
 
 /// Words one thread can hold at once. The kernel walks 2048 entries, and glibc's own mutexes count too.
 pub(crate) const CAPACITY: usize = 1024;
@@ -122,6 +123,15 @@ impl Thread {
     #[inline]
     pub(crate) fn set_pending(&self, node: &Node) {
         self.context().store_pending(node.link());
+    }
+
+    /// [`Thread::set_pending`] for a word that is never held, only slept on: at death the kernel wakes one sleeper of it,
+    /// if bits 0-29 of the word are zero at that moment. No thread's id may ever be in them.
+    #[inline]
+    pub(crate) fn set_pending_word(&self, word: Word<'_>) {
+        // Only an address: the kernel computes the word's from it and reads nothing between the two.
+        let address = ptr::from_ref(word).addr() as u64;
+        self.context().store_pending(address.wrapping_add_signed(-FUTEX_OFFSET));
     }
 
     /// Ends what [`Thread::set_pending`] began.
