@@ -172,7 +172,8 @@ impl<'a> Consuming<'a> {
             match slot.state {
                 State::NotReady => {
                     let word = futex::half(slot.word, Half::Low);
-                    return Ok(Attempt::NotYet(Spot { word, expected: slot.halves.for_consumers }));
+                    let tag = record::tag(slot.number);
+                    return Ok(Attempt::NotYet(Spot { word, expected: slot.halves.for_consumers, tag }));
                 }
                 State::Closed => return Err(RingError::Closed),
                 State::Freed => return Err(RingError::Corrupt),
@@ -214,7 +215,8 @@ impl<'a> Consuming<'a> {
     /// Frees the record at `position`, and stores the head behind it.
     fn pass(&self, slot: &Slot<'_>, position: u64) {
         let raw = self.ring.ring;
-        raw.producer_sleeps.publish(self.thread, futex::half(slot.word, Half::High), || {
+        let (tag, word) = (record::tag(slot.number), futex::half(slot.word, Half::High));
+        raw.producer_sleeps.publish(self.thread, tag, word, || {
             // SYNC: Release -> `Producing::make_room`'s Acquire (R2): the payload has been read.
             slot.word.store(Halves::of(State::Freed, slot.number).to_word(), Ordering::Release);
             // SYNC: Release -> `gets`' Acquire: the header at the head is initialised.

@@ -163,7 +163,8 @@ impl<'a> Producing<'a> {
             Extent { pad: true, length }
         };
         ring.word(slot.at.wrapping_add(2)).store(committed.to_word(), Ordering::Relaxed); // Relaxed: as the payload.
-        raw.consumer_sleeps.publish(self.thread, futex::half(slot.word, Half::Low), || {
+        let (tag, word) = (record::tag(number), futex::half(slot.word, Half::Low));
+        raw.consumer_sleeps.publish(self.thread, tag, word, || {
             // SYNC: Release -> `Ring::slot`'s Acquire (R1): the commit. Publishes the payload and the next header.
             slot.word.store(Halves::of(State::Ready, number).to_word(), Ordering::Release);
             // SYNC: Release -> `puts`' Acquire: the header at the tail is initialised.
@@ -212,7 +213,8 @@ impl<'a> Producing<'a> {
             return Ok(None);
         }
         let word = futex::half(oldest.word, Half::High);
-        Ok(Some(Spot { word, expected: oldest.halves.for_producers }))
+        let tag = record::tag(oldest.number);
+        Ok(Some(Spot { word, expected: oldest.halves.for_producers, tag }))
     }
 
     /// Commits the last record, if it has not been.
@@ -222,7 +224,8 @@ impl<'a> Producing<'a> {
             tail => tail?,
         };
         self.nudge_producers()?;
-        self.ring.ring.consumer_sleeps.publish(self.thread, futex::half(last.word, Half::Low), || {
+        let (tag, word) = (record::tag(last.number), futex::half(last.word, Half::Low));
+        self.ring.ring.consumer_sleeps.publish(self.thread, tag, word, || {
             // SYNC: Release -> `Ring::slot`'s Acquire: the commit of the end. Whoever sees it has seen all before it.
             last.word.store(Halves::of(State::Closed, last.number).to_word(), Ordering::Release);
         });
@@ -235,7 +238,8 @@ impl<'a> Producing<'a> {
         if oldest.state != State::Ready {
             return Ok(());
         }
-        self.ring.ring.producer_sleeps.publish(self.thread, futex::half(oldest.word, Half::High), || {
+        let (tag, word) = (record::tag(oldest.number), futex::half(oldest.word, Half::High));
+        self.ring.ring.producer_sleeps.publish(self.thread, tag, word, || {
             // Fails if a consumer frees the record: that wakes them too. Relaxed: nothing moves but the wake.
             let (seen, nudged) = (oldest.halves.to_word(), oldest.halves.nudged().to_word());
             let _ = oldest.word.compare_exchange(seen, nudged, Ordering::Relaxed, Ordering::Relaxed);

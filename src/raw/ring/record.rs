@@ -60,7 +60,7 @@ pub(super) struct Halves {
 impl Halves {
     /// Those of the record of item `number`.
     pub(super) fn of(state: State, number: u64) -> Self {
-        let tagged = TAG | low(number & u64::from(NUMBER));
+        let tagged = tag(number);
         let (for_consumers, for_producers) = match state {
             State::NotReady => (tagged, tagged),
             State::Ready => (COMMITTED, tagged),
@@ -97,6 +97,11 @@ impl Halves {
         let nudges = self.for_producers.wrapping_add(NUDGE) & NUDGES;
         Self { for_producers: (self.for_producers & !NUDGES) | nudges, ..self }
     }
+}
+
+/// What whoever waits for something to happen to item `number` announces; never 0.
+pub(super) fn tag(number: u64) -> u32 {
+    TAG | low(number & u64::from(NUMBER))
 }
 
 /// Word 2 of a record.

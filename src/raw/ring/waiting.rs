@@ -47,26 +47,29 @@ pub(crate) enum Attempt<'a, R> {
 pub(crate) struct Spot<'a> {
     pub(crate) word: futex::Word<'a>,
     pub(crate) expected: u32,
+    /// What is waited for, as [`Hint`] takes it.
+    pub(crate) tag: u32,
 }
 
-/// On a line of its own: nonzero while somebody sleeps on a header, or is about to.
+/// On a line of its own: the tag of what the waiting room's holder sleeps for, or is about to; or of what it last slept for.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub(super) struct Hint {
-    sleeping: AtomicU32,
+    tag: AtomicU32,
 }
 
 impl Hint {
     pub(super) fn new() -> Self {
-        Self { sleeping: AtomicU32::new(0) }
+        Self { tag: AtomicU32::new(0) }
     }
 
-    /// Makes a `change` that somebody may sleep for on `word`, and wakes them. If the thread is killed after the change,
-    /// the kernel does, for the word's thread-id bits are zero then.
+    /// Makes the `change` that somebody who announced `tag` sleeps for on `word`, and wakes them. If the thread is killed
+    /// after the change, the kernel does, for the word's thread-id bits are zero then.
     #[inline]
     pub(super) fn publish<'a>(
         &self,
         thread: Thread,
+        tag: u32,
         word: impl Into<futex::Word<'a>>,
         change: impl FnOnce(),
     ) {
@@ -75,23 +78,17 @@ impl Hint {
         change();
         // SYNC: SeqCst fence <-> `announce`'s (R4): the sleeper is seen here, or the change there.
         fence(Ordering::SeqCst);
-        if self.sleeping.load(Ordering::Relaxed) != 0 {
-            self.withdraw();
+        if self.tag.load(Ordering::Relaxed) == tag {
             futex::wake(word, futex::ALL);
         }
         thread.clear_pending();
     }
 
     /// Announces a sleeper, which then looks once more before it sleeps.
-    fn announce(&self) {
-        self.sleeping.store(1, Ordering::Relaxed); // Relaxed: the fence orders it.
+    fn announce(&self, tag: u32) {
+        self.tag.store(tag, Ordering::Relaxed); // Relaxed: the fence orders it.
         // SYNC: SeqCst fence <-> `publish`'s (R4): the sleeper is seen there, or the change here.
         fence(Ordering::SeqCst);
-    }
-
-    /// There is no sleeper, or it has been woken.
-    fn withdraw(&self) {
-        self.sleeping.store(0, Ordering::Relaxed); // Relaxed: a sleeper announces itself again.
     }
 }
 
@@ -188,19 +185,21 @@ impl<'a> End<'a> {
                 std::thread::yield_now();
             }
         }
+        let mut announced = None;
         loop {
-            self.hint.announce();
-            // Under the lease, so that the look is exact; after the announcement, so that whoever comes later wakes us.
-            match attempt(deadline)? {
-                Attempt::Done(done) => {
-                    self.hint.withdraw();
-                    return Ok(done);
-                }
-                Attempt::NotYet(_) if deadline.is_some_and(Deadline::has_passed) => {
-                    self.hint.withdraw();
-                    return Err(RingError::TimedOut);
-                }
-                Attempt::NotYet(spot) => futex::wait(spot.word, spot.expected, slice::end_of_sleep(deadline)),
+            // Under the lease, so the look is exact. The one after the announcement decides: whoever comes later wakes us.
+            let spot = match attempt(deadline)? {
+                Attempt::Done(done) => return Ok(done),
+                Attempt::NotYet(spot) => spot,
+            };
+            if deadline.is_some_and(Deadline::has_passed) {
+                return Err(RingError::TimedOut);
+            }
+            if announced == Some(spot.tag) {
+                futex::wait(spot.word, spot.expected, slice::end_of_sleep(deadline));
+            } else {
+                self.hint.announce(spot.tag);
+                announced = Some(spot.tag);
             }
         }
     }
