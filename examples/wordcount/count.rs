@@ -114,7 +114,8 @@ impl Counter {
             len += read;
             self.totals.bytes += read as u64;
             // The last word may go on in the next block, so it waits for that.
-            let whole = block[..len].iter().rposition(|&byte| CLASS[usize::from(byte)] == SEPARATOR).unwrap_or(0);
+            let whole =
+                block[..len].iter().rposition(|&byte| CLASS[usize::from(byte)] == SEPARATOR).unwrap_or(0);
             self.add_text(&block[..whole]);
             block.copy_within(whole..len, 0);
             len -= whole;
