@@ -8,6 +8,8 @@ compile_error!(
 mod error;
 #[cfg(all(feature = "process", not(all(test, loom))))]
 pub mod process;
+#[cfg(all(feature = "serde", not(all(test, loom))))]
+mod queue;
 pub mod raw;
 #[cfg(not(all(test, loom)))]
 mod segment;
@@ -22,6 +24,10 @@ mod transfer;
 pub use error::{Error, Result};
 #[cfg(all(feature = "process", not(all(test, loom))))]
 pub use process::{Process, ProcessError, init};
+#[cfg(all(feature = "serde", not(all(test, loom))))]
+pub use queue::{
+    GetError, JoinableQueue, PutError, Queue, QueueIter, QueueOptions, Task, TaskDoneTooOften, TaskIter,
+};
 #[cfg(not(all(test, loom)))]
 pub use segment::Segment;
 #[cfg(not(all(test, loom)))]

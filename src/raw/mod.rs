@@ -20,14 +20,17 @@ mod event;
 mod lease;
 mod mutex;
 mod ring;
+mod tasks;
 
 pub use crate::sys::Deadline;
 pub use acquire::{AcquireError, Acquired};
 pub use event::RawEvent;
 pub use lease::Lease;
 pub use mutex::RawMutex;
+pub(crate) use ring::Wait;
 pub use ring::{RawRing, Ring, RingError};
-pub(crate) use ring::{Attempt, Consuming, Counts, Front, Spot, Wait};
+pub use tasks::{RawTasks, TaskEntry};
+pub(crate) use tasks::{Taken, Tasks};
 
 #[cfg(all(test, loom))]
 mod loom_event;

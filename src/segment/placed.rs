@@ -94,6 +94,19 @@ impl<H: Share> Placed<H> {
         unsafe { Region::new(start, len) }
     }
 
+    /// The `len` values of type `S` at `offset` of the tail; `None` if they don't lie within, aligned.
+    #[cfg_attr(not(feature = "serde"), allow(dead_code))]
+    pub(crate) fn tail_slice<S: Share>(&self, offset: usize, len: usize) -> Option<&[S]> {
+        let region = self.tail().slice(offset, len.checked_mul(size_of::<S>())?)?;
+        let start = region.start().cast::<S>();
+        if !start.is_aligned() {
+            return None;
+        }
+        // SAFETY: the bytes lie in the mapping, which `self` keeps (I3), and are aligned, as was just checked; any bytes
+        // are a valid `S`, which changes through atomics only (`Share`).
+        Some(unsafe { std::slice::from_raw_parts(start.as_ptr(), len) })
+    }
+
     /// How many elements the object was made with.
     #[inline]
     pub(crate) fn length(&self) -> usize {

@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn a_handle_outside_a_transfer_says_where_it_can_travel() {
         let lock = Lock::new().unwrap();
-        let encoded = crate::transfer::outside(|| postcard::to_stdvec(&lock), Error::Encode);
+        let encoded = crate::transfer::encode_item(&lock);
         assert!(matches!(encoded, Err(Error::NotInTransfer)));
     }
 }

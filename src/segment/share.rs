@@ -1,7 +1,7 @@
 //! [`Share`]: which types may be referred to where other processes write.
 #![allow(unsafe_code)]
 
-use crate::raw::{RawEvent, RawMutex};
+use crate::raw::{RawEvent, RawMutex, TaskEntry};
 
 /// A type that a reference into shared memory may point to.
 ///
@@ -14,3 +14,7 @@ pub(crate) unsafe trait Share: Send + Sync + 'static {}
 unsafe impl Share for RawMutex {}
 // SAFETY: a raw primitive: fixed-width atomics only, as `raw/` promises.
 unsafe impl Share for RawEvent {}
+// SAFETY: an atomic integer.
+unsafe impl Share for std::sync::atomic::AtomicU64 {}
+// SAFETY: a raw primitive: fixed-width atomics only, as `raw/` promises.
+unsafe impl Share for TaskEntry {}

@@ -62,15 +62,27 @@ pub(crate) fn decode<T: DeserializeOwned>(message: Message) -> Result<T> {
     }
 }
 
-/// Runs postcard where handles can't travel, even if a transfer is in progress further out: for items of a queue.
-/// `wrap` makes the error of a failure that no handle explains.
+/// Encodes an item of a queue: handles can't travel in it, even if a transfer is in progress further out.
 ///
 /// # Errors
-/// What a handle failed with (as a rule [`Error::NotInTransfer`]), or what `wrap` makes of postcard's error.
-pub(crate) fn outside<T>(
-    run: impl FnOnce() -> postcard::Result<T>,
-    wrap: impl FnOnce(String) -> Error,
-) -> Result<T> {
+/// What a handle failed with (as a rule [`Error::NotInTransfer`]), or [`Error::Encode`].
+pub(crate) fn encode_item<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>> {
+    outside(|| postcard::serialize_with_flavor(value, Bytes(Vec::new())), Error::Encode)
+}
+
+/// Decodes an item of a queue.
+///
+/// # Errors
+/// What a handle failed with, or [`Error::Decode`]: also when bytes are left over.
+pub(crate) fn decode_item<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    match outside(|| postcard::take_from_bytes(bytes), Error::Decode)? {
+        (value, []) => Ok(value),
+        (_, rest) => Err(Error::Decode(format!("{} bytes left over", rest.len()))),
+    }
+}
+
+/// Runs postcard outside of every transfer. `wrap` makes the error of a failure that no handle explains.
+fn outside<T>(run: impl FnOnce() -> postcard::Result<T>, wrap: impl FnOnce(String) -> Error) -> Result<T> {
     let scope = Scope::enter(Table::Absent);
     let done = run();
     let (_, failure) = scope.leave();

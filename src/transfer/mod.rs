@@ -19,7 +19,7 @@ mod failure;
 mod message;
 mod table;
 
-pub(crate) use codec::{decode, encode, outside};
+pub(crate) use codec::{decode, decode_item, encode, encode_item};
 pub(crate) use failure::{de_error, ser_error};
 pub(crate) use message::Message;
 pub(crate) use table::{attach, detach};

@@ -52,10 +52,13 @@ use core::sync::atomic::Ordering;
 
 use super::RawMutex;
 use crate::sys::atomic::{AtomicU32, AtomicU64, fence};
-pub(crate) use consumer::{Consuming, Counts, Front};
+use crate::sys::futex::{self, Half};
+pub(crate) use consumer::{Consuming, Front};
 use error::Corrupt;
 pub use error::RingError;
 use record::{Extent, HEADER, Halves, State};
+
+pub(super) use record::{read, write};
 use waiting::Hint;
 pub(crate) use waiting::{Attempt, Spot, Wait};
 
@@ -254,6 +257,31 @@ impl<'a> Ring<'a> {
             gets = slot.map_or(gets, |slot| slot.number);
         }
         Ok(gets)
+    }
+
+    /// Of those, the ones that were not taken as tasks.
+    pub(super) fn got(self) -> Result<u64, Corrupt> {
+        let [even, odd] = &self.ring.consuming.got;
+        let mut gets = self.gets()?;
+        loop {
+            let got = if gets.is_multiple_of(2) { even } else { odd };
+            // SYNC: Acquire -> keeps the count below from being read before this: the place is reused two gets later.
+            let got = got.load(Ordering::Acquire);
+            let now = self.gets()?;
+            if now == gets {
+                return Ok(got);
+            }
+            gets = now;
+        }
+    }
+
+    /// Wakes a consumer that sleeps, to look for something else than an item. One that is just falling asleep may miss
+    /// it until its slice ends.
+    pub(super) fn nudge_consumers(self) {
+        let head = self.ring.consuming.head.load(Ordering::Relaxed); // Relaxed: a hint.
+        if let Ok(slot) = self.slot(head) {
+            futex::wake(futex::half(slot.word, Half::Low), futex::ALL);
+        }
     }
 
     /// The header at `position`; with nonsense in it, perhaps, if the caller has no lease that keeps it in place.

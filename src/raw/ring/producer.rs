@@ -67,7 +67,11 @@ impl<'a> Ring<'a> {
             room: &self.ring.producers_room.lease,
             hint: &self.ring.producer_sleeps,
         };
-        end.run(wait, || self.seems_to_have_room(), |deadline| Producing::begin(self, deadline)?.push(payload))
+        end.run(
+            wait,
+            || self.seems_to_have_room(),
+            |deadline| Producing::begin(self, deadline)?.push(payload),
+        )
     }
 
     /// A guess, for spinning: the record at the free cursor, which is what a full ring waits for, is no longer ready.

@@ -136,7 +136,7 @@ pub(super) fn words(bytes: u64) -> u64 {
 }
 
 /// Copies `bytes` into `words`, which are long enough.
-pub(super) fn write(words: &[AtomicU64], bytes: &[u8]) {
+pub(in crate::raw) fn write(words: &[AtomicU64], bytes: &[u8]) {
     let (whole, rest) = bytes.as_chunks::<8>();
     let mut words = words.iter();
     for (bytes, word) in whole.iter().zip(words.by_ref()) {
@@ -150,7 +150,7 @@ pub(super) fn write(words: &[AtomicU64], bytes: &[u8]) {
 }
 
 /// Copies `length` bytes out of `words`, which hold them, to the end of `bytes`.
-pub(super) fn read(words: &[AtomicU64], length: usize, bytes: &mut Vec<u8>) {
+pub(in crate::raw) fn read(words: &[AtomicU64], length: usize, bytes: &mut Vec<u8>) {
     let end = bytes.len().saturating_add(length);
     bytes.reserve(length.next_multiple_of(8));
     for word in words.iter().take(length.div_ceil(8)) {

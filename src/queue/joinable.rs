@@ -1,0 +1,293 @@
+//! [`JoinableQueue`]: a queue that knows when everything put into it is done.
+#![allow(unsafe_code)]
+
+use std::fmt;
+use std::ops::Deref;
+use std::time::{Duration, Instant};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::queue::decode;
+use super::{GetError, Queue, QueueOptions, Task, TaskIter};
+use crate::error::{Error, Result};
+use crate::raw::{Deadline, RingError, Tasks, Wait};
+use crate::segment::Kind;
+
+/// A [`Queue`] whose items are done, not just got; everything that a queue can do, it can too (it derefs to one).
+///
+/// [`take`](Self::take) leases an item: it stays the queue's until the [`Task`] is done, and goes to somebody else if the
+/// task is dropped or its holder dies. [`join`](Self::join) waits until everything that was put is done.
+///
+/// # Process death
+/// An item that was taken survives its holder. An item that was got (by [`Queue::get`]) does not, and
+/// [`join`](Self::join) then waits for its [`task_done`](Self::task_done), as in Python: use `take`.
+///
+/// # Examples
+/// ```
+/// use multiproc::{JoinableQueue, Process};
+///
+/// fn worker(jobs: JoinableQueue<u32>) {
+///     for job in jobs.tasks() {
+///         assert!(*job < 100);
+///         job.done();
+///     }
+/// }
+///
+/// let jobs = JoinableQueue::bounded(16)?;
+/// let mut child = Process::spawn(worker, jobs.clone())?;
+/// (0..100).try_for_each(|n| jobs.put(n))?;
+/// jobs.join()?;
+/// jobs.shutdown();
+/// child.join()?;
+/// # Ok::<(), multiproc::Error>(())
+/// ```
+pub struct JoinableQueue<T> {
+    queue: Queue<T>,
+}
+
+/// [`JoinableQueue::task_done`] was called more often than items were got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TaskDoneTooOften;
+
+impl<T: Serialize + DeserializeOwned + 'static> JoinableQueue<T> {
+    /// A queue of at most `max_items` items at a time that wait, 256 that are taken, and 16 KiB for each of them.
+    ///
+    /// # Errors
+    /// As for [`Queue::bounded`].
+    ///
+    /// # Examples
+    /// ```
+    /// let jobs = multiproc::JoinableQueue::bounded(4)?;
+    /// jobs.put("job".to_owned())?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn bounded(max_items: usize) -> Result<Self> {
+        QueueOptions::new(max_items).joinable_queue()
+    }
+
+    pub(super) fn with_options(options: &QueueOptions) -> Result<Self> {
+        Ok(Self { queue: Queue::create(options, Kind::JoinableQueue)? })
+    }
+
+    /// Takes an item as a task, waiting for one for as long as it takes.
+    ///
+    /// # Errors
+    /// [`GetError::Shutdown`] once the queue is shut down, drained, and no task of somebody else can come back; a caller
+    /// that holds a task itself does not wait for those of others. [`GetError::Decode`]: the item is done then.
+    /// [`GetError::TooManyHeld`], [`GetError::Corrupt`].
+    ///
+    /// # Process death
+    /// Killed here, the item is still in the queue, or goes to whoever takes next.
+    ///
+    /// # Examples
+    /// ```
+    /// let jobs = multiproc::JoinableQueue::bounded(1)?;
+    /// jobs.put(5)?;
+    /// drop(jobs.take()?); // given up
+    /// let again = jobs.take()?;
+    /// assert_eq!((*again, again.attempt()), (5, 2));
+    /// again.done();
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn take(&self) -> Result<Task<T>, GetError> {
+        self.take_waiting(Wait::Until(None))
+    }
+
+    /// Takes an item as a task if there is one.
+    ///
+    /// # Errors
+    /// [`GetError::Empty`] if there is none, or as many tasks are taken as may be; and those of [`take`](Self::take).
+    pub fn try_take(&self) -> Result<Task<T>, GetError> {
+        self.take_waiting(Wait::Never)
+    }
+
+    /// Takes an item as a task, waiting up to `timeout` for one.
+    ///
+    /// # Errors
+    /// [`GetError::TimedOut`], and those of [`take`](Self::take).
+    pub fn take_timeout(&self, timeout: Duration) -> Result<Task<T>, GetError> {
+        self.take_waiting(Wait::Until(Deadline::after(timeout)))
+    }
+
+    /// Takes an item as a task, waiting until `deadline` for one.
+    ///
+    /// # Errors
+    /// [`GetError::TimedOut`], and those of [`take`](Self::take).
+    pub fn take_deadline(&self, deadline: Instant) -> Result<Task<T>, GetError> {
+        self.take_waiting(Wait::Until(Deadline::at(deadline)))
+    }
+
+    /// The tasks, until the queue is shut down and drained, or a take fails.
+    ///
+    /// # Examples
+    /// ```
+    /// let jobs = multiproc::JoinableQueue::bounded(2)?;
+    /// jobs.put(1)?;
+    /// jobs.put(2)?;
+    /// jobs.shutdown();
+    /// let mut sum = 0;
+    /// for job in jobs.tasks() {
+    ///     sum += *job;
+    ///     job.done();
+    /// }
+    /// assert_eq!(sum, 3);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn tasks(&self) -> TaskIter<'_, T> {
+        TaskIter::new(self)
+    }
+
+    fn take_waiting(&self, wait: Wait) -> Result<Task<T>, GetError> {
+        let tasks = self.queue.tasks()?;
+        let mut bytes = Vec::new();
+        // SAFETY: the handle keeps the memory mapped for as long as it is borrowed; the task that is returned has one too.
+        let taken = unsafe { tasks.ring.consume(wait, |consuming| tasks.take(consuming, &mut bytes)) }?;
+        match decode(&bytes) {
+            Ok(item) => Ok(Task::new(item, taken, self.queue.clone())),
+            Err(error) => {
+                // Nobody could decode it: given back it would come again for ever.
+                tasks.finish(taken);
+                Err(error)
+            }
+        }
+    }
+}
+
+impl<T> JoinableQueue<T> {
+    /// An item that was got, not taken, is done.
+    ///
+    /// # Errors
+    /// [`TaskDoneTooOften`] if it was called for as many items already as were got.
+    ///
+    /// # Examples
+    /// ```
+    /// let jobs = multiproc::JoinableQueue::bounded(1)?;
+    /// jobs.put(1)?;
+    /// jobs.get()?;
+    /// assert!(jobs.task_done().is_ok());
+    /// assert!(jobs.task_done().is_err());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn task_done(&self) -> Result<(), TaskDoneTooOften> {
+        // In an overwritten queue no count stands for anything.
+        match self.queue.tasks().and_then(|tasks| tasks.task_done()) {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => Err(TaskDoneTooOften),
+        }
+    }
+
+    /// Waits until everything that was put is done.
+    ///
+    /// # Errors
+    /// [`GetError::Deadlock`], [`GetError::TooManyHeld`], [`GetError::Corrupt`], [`GetError::Unsupported`].
+    ///
+    /// # Process death
+    /// A task whose holder dies is done once somebody else took it and finished it; if nobody takes any more, this waits.
+    ///
+    /// # Examples
+    /// ```
+    /// let jobs = multiproc::JoinableQueue::<u8>::bounded(1)?;
+    /// jobs.join()?; // nothing was put
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn join(&self) -> Result<(), GetError> {
+        while !self.join_until(None)? {}
+        Ok(())
+    }
+
+    /// Waits up to `timeout` until everything that was put is done; false if the time passed first.
+    ///
+    /// # Errors
+    /// As for [`join`](Self::join).
+    pub fn join_timeout(&self, timeout: Duration) -> Result<bool, GetError> {
+        self.join_until(Deadline::after(timeout))
+    }
+
+    /// Waits until `deadline` for everything that was put to be done; false if the time passed first.
+    ///
+    /// # Errors
+    /// As for [`join`](Self::join).
+    pub fn join_deadline(&self, deadline: Instant) -> Result<bool, GetError> {
+        self.join_until(Deadline::at(deadline))
+    }
+
+    /// Items that were put and are not done.
+    ///
+    /// # Errors
+    /// As for [`join`](Self::join).
+    pub fn unfinished(&self) -> Result<usize, GetError> {
+        let tasks = self.queue.tasks()?;
+        let unfinished = count_unfinished(&tasks, None)?;
+        Ok(usize::try_from(unfinished).unwrap_or(usize::MAX))
+    }
+
+    fn join_until(&self, deadline: Option<Deadline>) -> Result<bool, GetError> {
+        let tasks = self.queue.tasks()?;
+        loop {
+            let late = deadline.is_some_and(Deadline::has_passed);
+            let spot = tasks.spot();
+            match count_unfinished(&tasks, deadline) {
+                Ok(0) => return Ok(true),
+                Ok(_) if late => return Ok(false),
+                Ok(_) => Tasks::wait(spot, deadline),
+                Err(RingError::TimedOut) => return Ok(false),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+fn count_unfinished(tasks: &Tasks<'_>, deadline: Option<Deadline>) -> Result<u64, RingError> {
+    // SAFETY: whoever calls borrows the handle that keeps the memory mapped.
+    unsafe { tasks.ring.consume(Wait::Until(deadline), |consuming| tasks.unfinished(consuming)) }
+}
+
+impl<T> Deref for JoinableQueue<T> {
+    type Target = Queue<T>;
+
+    fn deref(&self) -> &Queue<T> {
+        &self.queue
+    }
+}
+
+impl<T> Clone for JoinableQueue<T> {
+    fn clone(&self) -> Self {
+        Self { queue: self.queue.clone() }
+    }
+}
+
+impl<T> fmt::Debug for JoinableQueue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinableQueue")
+            .field("len", &self.len())
+            .field("capacity", &self.capacity())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> Serialize for JoinableQueue<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.queue.serialize(serializer)
+    }
+}
+
+impl<'de, T: 'static> Deserialize<'de> for JoinableQueue<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self { queue: Queue::open(deserializer, Kind::JoinableQueue)? })
+    }
+}
+
+impl fmt::Display for TaskDoneTooOften {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("task_done was called more often than items were got")
+    }
+}
+
+impl std::error::Error for TaskDoneTooOften {}
+
+impl From<TaskDoneTooOften> for Error {
+    fn from(error: TaskDoneTooOften) -> Self {
+        Self::operation(error)
+    }
+}

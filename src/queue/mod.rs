@@ -1,0 +1,23 @@
+//! Layer 3: queues between processes.
+//!
+//! A queue is an object in a segment: a head ([`raw::RawRing`](crate::raw::RawRing) and
+//! [`raw::RawTasks`](crate::raw::RawTasks)) with the words of the ring behind it, and behind those the table of the tasks
+//! that are in somebody's hands. What goes through it is encoded by postcard in `put`, in the caller.
+
+mod get_error;
+mod iter;
+mod joinable;
+mod layout;
+mod options;
+mod put_error;
+#[expect(clippy::module_inception, reason = "a file is named after its type, and the type after the layer")]
+mod queue;
+mod task;
+
+pub use get_error::GetError;
+pub use iter::{QueueIter, TaskIter};
+pub use joinable::{JoinableQueue, TaskDoneTooOften};
+pub use options::QueueOptions;
+pub use put_error::PutError;
+pub use queue::Queue;
+pub use task::Task;

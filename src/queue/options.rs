@@ -1,0 +1,104 @@
+//! [`QueueOptions`]: sizes of a queue.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{JoinableQueue, Queue};
+use crate::error::{Error, Result};
+
+/// Bytes of the longest encoded item that goes through a [`Queue`], unless it is asked for more.
+const MESSAGE_BYTES: usize = 256 << 10;
+/// The same for a [`JoinableQueue`], which keeps room for `max_taken` such items besides.
+const TASK_BYTES: usize = 16 << 10;
+const RING_BYTES: usize = 1 << 20;
+const MAX_TAKEN: usize = 256;
+
+/// The sizes of a queue that is to be made. All memory is reserved when it is made.
+///
+/// # Examples
+/// ```
+/// use multiproc::{Queue, QueueOptions};
+/// let queue: Queue<Vec<u8>> = QueueOptions::new(8).max_message(4 << 20).queue()?;
+/// queue.put(vec![7; 4_000_000])?;
+/// assert_eq!(queue.get()?.len(), 4_000_000);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "options make nothing until `queue` or `joinable_queue` is called"]
+pub struct QueueOptions {
+    max_items: usize,
+    ring_bytes: Option<usize>,
+    max_message: Option<usize>,
+    max_taken: Option<usize>,
+}
+
+impl QueueOptions {
+    /// A queue of at most `max_items` items at a time.
+    pub fn new(max_items: usize) -> Self {
+        Self { max_items, ring_bytes: None, max_message: None, max_taken: None }
+    }
+
+    /// Bytes for the items that are in the queue, each with 32 bytes of its own; rounded up to a power of two.
+    /// Default 1 MiB, or what two items of `max_message` take.
+    pub fn ring_bytes(self, bytes: usize) -> Self {
+        Self { ring_bytes: Some(bytes), ..self }
+    }
+
+    /// Bytes of the longest encoded item. Default 256 KiB; of a joinable queue 16 KiB.
+    pub fn max_message(self, bytes: usize) -> Self {
+        Self { max_message: Some(bytes), ..self }
+    }
+
+    /// How many tasks of a joinable queue can be in somebody's hands at a time; each takes `max_message` bytes. Default 256.
+    pub fn max_taken(self, tasks: usize) -> Self {
+        Self { max_taken: Some(tasks), ..self }
+    }
+
+    /// Makes a queue.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a bound of no items; [`Error::OutOfMemory`], [`Error::TooManyFiles`],
+    /// [`Error::Unsupported`].
+    pub fn queue<T: Serialize + DeserializeOwned + 'static>(&self) -> Result<Queue<T>> {
+        self.check()?;
+        Queue::with_options(self)
+    }
+
+    /// Makes a joinable queue.
+    ///
+    /// # Errors
+    /// As for [`queue`](Self::queue).
+    pub fn joinable_queue<T: Serialize + DeserializeOwned + 'static>(&self) -> Result<JoinableQueue<T>> {
+        self.check()?;
+        JoinableQueue::with_options(self)
+    }
+
+    fn check(&self) -> Result<()> {
+        let least_one = |what: &'static str, value: usize| match value {
+            0 => Err(Error::InvalidArgument { what, expected: "at least 1".into(), found: "0".into() }),
+            _ => Ok(()),
+        };
+        least_one("max_items of a queue", self.max_items)?;
+        least_one("max_taken of a joinable queue", self.taken())
+    }
+
+    pub(super) fn items(&self) -> usize {
+        self.max_items
+    }
+
+    pub(super) fn message_bytes(&self) -> usize {
+        self.max_message.unwrap_or(MESSAGE_BYTES)
+    }
+
+    pub(super) fn task_bytes(&self) -> usize {
+        self.max_message.unwrap_or(TASK_BYTES)
+    }
+
+    pub(super) fn ring_bytes_or_default(&self) -> usize {
+        self.ring_bytes.unwrap_or(RING_BYTES)
+    }
+
+    pub(super) fn taken(&self) -> usize {
+        self.max_taken.unwrap_or(MAX_TAKEN)
+    }
+}

@@ -1,0 +1,120 @@
+//! [`PutError`]: why an item was not put, with the item.
+
+use std::fmt;
+
+use crate::error::Error;
+use crate::raw::RingError;
+
+/// Why an item was not put. The queue is unchanged; the item is in the error.
+///
+/// Converting into [`Error`] drops the item.
+#[non_exhaustive]
+pub enum PutError<T> {
+    /// There is no room, and the caller did not want to wait.
+    Full(T),
+    /// The time passed.
+    TimedOut(T),
+    /// Encoded, the item is longer than the queue's `max_message`.
+    TooLarge(T),
+    /// The item can't be encoded; the text says why.
+    Encode(T, String),
+    /// The queue was shut down.
+    Shutdown(T),
+    /// Another producer is stopped in the middle of its put.
+    Busy(T),
+    /// The calling thread is putting into this queue already.
+    Deadlock(T),
+    /// The calling thread holds as many locks as a thread can.
+    TooManyHeld(T),
+    /// Another process overwrote the queue.
+    Corrupt(T),
+    /// Robust locks don't work here; the text says what is missing.
+    Unsupported(T, &'static str),
+}
+
+impl<T> PutError<T> {
+    /// The item that was not put.
+    ///
+    /// # Examples
+    /// ```
+    /// let queue = multiproc::Queue::bounded(1)?;
+    /// queue.put(1)?;
+    /// assert_eq!(queue.try_put(2).unwrap_err().into_inner(), 2);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn into_inner(self) -> T {
+        self.split().0
+    }
+
+    pub(super) fn new(item: T, error: RingError) -> Self {
+        match error {
+            RingError::WouldBlock => Self::Full(item),
+            RingError::TimedOut => Self::TimedOut(item),
+            RingError::TooLarge => Self::TooLarge(item),
+            RingError::Closed => Self::Shutdown(item),
+            RingError::Busy => Self::Busy(item),
+            RingError::Deadlock => Self::Deadlock(item),
+            RingError::TooManyHeld => Self::TooManyHeld(item),
+            RingError::Corrupt => Self::Corrupt(item),
+            RingError::Unsupported(what) => Self::Unsupported(item, what),
+        }
+    }
+
+    fn split(self) -> (T, PutError<()>) {
+        match self {
+            Self::Full(item) => (item, PutError::Full(())),
+            Self::TimedOut(item) => (item, PutError::TimedOut(())),
+            Self::TooLarge(item) => (item, PutError::TooLarge(())),
+            Self::Encode(item, why) => (item, PutError::Encode((), why)),
+            Self::Shutdown(item) => (item, PutError::Shutdown(())),
+            Self::Busy(item) => (item, PutError::Busy(())),
+            Self::Deadlock(item) => (item, PutError::Deadlock(())),
+            Self::TooManyHeld(item) => (item, PutError::TooManyHeld(())),
+            Self::Corrupt(item) => (item, PutError::Corrupt(())),
+            Self::Unsupported(item, what) => (item, PutError::Unsupported((), what)),
+        }
+    }
+}
+
+impl<T> fmt::Display for PutError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full(_) => "the queue is full",
+            Self::TimedOut(_) => "timed out: the queue is full",
+            Self::TooLarge(_) => "encoded, the item is longer than the queue's max_message",
+            Self::Encode(_, why) => return write!(f, "the item can't be encoded: {why}"),
+            Self::Shutdown(_) => "the queue was shut down",
+            Self::Busy(_) => "another producer is stopped in the middle of its put",
+            Self::Deadlock(_) => "the calling thread is putting into this queue already",
+            Self::TooManyHeld(_) => "the calling thread holds too many locks",
+            Self::Corrupt(_) => "the queue was overwritten by another process",
+            Self::Unsupported(_, what) => return write!(f, "not supported here: {what}"),
+        })
+    }
+}
+
+impl<T> fmt::Debug for PutError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self {
+            Self::Full(_) => "Full",
+            Self::TimedOut(_) => "TimedOut",
+            Self::TooLarge(_) => "TooLarge",
+            Self::Encode(_, why) => return write!(f, "Encode(.., {why:?})"),
+            Self::Shutdown(_) => "Shutdown",
+            Self::Busy(_) => "Busy",
+            Self::Deadlock(_) => "Deadlock",
+            Self::TooManyHeld(_) => "TooManyHeld",
+            Self::Corrupt(_) => "Corrupt",
+            Self::Unsupported(_, what) => return write!(f, "Unsupported(.., {what:?})"),
+        };
+        write!(f, "{name}(..)")
+    }
+}
+
+impl<T> std::error::Error for PutError<T> {}
+
+impl<T> From<PutError<T>> for Error {
+    fn from(error: PutError<T>) -> Self {
+        Self::operation(error.split().1)
+    }
+}

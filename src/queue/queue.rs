@@ -1,0 +1,353 @@
+//! [`Queue`]: items that any process puts and any process gets.
+#![allow(unsafe_code)]
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::{Duration, Instant};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::layout::{Layout, QueueHead};
+use super::{GetError, PutError, QueueIter, QueueOptions};
+use crate::error::{Error, Result};
+use crate::raw::{Deadline, Ring, RingError, Tasks, Wait};
+use crate::segment::{Kind, ObjectType, Placed};
+use crate::transfer;
+
+/// How long [`Queue::shutdown`] waits for a put that is under way; a stopped producer's is completed by whoever comes next.
+const CLOSING: Duration = Duration::from_secs(1);
+
+/// A bounded first-in, first-out queue of values of any serde type, between any number of processes.
+///
+/// A handle: clones are the same queue, and it travels in process arguments and results. An item is encoded in
+/// [`put`](Self::put) and is visible to every consumer when that returns: no thread feeds it, nothing is lost when the
+/// producer ends. Items of one producer are got in their order; consumers are served in none.
+///
+/// # Process death
+/// A producer that is killed has put its item whole or not at all; a consumer that is killed in a get has taken its item
+/// with it, or left it to the next. Nobody else waits longer for it. To get an item back when its consumer dies later, use
+/// [`JoinableQueue::take`](super::JoinableQueue::take).
+///
+/// # Examples
+/// ```
+/// use multiproc::{Process, Queue};
+///
+/// fn square((numbers, squares): (Queue<u32>, Queue<u32>)) {
+///     for n in numbers.iter() {
+///         squares.put(n * n).expect("the parent reads");
+///     }
+/// }
+///
+/// let (numbers, squares) = (Queue::bounded(8)?, Queue::bounded(8)?);
+/// let mut child = Process::spawn(square, (numbers.clone(), squares.clone()))?;
+/// numbers.put(12)?;
+/// assert_eq!(squares.get()?, 144);
+/// numbers.shutdown();
+/// child.join()?;
+/// # Ok::<(), multiproc::Error>(())
+/// ```
+pub struct Queue<T> {
+    placed: Placed<QueueHead>,
+    layout: Layout,
+    items: PhantomData<fn(T) -> T>,
+}
+
+impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
+    /// A queue of at most `max_items` items, and of 1 MiB, in anonymous memory of its own.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for 0 items; [`Error::OutOfMemory`], [`Error::TooManyFiles`], [`Error::Unsupported`].
+    ///
+    /// # Examples
+    /// ```
+    /// let queue = multiproc::Queue::bounded(2)?;
+    /// queue.put("hello".to_owned())?;
+    /// assert_eq!(queue.get()?, "hello");
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn bounded(max_items: usize) -> Result<Self> {
+        QueueOptions::new(max_items).queue()
+    }
+
+    pub(super) fn with_options(options: &QueueOptions) -> Result<Self> {
+        Self::create(options, Kind::Queue)
+    }
+
+    pub(super) fn create(options: &QueueOptions, kind: Kind) -> Result<Self> {
+        let layout = Layout::new(options, kind == Kind::JoinableQueue)?;
+        let placed = layout.create(&ObjectType::encoded::<T>(kind), options.items())?;
+        Ok(Self { placed, layout, items: PhantomData })
+    }
+
+    /// Puts an item, waiting for room for as long as it takes.
+    ///
+    /// # Errors
+    /// [`PutError::TooLarge`], [`PutError::Encode`], [`PutError::Shutdown`], [`PutError::Corrupt`].
+    ///
+    /// # Process death
+    /// Killed here, the item is in the queue or not, whole; a consumer that waits for it is woken in either case.
+    ///
+    /// # Examples
+    /// ```
+    /// let queue = multiproc::Queue::bounded(1)?;
+    /// queue.put(7)?;
+    /// assert_eq!(queue.len(), 1);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn put(&self, item: T) -> Result<(), PutError<T>> {
+        self.put_waiting(item, Wait::Until(None))
+    }
+
+    /// Puts an item if there is room.
+    ///
+    /// # Errors
+    /// [`PutError::Full`], only when there is no room; [`PutError::Busy`]; and those of [`put`](Self::put).
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{PutError, Queue};
+    /// let queue = Queue::bounded(1)?;
+    /// queue.try_put(1)?;
+    /// assert!(matches!(queue.try_put(2), Err(PutError::Full(2))));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    #[doc(alias = "put_nowait")]
+    pub fn try_put(&self, item: T) -> Result<(), PutError<T>> {
+        self.put_waiting(item, Wait::Never)
+    }
+
+    /// Puts an item, waiting up to `timeout` for room.
+    ///
+    /// # Errors
+    /// [`PutError::TimedOut`], and those of [`put`](Self::put).
+    pub fn put_timeout(&self, item: T, timeout: Duration) -> Result<(), PutError<T>> {
+        self.put_waiting(item, Wait::Until(Deadline::after(timeout)))
+    }
+
+    /// Puts an item, waiting until `deadline` for room.
+    ///
+    /// # Errors
+    /// [`PutError::TimedOut`], and those of [`put`](Self::put).
+    pub fn put_deadline(&self, item: T, deadline: Instant) -> Result<(), PutError<T>> {
+        self.put_waiting(item, Wait::Until(Deadline::at(deadline)))
+    }
+
+    /// Gets an item, waiting for one for as long as it takes.
+    ///
+    /// # Errors
+    /// [`GetError::Shutdown`], [`GetError::Decode`], [`GetError::Corrupt`].
+    ///
+    /// # Process death
+    /// Killed here, the item is still in the queue, or it is gone with the caller.
+    ///
+    /// # Examples
+    /// ```
+    /// let queue = multiproc::Queue::bounded(1)?;
+    /// queue.put(1.5)?;
+    /// assert_eq!(queue.get()?, 1.5);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn get(&self) -> Result<T, GetError> {
+        self.get_waiting(Wait::Until(None))
+    }
+
+    /// Gets an item if there is one.
+    ///
+    /// # Errors
+    /// [`GetError::Empty`], only when there is none; [`GetError::Busy`]; and those of [`get`](Self::get).
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{GetError, Queue};
+    /// assert_eq!(Queue::<u8>::bounded(1)?.try_get(), Err(GetError::Empty));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    #[doc(alias = "get_nowait")]
+    pub fn try_get(&self) -> Result<T, GetError> {
+        self.get_waiting(Wait::Never)
+    }
+
+    /// Gets an item, waiting up to `timeout` for one.
+    ///
+    /// # Errors
+    /// [`GetError::TimedOut`], and those of [`get`](Self::get).
+    pub fn get_timeout(&self, timeout: Duration) -> Result<T, GetError> {
+        self.get_waiting(Wait::Until(Deadline::after(timeout)))
+    }
+
+    /// Gets an item, waiting until `deadline` for one.
+    ///
+    /// # Errors
+    /// [`GetError::TimedOut`], and those of [`get`](Self::get).
+    pub fn get_deadline(&self, deadline: Instant) -> Result<T, GetError> {
+        self.get_waiting(Wait::Until(Deadline::at(deadline)))
+    }
+
+    /// The items, until the queue is shut down and drained, or a get fails.
+    ///
+    /// # Examples
+    /// ```
+    /// let queue = multiproc::Queue::bounded(3)?;
+    /// (1..=3).try_for_each(|n| queue.put(n))?;
+    /// queue.shutdown();
+    /// assert_eq!(queue.iter().sum::<i32>(), 6);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn iter(&self) -> QueueIter<'_, T> {
+        QueueIter::new(self)
+    }
+
+    fn put_waiting(&self, item: T, wait: Wait) -> Result<(), PutError<T>> {
+        let bytes = match transfer::encode_item(&item) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                let why = match error {
+                    Error::Encode(why) => why,
+                    other => other.to_string(),
+                };
+                return Err(PutError::Encode(item, why));
+            }
+        };
+        let put = || {
+            if bytes.len() > self.layout.max_message() {
+                return Err(RingError::TooLarge);
+            }
+            let ring = self.ring()?;
+            match wait {
+                // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
+                Wait::Never => unsafe { ring.try_put(&bytes) },
+                // SAFETY: as above.
+                Wait::Until(deadline) => unsafe { ring.put(&bytes, deadline) },
+            }
+        };
+        put().map_err(|error| PutError::new(item, error))
+    }
+
+    fn get_waiting(&self, wait: Wait) -> Result<T, GetError> {
+        let mut bytes = Vec::new();
+        let ring = self.ring()?;
+        match wait {
+            // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
+            Wait::Never => unsafe { ring.try_get(&mut bytes) },
+            // SAFETY: as above.
+            Wait::Until(deadline) => unsafe { ring.get(&mut bytes, deadline) },
+        }?;
+        decode(&bytes)
+    }
+}
+
+impl<T> Queue<T> {
+    /// Items in the queue at one moment; exact when nobody moves any, also after a process was killed.
+    #[must_use]
+    #[doc(alias = "qsize")]
+    pub fn len(&self) -> usize {
+        // An overwritten queue holds nothing that could be got.
+        let items = self.ring().and_then(Ring::len).unwrap_or(0);
+        usize::try_from(items).unwrap_or(usize::MAX)
+    }
+
+    /// Whether there is no item at this moment.
+    #[must_use]
+    #[doc(alias = "empty")]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether there are as many items as there may be. A put can also wait because the items are large.
+    #[must_use]
+    #[doc(alias = "full")]
+    pub fn is_full(&self) -> bool {
+        self.len() >= self.capacity()
+    }
+
+    /// How many items there may be at a time.
+    #[must_use]
+    #[doc(alias = "maxsize")]
+    pub fn capacity(&self) -> usize {
+        usize::try_from(self.placed.ring.max_items()).unwrap_or(usize::MAX)
+    }
+
+    /// Bytes of the longest item, encoded, that the queue takes.
+    #[must_use]
+    pub fn max_message(&self) -> usize {
+        self.layout.max_message()
+    }
+
+    /// Refuses every later put, and lets the gets fail once the queue is drained. Whoever waits is woken.
+    ///
+    /// # Process death
+    /// Killed in here, the queue is shut down or not; if it has begun, whoever uses the queue next completes it.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{GetError, PutError, Queue};
+    /// let queue = Queue::bounded(2)?;
+    /// queue.put(1)?;
+    /// queue.shutdown();
+    /// assert!(matches!(queue.put(2), Err(PutError::Shutdown(2))));
+    /// assert_eq!((queue.get(), queue.get()), (Ok(1), Err(GetError::Shutdown)));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn shutdown(&self) {
+        if let Ok(ring) = self.ring() {
+            // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
+            // An overwritten queue fails every operation anyway; a stopped producer's put is waited for by the others.
+            let _ = unsafe { ring.close(Deadline::after(CLOSING)) };
+        }
+    }
+
+    pub(super) fn ring(&self) -> Result<Ring<'_>, RingError> {
+        self.layout.ring(&self.placed)
+    }
+
+    pub(super) fn tasks(&self) -> Result<Tasks<'_>, RingError> {
+        self.layout.tasks(&self.placed)
+    }
+
+    pub(super) fn open<'de, D: Deserializer<'de>>(deserializer: D, kind: Kind) -> Result<Self, D::Error>
+    where
+        T: 'static,
+    {
+        crate::segment::open_reference(deserializer, |segment, offset| {
+            let placed = Placed::open(segment, offset, &ObjectType::encoded::<T>(kind), 64)?;
+            let layout = Layout::of(&placed)?;
+            Ok(Self { placed, layout, items: PhantomData })
+        })
+    }
+}
+
+/// An item from its bytes.
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, GetError> {
+    transfer::decode_item(bytes).map_err(|error| match error {
+        Error::Decode(why) => GetError::Decode(why),
+        other => GetError::Decode(other.to_string()),
+    })
+}
+
+impl<T> Clone for Queue<T> {
+    fn clone(&self) -> Self {
+        Self { placed: self.placed.clone(), layout: self.layout, items: PhantomData }
+    }
+}
+
+impl<T> fmt::Debug for Queue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue")
+            .field("len", &self.len())
+            .field("capacity", &self.capacity())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> Serialize for Queue<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.placed.serialize(serializer)
+    }
+}
+
+impl<'de, T: 'static> Deserialize<'de> for Queue<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::open(deserializer, Kind::Queue)
+    }
+}

@@ -1,0 +1,87 @@
+//! [`Task`]: an item that was taken and is to be done.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Deref;
+
+use super::Queue;
+use crate::raw::Taken;
+
+/// An item that was taken from a [`JoinableQueue`](super::JoinableQueue). It derefs to the item.
+///
+/// Call [`done`](Self::done) when the work is finished. Dropped before that, the item goes to whoever takes next.
+///
+/// # Process death
+/// When the thread that holds the task ends, by SIGKILL too, before it is done, the item goes to whoever takes next.
+#[must_use = "a task that is dropped goes back to the queue"]
+pub struct Task<T> {
+    item: T,
+    taken: Taken,
+    queue: Queue<T>,
+    /// What the kernel sees die is a thread.
+    thread_bound: PhantomData<*const ()>,
+}
+
+impl<T> Task<T> {
+    pub(super) fn new(item: T, taken: Taken, queue: Queue<T>) -> Self {
+        Self { item, taken, queue, thread_bound: PhantomData }
+    }
+
+    /// The work is finished: the item is not given to anybody else.
+    ///
+    /// # Process death
+    /// Killed in here, it is done or goes to somebody else. Work is done *at least* once.
+    ///
+    /// # Examples
+    /// ```
+    /// let queue = multiproc::JoinableQueue::bounded(1)?;
+    /// queue.put('x')?;
+    /// queue.take()?.done();
+    /// queue.join()?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn done(self) {
+        if let Ok(tasks) = self.queue.tasks() {
+            // The drop that follows finds that the task is not held any more.
+            tasks.finish(self.taken);
+        }
+    }
+
+    /// How often the item was taken, this time included: 1 unless somebody gave it up or died with it.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.taken.attempt
+    }
+
+    /// The item's number: how many were put before it. The same at each attempt.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.taken.number
+    }
+}
+
+impl<T> Deref for Task<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.item
+    }
+}
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        if let Ok(tasks) = self.queue.tasks() {
+            tasks.give_up(self.taken);
+        }
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Task<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Task")
+            .field("item", &self.item)
+            .field("number", &self.number())
+            .field("attempt", &self.attempt())
+            .finish_non_exhaustive()
+    }
+}

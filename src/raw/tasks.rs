@@ -1,0 +1,325 @@
+//! [`RawTasks`]: items that were taken from a ring and are not done yet.
+//!
+//! ```text
+//! number    lease           the entry is                 becomes
+//! 0         free or dead    free                         claimed: lease, then payload, then number
+//! k + 1     held            a task in its holder's hands done: number 0, then the lease is released
+//! k + 1     free or dead    an orphan                    taken again, its attempt counted
+//! k + 1, k not yet freed    an aborted claim             free, when the consumers' lease is repaired
+//! ```
+//! Claims are made under the consumers' lease of the ring: the entry is written whole, then the item is freed, which is
+//! the only commit. An entry counts if its number is below the ring's count of gets, so a kill before the commit leaves
+//! the item in the ring and a kill after it leaves an orphan.
+//!
+//! **Waiting.** `done` is a futex word, `sequence << 1 | WAITERS`; whoever finishes or gives up a task moves it. The death
+//! of a task's holder moves nothing: who waits looks over the leases after each slice.
+//!
+//! **Fairness.** Orphans go first, then the ring's order.
+//!
+//! **Ordering.** (T1) the number's Release -> Acquire: attempt, length and payload of whoever claimed the entry.
+
+use core::sync::atomic::Ordering;
+
+use super::ring::{Attempt, Consuming, Front, Ring, RingError, Spot};
+use super::{Deadline, Lease};
+use crate::sys::atomic::{AtomicU32, AtomicU64};
+use crate::sys::{futex, slice};
+
+const WAITERS: u32 = 1;
+/// A take looks for orphans first when a task was given up, and else each so many times.
+const TAKES_PER_LOOK: u32 = 64;
+
+/// One task that is not done, or room for one. 64 bytes; all-zero bytes are a free one.
+#[repr(C, align(64))]
+#[derive(Debug, Default)]
+pub struct TaskEntry {
+    lease: Lease,
+    /// The item's number plus 1, or 0.
+    number: AtomicU64,
+    attempt: AtomicU32,
+    length: AtomicU32,
+}
+
+/// What all entries share. 64 bytes; all-zero bytes are those of a queue without tasks.
+#[repr(C, align(64))]
+#[derive(Debug, Default)]
+pub struct RawTasks {
+    /// Items that were got, not taken, and whose `task_done` was called.
+    task_dones: AtomicU64,
+    done: AtomicU32,
+    given_up: AtomicU32,
+    takes: AtomicU32,
+}
+
+/// A ring, its tasks, and where their payloads lie.
+#[derive(Clone, Copy)]
+pub(crate) struct Tasks<'a> {
+    pub(crate) ring: Ring<'a>,
+    pub(crate) raw: &'a RawTasks,
+    pub(crate) entries: &'a [TaskEntry],
+    /// As many words for each entry.
+    pub(crate) payloads: &'a [AtomicU64],
+}
+
+/// A task that the calling thread has taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Taken {
+    /// Which entry it is in.
+    pub(crate) entry: usize,
+    /// The item's number.
+    pub(crate) number: u64,
+    /// How often it was taken, this time included.
+    pub(crate) attempt: u32,
+}
+
+impl<'a> Tasks<'a> {
+    /// Takes a task, its payload to the end of `payload`: a step for [`Ring::consume`]. The entry's lease is held then.
+    ///
+    /// # Errors
+    /// `Closed` if the ring is closed and drained and no task can come back, or the caller holds a task itself.
+    pub(crate) fn take(
+        &self,
+        consuming: &Consuming<'a>,
+        payload: &mut Vec<u8>,
+    ) -> Result<Attempt<'a, Taken>, RingError> {
+        self.repair(consuming)?;
+        let takes = self.raw.takes.load(Ordering::Relaxed); // Relaxed: written under the consumers' lease.
+        self.raw.takes.store(takes.wrapping_add(1), Ordering::Relaxed);
+        let look = takes.is_multiple_of(TAKES_PER_LOOK) || self.raw.given_up.load(Ordering::Relaxed) != 0;
+        if let (true, Some(taken)) = (look, self.adopt(payload)?) {
+            return Ok(Attempt::Done(taken));
+        }
+        match consuming.front() {
+            Ok(Attempt::Done(front)) => self.claim(consuming, front, payload),
+            Ok(Attempt::NotYet(spot)) => {
+                Ok(self.adopt(payload)?.map_or(Attempt::NotYet(spot), Attempt::Done))
+            }
+            Err(RingError::Closed) => self.wait_for_orphans(payload),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Frees entries of claims that were killed before their commit.
+    fn repair(&self, consuming: &Consuming<'a>) -> Result<(), RingError> {
+        if !consuming.owner_died {
+            return Ok(());
+        }
+        let gets = consuming.counts()?.gets;
+        for entry in self.entries {
+            if entry.number.load(Ordering::Relaxed) > gets {
+                entry.number.store(0, Ordering::Relaxed); // Relaxed: under the consumers' lease.
+            }
+        }
+        consuming.recover();
+        Ok(())
+    }
+
+    fn claim(
+        &self,
+        consuming: &Consuming<'a>,
+        front: Front<'a>,
+        payload: &mut Vec<u8>,
+    ) -> Result<Attempt<'a, Taken>, RingError> {
+        let (index, entry) = match self.claim_entry()? {
+            Some(claimed) => claimed,
+            None => {
+                let spot = self.spot();
+                match self.claim_entry()? {
+                    Some(claimed) => claimed,
+                    None => return Ok(Attempt::NotYet(spot)),
+                }
+            }
+        };
+        let number = front.number();
+        let start = payload.len();
+        front.read(payload);
+        let written = payload.get(start..).and_then(|bytes| self.write_payload(index, bytes));
+        let Some(length) = written else {
+            // A peer's length: what the queue's own puts allow fits.
+            let _ = entry.lease.release();
+            return Err(RingError::Corrupt);
+        };
+        entry.length.store(length, Ordering::Relaxed); // Relaxed, here and below: published by the number.
+        entry.attempt.store(1, Ordering::Relaxed);
+        // SYNC: Release -> `adopt`'s Acquire (T1).
+        entry.number.store(number.wrapping_add(1), Ordering::Release);
+        consuming.free(front, 0);
+        Ok(Attempt::Done(Taken { entry: index, number, attempt: 1 }))
+    }
+
+    /// A free entry, with its lease taken.
+    #[allow(unsafe_code)]
+    fn claim_entry(&self) -> Result<Option<(usize, &'a TaskEntry)>, RingError> {
+        for (index, entry) in self.entries.iter().enumerate() {
+            if entry.number.load(Ordering::Relaxed) != 0 {
+                continue;
+            }
+            // SAFETY: the task that is returned keeps the memory mapped until it has released the lease.
+            match unsafe { entry.lease.try_take() } {
+                Ok(_) => {
+                    entry.lease.recover();
+                    return Ok(Some((index, entry)));
+                }
+                Err(super::AcquireError::WouldBlock) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes over a task whose holder died or gave it up.
+    #[allow(unsafe_code)]
+    fn adopt(&self, payload: &mut Vec<u8>) -> Result<Option<Taken>, RingError> {
+        self.raw.given_up.store(0, Ordering::Relaxed); // Relaxed: a hint.
+        for (index, entry) in self.entries.iter().enumerate() {
+            if entry.number.load(Ordering::Relaxed) == 0 || entry.lease.holder().is_some() {
+                continue;
+            }
+            // SAFETY: as in `claim_entry`.
+            match unsafe { entry.lease.try_take() } {
+                Ok(_) => entry.lease.recover(),
+                Err(super::AcquireError::WouldBlock) => continue,
+                Err(error) => return Err(error.into()),
+            }
+            // SYNC: Acquire <- `claim`'s Release (T1).
+            let number = entry.number.load(Ordering::Acquire);
+            if number == 0 || !self.read_payload(index, entry, payload) {
+                let _ = entry.lease.release();
+                continue;
+            }
+            let attempt = entry.attempt.load(Ordering::Relaxed).saturating_add(1);
+            entry.attempt.store(attempt, Ordering::Relaxed); // Relaxed: for whoever holds the lease next.
+            self.raw.given_up.store(1, Ordering::Relaxed); // Relaxed: a hint: there may be more.
+            return Ok(Some(Taken { entry: index, number: number.wrapping_sub(1), attempt }));
+        }
+        Ok(None)
+    }
+
+    /// With the ring drained: the tasks of others may come back.
+    fn wait_for_orphans(&self, payload: &mut Vec<u8>) -> Result<Attempt<'a, Taken>, RingError> {
+        let spot = self.spot();
+        if let Some(taken) = self.adopt(payload)? {
+            return Ok(Attempt::Done(taken));
+        }
+        let live = || self.entries.iter().filter(|entry| entry.number.load(Ordering::Relaxed) != 0);
+        // Who holds one itself must not wait: it would wait for itself.
+        if live().next().is_none() || live().any(|entry| entry.lease.is_held()) {
+            return Err(RingError::Closed);
+        }
+        Ok(Attempt::NotYet(spot))
+    }
+
+    /// Finishes a task; false if the calling thread does not hold it (in a forked child).
+    pub(crate) fn finish(&self, taken: Taken) -> bool {
+        let Some(entry) = self.held(taken) else { return false };
+        // SYNC: Release -> `adopt`'s Acquire: nothing moves; a plain store would do for the lease's holder.
+        entry.number.store(0, Ordering::Release);
+        let _ = entry.lease.release();
+        self.move_done();
+        true
+    }
+
+    /// Gives a task back, for somebody else.
+    pub(crate) fn give_up(&self, taken: Taken) {
+        let Some(entry) = self.held(taken) else { return };
+        let _ = entry.lease.release();
+        self.raw.given_up.store(1, Ordering::Relaxed); // Relaxed: a hint.
+        self.move_done();
+        self.ring.nudge_consumers();
+    }
+
+    fn held(&self, taken: Taken) -> Option<&'a TaskEntry> {
+        self.entries.get(taken.entry).filter(|entry| entry.lease.is_held())
+    }
+
+    /// One `task_done` for an item that was got and not taken; false if there were as many already as such gets.
+    pub(crate) fn task_done(&self) -> Result<bool, RingError> {
+        let dones = &self.raw.task_dones;
+        let mut seen = dones.load(Ordering::Relaxed);
+        while seen < self.ring.got()? {
+            // Relaxed: a count; `move_done` orders it for who waits.
+            match dones.compare_exchange(seen, seen.wrapping_add(1), Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => {
+                    self.move_done();
+                    return Ok(true);
+                }
+                Err(now) => seen = now,
+            }
+        }
+        Ok(false)
+    }
+
+    /// Items put and not done: a step for [`Ring::consume`].
+    pub(crate) fn unfinished(&self, consuming: &Consuming<'a>) -> Result<Attempt<'a, u64>, RingError> {
+        self.repair(consuming)?;
+        // Under the consumers' lease nothing is got or taken. Puts are counted last: an empty ring then shows that there
+        // was a moment at which everything was done.
+        let dones = self.raw.task_dones.load(Ordering::Relaxed);
+        let live = self.entries.iter().filter(|entry| entry.number.load(Ordering::Relaxed) != 0).count();
+        let counts = consuming.counts()?;
+        let queued = counts.puts.saturating_sub(counts.gets);
+        let live = u64::try_from(live).unwrap_or(u64::MAX);
+        Ok(Attempt::Done(queued.saturating_add(live).saturating_add(counts.got.saturating_sub(dones))))
+    }
+
+    /// Where to wait for the next task to be done or given up; to be taken before looking whether there is reason to.
+    pub(crate) fn spot(&self) -> Spot<'a> {
+        let word = &self.raw.done;
+        let mut seen = word.load(Ordering::Relaxed);
+        loop {
+            // SYNC: Acquire <- `move_done`'s Release: what was done before is seen in the look that follows.
+            match word.compare_exchange(seen, seen | WAITERS, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return Spot { word: word.into(), expected: seen | WAITERS, tag: 0 },
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// Waits at such a spot, at most for a slice.
+    pub(crate) fn wait(spot: Spot<'_>, deadline: Option<Deadline>) {
+        futex::wait(spot.word, spot.expected, slice::end_of_sleep(deadline));
+    }
+
+    fn move_done(&self) {
+        let word = &self.raw.done;
+        let mut seen = word.load(Ordering::Relaxed);
+        loop {
+            let moved = (seen & !WAITERS).wrapping_add(2);
+            // SYNC: Release -> `spot`'s Acquire: what was done is seen by who waits for the next.
+            match word.compare_exchange(seen, moved, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => break,
+                Err(now) => seen = now,
+            }
+        }
+        if seen & WAITERS != 0 {
+            futex::wake(word, futex::ALL);
+        }
+    }
+
+    /// The words for the payload of entry `index`.
+    fn payload_words(&self, index: usize) -> &'a [AtomicU64] {
+        let stride = self.payloads.len().checked_div(self.entries.len()).unwrap_or(0);
+        let start = stride.saturating_mul(index);
+        self.payloads.get(start..start.saturating_add(stride)).unwrap_or(&[])
+    }
+
+    fn write_payload(&self, index: usize, bytes: &[u8]) -> Option<u32> {
+        let words = self.payload_words(index);
+        if bytes.len() > words.len().saturating_mul(8) {
+            return None;
+        }
+        super::ring::write(words, bytes);
+        u32::try_from(bytes.len()).ok()
+    }
+
+    fn read_payload(&self, index: usize, entry: &TaskEntry, payload: &mut Vec<u8>) -> bool {
+        let words = self.payload_words(index);
+        // Relaxed: ordered by the Acquire of the number (T1).
+        let length = usize::try_from(entry.length.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
+        if length > words.len().saturating_mul(8) {
+            return false;
+        }
+        super::ring::read(words, length, payload);
+        true
+    }
+}
