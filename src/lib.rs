@@ -1,7 +1,9 @@
 //! Python's multiprocessing for Rust, on process-shared primitives that a SIGKILL can neither wedge nor corrupt.
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64")))]
-compile_error!("multiproc needs 64-bit Linux with glibc: it stands on glibc's robust list and on memfd, futex and pidfd");
+compile_error!(
+    "multiproc needs 64-bit Linux with glibc: it stands on glibc's robust list and on memfd, futex and pidfd"
+);
 
 mod error;
 pub mod raw;

@@ -151,7 +151,11 @@ impl Lock for Glibc {
             if seen & Self::TID_MASK == 0 {
                 let held = thread.tid() | (seen & Self::WAITERS) | assume_waiters;
                 if self.word().compare_exchange(seen, held, Acquire, Relaxed).is_ok() {
-                    break if seen & Self::OWNER_DIED != 0 { Acquired::OwnerDied } else { Acquired::Consistent };
+                    break if seen & Self::OWNER_DIED != 0 {
+                        Acquired::OwnerDied
+                    } else {
+                        Acquired::Consistent
+                    };
                 }
                 continue;
             }

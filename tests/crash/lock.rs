@@ -6,7 +6,7 @@
 use multiproc::raw::{AcquireError, Acquired, RawMutex};
 
 use crate::case::{CONSISTENT, Case, Initially, OWNER_DIED, Survivors};
-use crate::holes::{Fate, owner_at_its_wake, woken_waiter};
+use crate::holes::{Fate, owner_at_its_wake, stopped_waiter, woken_waiter};
 use crate::mutex::{Found, Mutex, Pair};
 use crate::scenario::Scenario;
 
@@ -18,15 +18,27 @@ const BOTH: &[&str] = &[CONSISTENT, OWNER_DIED];
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "lock::add", run: || Lock::new().test(BOTH) },
     Scenario { name: "lock::add_with_survivors_asleep", run: || behind(2, Case::new()).test(BOTH) },
-    Scenario { name: "lock::first_add_of_a_process", run: || Lock { enter: |_| {}, ..Case::new() }.test(BOTH) },
+    Scenario {
+        name: "lock::first_add_of_a_process",
+        run: || Lock { enter: |_| {}, ..Case::new() }.test(BOTH),
+    },
     Scenario { name: "lock::try_add", run: || Lock { run: try_add, ..Case::new() }.test(BOTH) },
-    Scenario { name: "lock::try_add_with_survivors_asleep", run: || behind(2, Lock { run: try_add, ..Case::new() }).test(BOTH) },
-    Scenario { name: "lock::add_after_owner_died", run: || after(Initially::Orphaned, Case::new()).test(BOTH) },
+    Scenario {
+        name: "lock::try_add_with_survivors_asleep",
+        run: || behind(2, Lock { run: try_add, ..Case::new() }).test(BOTH),
+    },
+    Scenario {
+        name: "lock::add_after_owner_died",
+        run: || after(Initially::Orphaned, Case::new()).test(BOTH),
+    },
     Scenario {
         name: "lock::add_after_owner_died_with_survivors_asleep",
         run: || after(Initially::Orphaned, behind(2, Case::new())).test(BOTH),
     },
-    Scenario { name: "lock::add_after_waiter_died", run: || after(Initially::Deserted, Case::new()).test(BOTH) },
+    Scenario {
+        name: "lock::add_after_waiter_died",
+        run: || after(Initially::Deserted, Case::new()).test(BOTH),
+    },
     Scenario {
         name: "lock::add_after_waiter_died_with_survivors_asleep",
         run: || after(Initially::Deserted, behind(2, Case::new())).test(BOTH),
@@ -38,6 +50,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     },
     Scenario { name: "lock::contended", run: || Lock::contended(0).test(BOTH) },
     Scenario { name: "lock::contended_with_survivors_behind", run: || Lock::contended(2).test(BOTH) },
+    Scenario { name: "lock::stopped_waiter_holds_nobody_up", run: stopped_waiter::<RawMutex> },
     Scenario { name: "lock::s1_goes_on", run: || owner_at_its_wake::<RawMutex>(Fate::GoesOn) },
     Scenario { name: "lock::s2_goes_on", run: || woken_waiter::<RawMutex>(Fate::GoesOn) },
     Scenario {

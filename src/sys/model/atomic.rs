@@ -49,7 +49,11 @@ macro_rules! atomic {
                 success: Ordering,
                 failure: Ordering,
             ) -> Result<$int, $int> {
-                if step() { self.0.compare_exchange(current, new, given(success), failure) } else { Ok(current) }
+                if step() {
+                    self.0.compare_exchange(current, new, given(success), failure)
+                } else {
+                    Ok(current)
+                }
             }
 
             /// What the kernel does to the word in a system call or at a death: not a step.

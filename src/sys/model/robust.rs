@@ -98,9 +98,8 @@ pub(super) fn enrol(tid: u32) {
 
 /// What the kernel does when a thread ends: every held word first, the pending one last.
 pub(super) fn exit_walk() {
-    let (tid, held, pending) = LIST.with(|list| {
-        (list.tid.get(), list.held.take(), list.pending.replace(ptr::null()))
-    });
+    let (tid, held, pending) =
+        LIST.with(|list| (list.tid.get(), list.held.take(), list.pending.replace(ptr::null())));
     for node in held.into_iter().rev().filter(|&node| !ptr::eq(node, pending)) {
         // SAFETY: a model keeps its nodes alive until all of its threads have ended.
         mark(tid, unsafe { &*node }, false);

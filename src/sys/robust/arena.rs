@@ -76,7 +76,8 @@ fn contexts() -> impl Iterator<Item = &'static Context> {
 
 /// Maps one more chunk; `None` without memory. Two threads may grow at once: one of the chunks goes.
 fn grow() -> Option<()> {
-    let (index, chunk) = ARENA.iter().enumerate().find(|(_, chunk)| chunk.load(Ordering::Relaxed).is_null())?;
+    let (index, chunk) =
+        ARENA.iter().enumerate().find(|(_, chunk)| chunk.load(Ordering::Relaxed).is_null())?;
     let bytes = (FIRST_CHUNK << index) * size_of::<Context>();
     // SAFETY: a new private mapping overlaps nothing.
     let mapped = unsafe {

@@ -24,7 +24,9 @@ pub(super) const FUTEX_OFFSET: i64 = -32;
 #[cfg(not(all(test, loom)))]
 const _: () = {
     assert!(size_of::<Node>() == 40);
-    assert!(core::mem::offset_of!(Node, word) as i64 - core::mem::offset_of!(Node, next) as i64 == FUTEX_OFFSET);
+    assert!(
+        core::mem::offset_of!(Node, word) as i64 - core::mem::offset_of!(Node, next) as i64 == FUTEX_OFFSET
+    );
 };
 
 impl Node {
