@@ -6,10 +6,28 @@ compile_error!(
 );
 
 mod error;
+#[cfg(all(feature = "process", not(all(test, loom))))]
+pub mod process;
 pub mod raw;
+#[cfg(not(all(test, loom)))]
+mod segment;
+#[cfg(not(all(test, loom)))]
+mod shared;
+#[cfg(not(all(test, loom)))]
+mod sync;
 mod sys;
+#[cfg(all(feature = "serde", not(all(test, loom))))]
+mod transfer;
 
 pub use error::{Error, Result};
+#[cfg(all(feature = "process", not(all(test, loom))))]
+pub use process::{Process, ProcessError, init};
+#[cfg(not(all(test, loom)))]
+pub use segment::Segment;
+#[cfg(not(all(test, loom)))]
+pub use shared::{Array, ArrayError, ArrayGuard, ArrayIter, Value, ValueGuard};
+#[cfg(not(all(test, loom)))]
+pub use sync::{Event, Lock, LockError, LockGuard};
 
 /// Settings for this crate's own tests. Not part of the public interface.
 #[doc(hidden)]

@@ -6,12 +6,28 @@
 pub(crate) mod atomic;
 mod deadline;
 
+#[cfg(all(feature = "process", not(all(test, loom))))]
+pub(crate) mod frame;
 #[cfg(not(all(test, loom)))]
 pub(crate) mod futex;
+#[cfg(all(feature = "process", not(all(test, loom))))]
+pub(crate) mod pidfd;
+#[cfg(all(feature = "process", not(all(test, loom))))]
+pub(crate) mod poll;
+#[cfg(not(all(test, loom)))]
+pub(crate) mod mapping;
+#[cfg(not(all(test, loom)))]
+pub(crate) mod memfd;
+#[cfg(not(all(test, loom)))]
+pub(crate) mod region;
 #[cfg(not(all(test, loom)))]
 pub(crate) mod robust;
 #[cfg(not(all(test, loom)))]
 pub(crate) mod slice;
+#[cfg(all(feature = "process", not(all(test, loom))))]
+pub(crate) mod socket;
+#[cfg(not(all(test, loom)))]
+pub(crate) mod system;
 
 #[cfg(all(test, loom))]
 pub(crate) mod model;

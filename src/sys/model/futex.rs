@@ -1,10 +1,14 @@
-//! The futex: buckets of sleepers, in the order in which they came. A deadline is modelled as "passes while asleep or
-//! not", by the model's own choice of the `Deadline` it hands in: models of time-outs use one that has passed.
+//! The futex: for each word its sleepers, in the order in which they came.
+//!
+//! The table is invisible to loom, and every system call has one operation that is not: it reads the word. A context
+//! switch is possible before it, and none between it and the change of the table, which is what the kernel's bucket lock
+//! gives. A model of time-outs hands in a deadline that has passed.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
-use loom::sync::{Mutex, Notify};
+use loom::thread::{self, Thread};
 
 use super::atomic::AtomicU32;
 use super::life::{Sabotage, step};
@@ -20,7 +24,20 @@ pub(crate) enum Change {
     Or(u16),
 }
 
-type Sleepers = HashMap<usize, Vec<Arc<Notify>>>;
+struct Sleeper {
+    thread: Thread,
+    /// Invisible to loom, like the table.
+    asleep: AtomicBool,
+}
+
+impl Sleeper {
+    fn wake(&self) {
+        self.asleep.store(false, Ordering::Relaxed);
+        self.thread.unpark();
+    }
+}
+
+type Sleepers = HashMap<usize, Vec<Arc<Sleeper>>>;
 
 loom::lazy_static! {
     static ref SLEEPERS: Mutex<Sleepers> = Mutex::new(HashMap::new());
@@ -31,20 +48,13 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<Deadline>) 
     if !step() || deadline.is_some_and(Deadline::has_passed) {
         return;
     }
-    let bell = {
-        let mut sleepers = SLEEPERS.lock().unwrap();
-        if word.newest() != expected {
-            return;
-        }
-        let bell = Arc::new(Notify::new());
-        sleepers.entry(address(word)).or_default().push(bell.clone());
-        bell
-    };
-    bell.wait();
-    // A spurious return leaves no trace in the bucket.
-    let mut sleepers = SLEEPERS.lock().unwrap();
-    if let Some(queue) = sleepers.get_mut(&address(word)) {
-        queue.retain(|other| !Arc::ptr_eq(other, &bell));
+    if word.newest() != expected {
+        return;
+    }
+    let sleeper = Arc::new(Sleeper { thread: thread::current(), asleep: AtomicBool::new(true) });
+    SLEEPERS.lock().unwrap().entry(address(word)).or_default().push(sleeper.clone());
+    while sleeper.asleep.load(Ordering::Relaxed) {
+        thread::park();
     }
 }
 
@@ -52,7 +62,10 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<Deadline>) 
 pub(crate) fn wake(word: &AtomicU32, count: u32) -> usize {
     match step() {
         true if Sabotage::NoWake.is_on() => 1,
-        true => wake_by_kernel(word, count),
+        true => {
+            word.newest();
+            wake_by_kernel(word, count)
+        }
         false => 0,
     }
 }
@@ -62,24 +75,21 @@ pub(crate) fn wake_op(word: &AtomicU32, change: Change, count: u32) {
     if !step() {
         return;
     }
-    let mut sleepers = SLEEPERS.lock().unwrap();
     let _ = word.by_kernel(|value| match change {
         Change::Set(value) => Some(u32::from(value)),
         Change::Or(bits) => Some(value | u32::from(bits)),
     });
-    ring(&mut sleepers, word, count);
+    wake_by_kernel(word, count);
 }
 
-/// The kernel's own wake at a death: not a step.
+/// The kernel's own wake, at a death or as part of a system call: not a step.
 pub(super) fn wake_by_kernel(word: &AtomicU32, count: u32) -> usize {
-    ring(&mut SLEEPERS.lock().unwrap(), word, count)
-}
-
-fn ring(sleepers: &mut Sleepers, word: &AtomicU32, count: u32) -> usize {
-    let Some(queue) = sleepers.get_mut(&address(word)) else { return 0 };
-    let count = queue.len().min(count as usize);
-    queue.drain(..count).for_each(|bell| bell.notify());
-    count
+    let woken: Vec<_> = match SLEEPERS.lock().unwrap().get_mut(&address(word)) {
+        Some(queue) => queue.drain(..queue.len().min(count as usize)).collect(),
+        None => Vec::new(),
+    };
+    woken.iter().for_each(|sleeper| sleeper.wake());
+    woken.len()
 }
 
 fn address(word: &AtomicU32) -> usize {

@@ -1,0 +1,176 @@
+//! [`Child`]: the parent's side of a process, whatever the type of its result.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustix::event::PollFlags;
+use rustix::process::{Pid, Signal};
+
+use super::abandoned;
+use super::error::ProcessError;
+use super::report::{FAILURE, MAX_MESSAGE, RESULT, Report};
+use crate::sys::frame::{Frame, FrameError, FrameReader, Progress};
+use crate::sys::pidfd::{self, Status};
+use crate::sys::{Deadline, poll};
+use crate::transfer::{Message, decode};
+use crate::{Error, Result};
+
+/// A started process.
+#[derive(Debug)]
+pub(super) struct Child {
+    pid: Pid,
+    /// `None`: somebody else reaped it before it could be looked up.
+    pidfd: Option<OwnedFd>,
+    socket: OwnedFd,
+    state: Mutex<State>,
+}
+
+/// What is known so far.
+#[derive(Debug)]
+struct State {
+    /// `None` once nothing more will come.
+    reader: Option<FrameReader>,
+    report: Option<Report>,
+    status: Status,
+}
+
+impl Child {
+    pub(super) fn new(pid: Pid, pidfd: Option<OwnedFd>, socket: OwnedFd) -> Self {
+        let status = if pidfd.is_some() { Status::Running } else { Status::Unknown };
+        let reader = Some(FrameReader::new(MAX_MESSAGE));
+        Self { pid, pidfd, socket, state: Mutex::new(State { reader, report: None, status }) }
+    }
+
+    /// Waits for the end, and takes the result.
+    ///
+    /// # Errors
+    /// How the process ended otherwise; [`ProcessError::TimedOut`] leaves everything as it was.
+    pub(super) fn join(&mut self, deadline: Option<Deadline>) -> Result<Message, ProcessError> {
+        self.wait(deadline)?;
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        match (state.report.take(), state.status) {
+            (Some(Report::Failed(failure)), _) => {
+                state.report = Some(Report::Failed(failure.clone()));
+                Err(failure.into())
+            }
+            (Some(report), _) => {
+                state.report = Some(Report::Taken);
+                match report {
+                    Report::Returned(message) => Ok(message),
+                    Report::Unreadable(error) => Err(ProcessError::Decode(error)),
+                    Report::Failed(_) | Report::Taken => Err(ProcessError::ResultTaken),
+                }
+            }
+            (None, Status::Exited(code)) => Err(ProcessError::Exited(code)),
+            (None, Status::Signaled(signal)) => Err(ProcessError::Signaled(signal)),
+            (None, Status::Running | Status::Unknown) => Err(ProcessError::Unknown),
+        }
+    }
+
+    /// Waits for the end, reading what the child sends so that it gets there.
+    fn wait(&self, deadline: Option<Deadline>) -> Result<(), ProcessError> {
+        loop {
+            let reading = {
+                let mut state = self.state();
+                if self.refresh(&mut state) != Status::Running {
+                    return Ok(());
+                }
+                state.reader.is_some()
+            };
+            let mut fds = vec![(self.sentinel(), PollFlags::IN)];
+            if reading {
+                fds.push((self.socket.as_fd(), PollFlags::IN));
+            }
+            let woken = poll::wait(&fds, deadline)
+                .map_err(|errno| ProcessError::Wait(Error::os("wait for a process", errno)))?;
+            if !woken {
+                return Err(ProcessError::TimedOut);
+            }
+        }
+    }
+
+    /// Waits for the end and ignores how it came.
+    pub(super) fn wait_quietly(&self) {
+        let _ = self.wait(None);
+    }
+
+    /// The state now. Also reads what the child has sent: a child blocked in sending ends even if it is only polled.
+    pub(super) fn status(&self) -> Status {
+        self.refresh(&mut self.state())
+    }
+
+    fn refresh(&self, state: &mut State) -> Status {
+        state.pump(self.socket.as_fd());
+        if state.status == Status::Running
+            && let Some(pidfd) = &self.pidfd
+        {
+            state.status = pidfd::reap(pidfd.as_fd());
+            if state.status != Status::Running {
+                // What it sent between the last look and its end.
+                state.pump(self.socket.as_fd());
+            }
+        }
+        state.status
+    }
+
+    /// Sends a signal unless the process has ended.
+    ///
+    /// # Errors
+    /// The system refuses, because the process has taken another identity.
+    pub(super) fn send_signal(&self, signal: Signal) -> Result<()> {
+        match &self.pidfd {
+            Some(pidfd) => pidfd::send_signal(pidfd.as_fd(), signal)
+                .map_err(|errno| Error::os("signal a process", errno)),
+            None => Ok(()),
+        }
+    }
+
+    /// Becomes readable when the process has ended.
+    pub(super) fn sentinel(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_ref().unwrap_or(&self.socket).as_fd()
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if state.status == Status::Running
+            && let Some(pidfd) = self.pidfd.take()
+        {
+            abandoned::adopt(pidfd);
+        }
+    }
+}
+
+impl State {
+    /// Reads what has come, as far as the child's only report.
+    fn pump(&mut self, socket: BorrowedFd<'_>) {
+        let Some(reader) = &mut self.reader else { return };
+        self.report = match reader.advance(socket) {
+            Ok(Progress::Pending) => return,
+            Ok(Progress::Frame(frame)) => Some(read_report(frame)),
+            // It ended without a report, or while sending one: its status says how.
+            Ok(Progress::Closed) | Err(FrameError::Disconnected | FrameError::Truncated) => None,
+            Err(error) => Some(Report::Unreadable(error.into())),
+        };
+        self.reader = None;
+    }
+}
+
+fn read_report(frame: Frame) -> Report {
+    let Frame { tag, bytes, fds } = frame;
+    let message = Message { bytes, fds };
+    match tag {
+        RESULT => Report::Returned(message),
+        FAILURE => decode(message).map_or_else(Report::Unreadable, Report::Failed),
+        tag => Report::Unreadable(Error::Decode(format!("a process sent an unknown message {tag:#x}"))),
+    }
+}

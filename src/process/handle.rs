@@ -1,0 +1,197 @@
+//! [`Process`]: a function running in a process of its own.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::child::Child;
+use super::entry::Entry;
+use super::error::ProcessError;
+use super::launch::launch;
+use crate::Result;
+use crate::sys::Deadline;
+use crate::sys::pidfd::Status;
+use crate::transfer::{decode, encode};
+
+/// A function running in a process of its own.
+///
+/// A handle that is dropped leaves its process running, like [`std::process::Child`]. When such a process ends, it stays
+/// a zombie until this program spawns the next one or ends. It can still send its result; nobody reads it.
+#[doc(alias = "Popen")]
+pub struct Process<R> {
+    child: Child,
+    name: String,
+    result: PhantomData<fn() -> R>,
+}
+
+impl<R: Serialize + DeserializeOwned> Process<R> {
+    /// Starts a process that calls `f` with `args`.
+    ///
+    /// `f` is a function or a closure that captures nothing: what it needs goes in `args`, which travel by serde, the
+    /// handles of this crate included. There is nothing to set up: a copy of this executable is started, and this
+    /// library takes over in it before `main`. Constructors of the program (`ctor`, C++ statics) run there; `main`
+    /// doesn't. Standard input is `/dev/null`; the other streams, the environment, the directory and the
+    /// program's arguments are the parent's.
+    ///
+    /// Arguments that don't fit in a socket's buffer (some 200 KB) are handed over while this call waits.
+    ///
+    /// # Errors
+    /// - [`Error::Encode`](crate::Error::Encode), or what a handle failed with: the arguments can't travel.
+    /// - [`Error::TooManyFiles`](crate::Error::TooManyFiles), [`Error::Os`](crate::Error::Os): no descriptor, no process left, `/proc` not mounted.
+    /// - [`Error::Unsupported`](crate::Error::Unsupported): this crate or `f` lies in a shared library, or the feature `auto-init` is off and
+    ///   [`init`](crate::init) has not been called.
+    ///
+    /// # Process death
+    /// A child killed before or while it reads its arguments is no error here: `join` tells. When the parent dies, the
+    /// child goes on, unless it was still starting.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Process;
+    ///
+    /// fn power((base, exponent): (u64, u32)) -> u64 {
+    ///     base.pow(exponent)
+    /// }
+    ///
+    /// let mut a = Process::spawn(power, (3, 4))?;
+    /// let mut b = Process::spawn(|x: u64| x + 1, 41)?;
+    /// assert_eq!(a.join()?, 81);
+    /// assert_eq!(b.join()?, 42);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    /// A closure that captures does not compile ("closures can only be coerced to `fn` types if they do not capture any
+    /// variables"):
+    /// ```compile_fail,E0308
+    /// # use multiproc::Process;
+    /// let offset = 1;
+    /// let _ = Process::spawn(|x: u64| x + offset, 41);
+    /// ```
+    #[doc(alias = "start")]
+    pub fn spawn<A: Serialize + DeserializeOwned>(f: fn(A) -> R, args: A) -> Result<Self> {
+        // Relaxed: a counter, nothing depends on the order.
+        static COUNT: AtomicU32 = AtomicU32::new(1);
+        let name = format!("Process-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let child = launch(&name, Entry::new(f), encode(&args)?)?;
+        Ok(Self { child, name, result: PhantomData })
+    }
+
+    /// Waits until the process has ended and returns the function's result.
+    ///
+    /// # Errors
+    /// How it ended otherwise: [`ProcessError`]. The result is handed out once; a failure each time.
+    ///
+    /// # Process death
+    /// A killed process is [`ProcessError::Signaled`]; one that was waited for elsewhere in this program, without its
+    /// result having come, is [`ProcessError::Unknown`]. Neither is waited for in vain.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Process, ProcessError};
+    ///
+    /// let mut process = Process::spawn(|code: i32| -> () { std::process::exit(code) }, 3)?;
+    /// assert!(matches!(process.join(), Err(ProcessError::Exited(3))));
+    /// assert_eq!(process.exit_code(), Some(3));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn join(&mut self) -> Result<R, ProcessError> {
+        self.join_until(None)
+    }
+
+    /// As [`join`](Self::join), for at most `timeout`.
+    ///
+    /// # Errors
+    /// Those of `join`, and [`ProcessError::TimedOut`], after which the process can be joined again.
+    ///
+    /// # Process death
+    /// As `join`.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use multiproc::{Process, ProcessError};
+    ///
+    /// let mut process = Process::spawn(|()| std::thread::sleep(Duration::from_secs(600)), ())?;
+    /// assert!(matches!(process.join_timeout(Duration::from_millis(10)), Err(ProcessError::TimedOut)));
+    /// process.kill()?;
+    /// assert!(matches!(process.join(), Err(ProcessError::Signaled(9))));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn join_timeout(&mut self, timeout: Duration) -> Result<R, ProcessError> {
+        self.join_until(Deadline::after(timeout))
+    }
+
+    fn join_until(&mut self, deadline: Option<Deadline>) -> Result<R, ProcessError> {
+        let message = self.child.join(deadline)?;
+        decode(message).map_err(ProcessError::Decode)
+    }
+}
+
+impl<R> Process<R> {
+    /// The process's number, which may be another's once the process has been joined.
+    #[doc(alias = "ident")]
+    pub fn pid(&self) -> u32 {
+        self.child.pid()
+    }
+
+    /// Its name: `Process-1` and so on.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it runs; a stopped process does.
+    pub fn is_alive(&self) -> bool {
+        self.child.status() == Status::Running
+    }
+
+    /// How it ended: 0 after returning, 1 after a panic, the code it exited with, or the negative number of the signal
+    /// that ended it. `None` while it runs, and when somebody else waited for it.
+    #[doc(alias = "exitcode")]
+    pub fn exit_code(&self) -> Option<i32> {
+        match self.child.status() {
+            Status::Exited(code) => Some(code),
+            Status::Signaled(signal) => Some(-signal),
+            Status::Running | Status::Unknown => None,
+        }
+    }
+
+    /// Asks it to end, by `SIGTERM`. One that has ended is let be.
+    ///
+    /// # Errors
+    /// [`Error::Os`](crate::Error::Os): the process has become another user's.
+    ///
+    /// # Process death
+    /// Its own children live on. Leases that it holds are passed on with a note of it.
+    pub fn terminate(&self) -> Result<()> {
+        self.child.send_signal(Signal::TERM)
+    }
+
+    /// Ends it, by `SIGKILL`. One that has ended is let be.
+    ///
+    /// # Errors
+    /// [`Error::Os`](crate::Error::Os): the process has become another user's.
+    ///
+    /// # Process death
+    /// Its own children live on. Leases that it holds are passed on with a note of it.
+    pub fn kill(&self) -> Result<()> {
+        self.child.send_signal(Signal::KILL)
+    }
+
+    /// A descriptor that becomes readable when the process has ended: for `poll` and the like.
+    ///
+    /// A process with a large result ends only when that is read, which `join`, `is_alive` and `exit_code` do.
+    pub fn sentinel(&self) -> BorrowedFd<'_> {
+        self.child.sentinel()
+    }
+}
+
+impl<R> fmt::Debug for Process<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Process").field("name", &self.name).field("pid", &self.pid()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,40 @@
+//! Layer 4: processes that run a function of this program.
+//!
+//! [`Process::spawn`] starts this executable once more. In the copy a constructor of this library takes over before
+//! `main`, reads from an inherited socket which function to call with which arguments, calls it, sends the result back
+//! and ends the process. Nothing has to be put into `main`, and the copy inherits no memory, no locks, no threads.
+//!
+//! # What the copy does, in order
+//! 1. Constructors that come before the library's own have run.
+//! 2. The constructor sees the environment variable, checks that the socket on standard input was made by its parent,
+//!    moves the socket to a close-on-exec descriptor, opens `/dev/null` as standard input, removes the variable.
+//! 3. It reads the whole bootstrap message, so that the parent's `spawn` is over soon.
+//! 4. It sets what Rust's start-up would: `SIGPIPE` ignored, the standard streams open.
+//! 5. It runs the constructors after its own.
+//! 6. It decodes the arguments, calls the function, sends the result, flushes, and ends with `_exit`: neither `main` nor
+//!    `atexit` functions run.
+//!
+//! # Why the function's address may travel
+//! Parent and child run the same file (`/proc/self/exe` is the running one even if another took its name), and the
+//! child compares where in the image the library's constructor lies with what the parent said. An address is sent as the
+//! distance from the image's load address and must lie in the image's code, at both ends; what it points to was made
+//! by the same monomorphised code on both sides.
+
+mod abandoned;
+mod bootstrap;
+mod child;
+mod constructor;
+mod entry;
+mod error;
+mod handle;
+mod image;
+mod launch;
+mod panics;
+mod report;
+
+pub use constructor::init;
+pub use error::ProcessError;
+pub use handle::Process;
+
+#[cfg(test)]
+mod tests;

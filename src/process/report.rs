@@ -1,0 +1,65 @@
+//! What travels on the socket between a process and its child.
+
+use serde::{Deserialize, Serialize};
+
+use super::error::ProcessError;
+use crate::transfer::Message;
+
+/// The longest message in either direction.
+pub(super) const MAX_MESSAGE: u64 = 1 << 40;
+
+/// Frame: a [`Start`].
+pub(super) const START: u32 = 0x4d50_0001;
+/// Frame: the arguments.
+pub(super) const ARGUMENTS: u32 = 0x4d50_0002;
+/// Frame: the function's result.
+pub(super) const RESULT: u32 = 0x4d50_0003;
+/// Frame: a [`Failure`].
+pub(super) const FAILURE: u32 = 0x4d50_0004;
+
+/// What a child is to do.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Start {
+    /// The name of the process.
+    pub(super) name: String,
+    /// Where in the image the typed wrapper lies.
+    pub(super) runner: u64,
+    /// Where in the image the function lies.
+    pub(super) function: u64,
+}
+
+/// Why a child has no result.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Failure {
+    /// The function panicked.
+    Panicked { message: String, location: Option<String>, backtrace: Option<String> },
+    /// The arguments were not decoded.
+    Arguments(String),
+    /// The result was not encoded.
+    Encode(String),
+}
+
+impl From<Failure> for ProcessError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Panicked { message, location, backtrace } => {
+                Self::Panicked { message, location, backtrace }
+            }
+            Failure::Arguments(why) => Self::Arguments(why),
+            Failure::Encode(why) => Self::Encode(why),
+        }
+    }
+}
+
+/// What came back from a child.
+#[derive(Debug)]
+pub(super) enum Report {
+    /// The function's result, still encoded.
+    Returned(Message),
+    /// No result, and why.
+    Failed(Failure),
+    /// Something that can't be read.
+    Unreadable(crate::Error),
+    /// The report was handed out.
+    Taken,
+}

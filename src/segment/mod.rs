@@ -1,0 +1,33 @@
+//! Layer 2: a mapped region of memory that processes share, and the objects in it.
+//!
+//! What is read here was written by a peer, so nothing is trusted: each value is copied out once, checked, and the copy
+//! used. Arithmetic is checked, conversions can't lose bits, and nothing panics.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        clippy::as_conversions,
+        clippy::arithmetic_side_effects
+    )
+)]
+// Without serde, nothing attaches yet to an object that another process made.
+#![cfg_attr(not(feature = "serde"), allow(dead_code))]
+
+mod header;
+mod object;
+mod placed;
+#[cfg(feature = "serde")]
+mod reference;
+mod registry;
+#[expect(clippy::module_inception, reason = "a file is named after its type, and the type after the layer")]
+mod segment;
+mod share;
+
+pub use segment::Segment;
+
+pub(crate) use object::{Kind, ObjectType};
+pub(crate) use placed::Placed;
+#[cfg(feature = "serde")]
+pub(crate) use reference::open_reference;
+pub(crate) use share::Share;

@@ -1,0 +1,369 @@
+//! What stands before each object: what it is, so that nobody takes it for something else.
+//!
+//! ```text
+//!   0  magic      u32 "MPOB"               24  length     u64, elements (1: a single one)
+//!   4  kind       u32, of [`Kind`]         32  data       u64, from the header's start to the object
+//!   8  type code  u32, a C type's, or 0    40  bytes      u64, from there to the object's end
+//!  12  align      u32, of an element       48  name len   u32
+//!  16  size       u64, of an element       52  reserved   u32, 0
+//!  56  type name  72 bytes, UTF-8: the last path segment, cut off where it is longer
+//! ```
+//! Checking is a pure function over bytes and what lies around them.
+
+use std::any::TypeId;
+use std::fmt;
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::error::{Error, Result};
+
+/// Bytes of an object header.
+pub(crate) const HEADER_BYTES: usize = size_of::<ObjectHeader>();
+
+const MAGIC: u32 = u32::from_ne_bytes(*b"MPOB");
+const NAME_BYTES: usize = 72;
+
+/// What an object is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Lock,
+    Event,
+    Value,
+    Array,
+    Queue,
+    JoinableQueue,
+}
+
+/// Which object, of which element type, is expected or made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ObjectType {
+    kind: Kind,
+    /// A C type's code as in Python's `array`, or 0.
+    code: u32,
+    name: Option<String>,
+    size: u64,
+    align: u32,
+}
+
+/// The header as it lies in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub(crate) struct ObjectHeader {
+    magic: u32,
+    kind: u32,
+    code: u32,
+    align: u32,
+    size: u64,
+    length: u64,
+    data: u64,
+    bytes: u64,
+    name_len: u32,
+    reserved: u32,
+    name: [u8; NAME_BYTES],
+}
+
+/// An object that was checked: where it lies in the segment and how many elements it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Extent {
+    /// Offset in the segment.
+    pub(crate) data: usize,
+    /// Bytes from there.
+    pub(crate) bytes: usize,
+    /// Elements.
+    pub(crate) length: usize,
+}
+
+impl Kind {
+    const ALL: [Self; 6] =
+        [Self::Lock, Self::Event, Self::Value, Self::Array, Self::Queue, Self::JoinableQueue];
+
+    fn code(self) -> u32 {
+        match self {
+            Self::Lock => 1,
+            Self::Event => 2,
+            Self::Value => 3,
+            Self::Array => 4,
+            Self::Queue => 5,
+            Self::JoinableQueue => 6,
+        }
+    }
+
+    fn from_code(code: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.code() == code)
+    }
+}
+
+impl ObjectType {
+    /// An object that has no element type.
+    pub(crate) fn untyped(kind: Kind) -> Self {
+        Self { kind, code: 0, name: None, size: 0, align: 0 }
+    }
+
+    /// A `kind` of plain elements of type `T`.
+    pub(crate) fn plain<T: 'static>(kind: Kind) -> Self {
+        let align = u32::try_from(align_of::<T>()).unwrap_or(u32::MAX);
+        let size = u64::try_from(size_of::<T>()).unwrap_or(u64::MAX);
+        Self { size, align, ..Self::encoded::<T>(kind) }
+    }
+
+    /// A `kind` of elements of type `T` in an encoding: its size and alignment don't matter.
+    pub(crate) fn encoded<T: 'static>(kind: Kind) -> Self {
+        let mut name = last_segments(std::any::type_name::<T>());
+        name.truncate(name.floor_char_boundary(NAME_BYTES));
+        Self { kind, code: type_code::<T>(), name: Some(name), size: 0, align: 0 }
+    }
+
+    /// The header of such an object: `length` elements, `bytes` long, `data` behind the header's start.
+    pub(crate) fn header(&self, length: u64, data: u64, bytes: u64) -> ObjectHeader {
+        let mut name = [0; NAME_BYTES];
+        let text = self.name.as_deref().unwrap_or_default().as_bytes();
+        for (to, from) in name.iter_mut().zip(text) {
+            *to = *from;
+        }
+        ObjectHeader {
+            magic: MAGIC,
+            kind: self.kind.code(),
+            code: self.code,
+            align: self.align,
+            size: self.size,
+            length,
+            data,
+            bytes,
+            name_len: u32::try_from(text.len()).unwrap_or(0),
+            reserved: 0,
+            name,
+        }
+    }
+
+    /// The extent of the object whose header, at `offset` of a segment of `segment` bytes, is `bytes`, if it is of this
+    /// type and lies in the segment, at a multiple of `align`.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] names what was asked for and what is there.
+    pub(crate) fn check(
+        &self,
+        bytes: &[u8; HEADER_BYTES],
+        offset: usize,
+        segment: usize,
+        align: usize,
+    ) -> Result<Extent> {
+        let header: ObjectHeader = bytemuck::pod_read_unaligned(bytes);
+        let mismatch = |expected: String, found: String| Error::Mismatch {
+            object: format!("object at offset {offset}"),
+            expected,
+            found,
+        };
+        if header.magic != MAGIC {
+            return Err(mismatch(format!("{self}, magic {MAGIC:#010x}"), format!("{:#010x}", header.magic)));
+        }
+        let found = Self::from_header(&header)
+            .ok_or_else(|| mismatch(self.to_string(), format!("an unknown object (kind {})", header.kind)))?;
+        if !self.accepts(&found) {
+            return Err(mismatch(self.to_string(), found.to_string()));
+        }
+        if (found.size, found.align) != (self.size, self.align) {
+            let layout = |ty: &Self| format!("{ty} of {} bytes, aligned to {}", ty.size, ty.align);
+            return Err(mismatch(layout(self), layout(&found)));
+        }
+        if header.reserved != 0 {
+            return Err(mismatch(format!("{self}, reserved word 0"), header.reserved.to_string()));
+        }
+        header.extent(offset, segment, align).ok_or_else(|| {
+            let found = format!(
+                "{} elements in {} bytes at {} of {segment}",
+                header.length, header.bytes, header.data
+            );
+            mismatch(format!("{self} inside its segment"), found)
+        })
+    }
+
+    fn accepts(&self, found: &Self) -> bool {
+        self.kind == found.kind && self.code == found.code && self.name == found.name
+    }
+
+    fn from_header(header: &ObjectHeader) -> Option<Self> {
+        let name = match usize::try_from(header.name_len).ok()? {
+            0 => None,
+            len => Some(std::str::from_utf8(header.name.get(..len)?).ok()?.to_owned()),
+        };
+        Some(Self {
+            kind: Kind::from_code(header.kind)?,
+            code: header.code,
+            name,
+            size: header.size,
+            align: header.align,
+        })
+    }
+}
+
+impl ObjectHeader {
+    /// Where the object lies, if that is behind its header, aligned, inside the segment, and has room for its elements.
+    fn extent(&self, offset: usize, segment: usize, align: usize) -> Option<Extent> {
+        let relative = usize::try_from(self.data).ok()?;
+        let data = offset.checked_add(relative)?;
+        let bytes = usize::try_from(self.bytes).ok()?;
+        let length = usize::try_from(self.length).ok()?;
+        let needed = self.length.checked_mul(self.size)?;
+        let fits = relative >= HEADER_BYTES
+            && data.checked_rem(align)? == 0
+            && data.checked_add(bytes)? <= segment
+            && needed <= self.bytes;
+        fits.then_some(Extent { data, bytes, length })
+    }
+}
+
+impl fmt::Display for ObjectType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            // A name is a peer's text: what could confuse a terminal is escaped.
+            Some(name) => write!(f, "{:?}<{}>", self.kind, name.escape_debug()),
+            None => write!(f, "{:?}", self.kind),
+        }
+    }
+}
+
+/// The code of a C type as in Python's `array` module, or 0.
+fn type_code<T: 'static>() -> u32 {
+    let codes = [
+        (TypeId::of::<i8>(), 'b'),
+        (TypeId::of::<u8>(), 'B'),
+        (TypeId::of::<i16>(), 'h'),
+        (TypeId::of::<u16>(), 'H'),
+        (TypeId::of::<i32>(), 'i'),
+        (TypeId::of::<u32>(), 'I'),
+        (TypeId::of::<i64>(), 'q'),
+        (TypeId::of::<u64>(), 'Q'),
+        (TypeId::of::<f32>(), 'f'),
+        (TypeId::of::<f64>(), 'd'),
+    ];
+    let ours = TypeId::of::<T>();
+    codes.into_iter().find(|(id, _)| *id == ours).map_or(0, |(_, code)| u32::from(code))
+}
+
+/// `name` with each path in it cut down to its last segment: `a::B<c::D>` becomes `B<D>`.
+fn last_segments(name: &str) -> String {
+    let mut short = String::with_capacity(name.len());
+    let mut path_start = 0;
+    let mut rest = name.chars().peekable();
+    while let Some(c) = rest.next() {
+        match c {
+            ':' if rest.peek() == Some(&':') => {
+                rest.next();
+                short.truncate(path_start);
+            }
+            c if c.is_alphanumeric() || c == '_' => short.push(c),
+            c => {
+                short.push(c);
+                path_start = short.len();
+            }
+        }
+    }
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEGMENT: usize = 4096;
+    const OFFSET: usize = 128;
+
+    fn array() -> ObjectType {
+        ObjectType::plain::<i64>(Kind::Array)
+    }
+
+    fn header() -> ObjectHeader {
+        array().header(8, 128, 64)
+    }
+
+    fn check(ty: &ObjectType, header: &ObjectHeader) -> Result<Extent> {
+        ty.check(&bytemuck::cast(*header), OFFSET, SEGMENT, 64)
+    }
+
+    #[test]
+    fn an_object_is_found_where_it_was_put() {
+        assert_eq!(check(&array(), &header()).unwrap(), Extent { data: 256, bytes: 64, length: 8 });
+    }
+
+    #[test]
+    fn another_kind_or_type_is_refused_and_both_are_named() {
+        let cases = [
+            (ObjectType::untyped(Kind::Lock), "expected Lock, found Array<i64>"),
+            (ObjectType::plain::<i64>(Kind::Value), "expected Value<i64>, found Array<i64>"),
+            (ObjectType::plain::<f64>(Kind::Array), "expected Array<f64>, found Array<i64>"),
+            (ObjectType::plain::<[i64; 1]>(Kind::Array), "expected Array<[i64; 1]>, found Array<i64>"),
+        ];
+        for (asked, message) in cases {
+            let error = check(&asked, &header()).unwrap_err().to_string();
+            assert_eq!(error, format!("object at offset 128: {message}"));
+        }
+    }
+
+    #[test]
+    fn types_of_one_name_and_different_layout_are_told_apart() {
+        let mut header = header();
+        header.size = 4;
+        let error = check(&array(), &header).unwrap_err().to_string();
+        assert!(error.contains("of 8 bytes") && error.contains("of 4 bytes"), "{error}");
+    }
+
+    #[test]
+    fn an_extent_outside_the_segment_is_refused() {
+        type Change = fn(&mut ObjectHeader);
+        let cases: [Change; 8] = [
+            |h| h.data = 0,
+            |h| h.data = 129,
+            |h| h.data = u64::MAX,
+            |h| h.data = 4096,
+            |h| h.bytes = u64::MAX,
+            |h| h.bytes = 3841,
+            |h| h.bytes = 63,
+            |h| h.length = u64::MAX / 2,
+        ];
+        for (case, change) in cases.into_iter().enumerate() {
+            let mut header = header();
+            change(&mut header);
+            let error = check(&array(), &header).unwrap_err().to_string();
+            assert!(error.contains("inside its segment"), "case {case}: {error}");
+        }
+    }
+
+    #[test]
+    fn no_mutation_of_a_byte_is_taken_for_the_original_or_panics() {
+        for at in 0..HEADER_BYTES {
+            for value in 0..=u8::MAX {
+                let mut bytes: [u8; HEADER_BYTES] = bytemuck::cast(header());
+                if bytes[at] == value {
+                    continue;
+                }
+                bytes[at] = value;
+                if let Ok(extent) = array().check(&bytes, OFFSET, SEGMENT, 64) {
+                    assert!(extent.data + extent.bytes <= SEGMENT && extent.length * 8 <= extent.bytes);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_type_is_named_by_its_last_path_segment() {
+        assert_eq!(last_segments("alloc::vec::Vec<(a::B, [c::D; 4])>"), "Vec<(B, [D; 4])>");
+        assert_eq!(last_segments("i64"), "i64");
+        assert_eq!(last_segments("&'static str"), "&'static str");
+    }
+
+    #[test]
+    fn a_long_name_is_cut_between_characters() {
+        struct Ünïcödé<T>(std::marker::PhantomData<T>);
+        type Long = Ünïcödé<Ünïcödé<Ünïcödé<Ünïcödé<Ünïcödé<Ünïcödé<Ünïcödé<u8>>>>>>>;
+        let ty = ObjectType::encoded::<Long>(Kind::Queue);
+        let header = ty.header(0, 128, 0);
+        assert_eq!(check(&ty, &header).unwrap().length, 0);
+    }
+
+    #[test]
+    fn the_layout_is_as_documented() {
+        assert_eq!(HEADER_BYTES, 128);
+        assert_eq!(std::mem::offset_of!(ObjectHeader, name), 56);
+        assert_eq!(std::mem::offset_of!(ObjectHeader, data), 32);
+    }
+}

@@ -1,0 +1,136 @@
+//! How a handle is written in a message: the descriptor that rides along, and the object's offset in that segment.
+
+use std::os::fd::AsFd;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::placed::Placed;
+use super::segment::Segment;
+use super::share::Share;
+use crate::error::{Error, Result};
+use crate::transfer;
+
+/// Reads such a reference and passes it to `open`, whose error reaches whoever decodes the message.
+pub(crate) fn open_reference<'de, D: Deserializer<'de>, T>(
+    deserializer: D,
+    open: impl FnOnce(Segment, u64) -> Result<T>,
+) -> Result<T, D::Error> {
+    let (index, offset) = <(u32, u64)>::deserialize(deserializer)?;
+    let segment = transfer::detach(index).and_then(Segment::from_fd);
+    segment.and_then(|segment| open(segment, offset)).map_err(transfer::de_error)
+}
+
+impl<H: Share> Placed<H> {
+    fn attach(&self) -> Result<(u32, u64)> {
+        let index = transfer::attach(self.segment().key(), self.segment().as_fd())?;
+        let offset = u64::try_from(self.offset()).map_err(|error| Error::Encode(error.to_string()))?;
+        Ok((index, offset))
+    }
+}
+
+impl<H: Share> Serialize for Placed<H> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.attach().map_err(transfer::ser_error)?.serialize(serializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::error::Error;
+    use crate::transfer::{Message, decode, encode};
+    use crate::{Array, Event, Lock, Segment, Value};
+
+    fn clone(message: &Message) -> Message {
+        let fds = message.fds.iter().map(|fd| fd.try_clone().unwrap()).collect();
+        Message { bytes: message.bytes.clone(), fds }
+    }
+
+    #[test]
+    fn a_handle_that_travelled_is_the_same_object() {
+        let (lock, event) = (Lock::new().unwrap(), Event::new().unwrap());
+        let (value, array) = (Value::new(1u8).unwrap(), Array::from_slice(&[1u64, 2]).unwrap());
+        let message = encode(&(&lock, &event, &value, &array)).unwrap();
+        let (lock2, event2, value2, array2) =
+            decode::<(Lock, Event, Value<u8>, Array<u64>)>(message).unwrap();
+        let guard = lock.lock().unwrap();
+        assert!(
+            matches!(lock2.lock(), Err(crate::LockError::Deadlock)),
+            "one mapping, so known by its address"
+        );
+        drop(guard);
+        event.set();
+        assert!(event2.is_set());
+        value2.set(7).unwrap();
+        assert_eq!(value.get(), 7);
+        array2.set(1, 9).unwrap();
+        assert_eq!(array.to_vec().unwrap(), [1, 9]);
+    }
+
+    #[test]
+    fn an_object_outlives_the_handle_that_made_it() {
+        let message = encode(&Value::new([5u32; 9]).unwrap()).unwrap();
+        assert_eq!(decode::<Value<[u32; 9]>>(message).unwrap().get(), [5; 9]);
+    }
+
+    #[test]
+    fn attaching_as_another_type_is_a_mismatch_that_names_both() {
+        fn refusal<T: serde::de::DeserializeOwned>(message: &Message) -> String {
+            match decode::<T>(clone(message)).err() {
+                Some(error @ Error::Mismatch { .. }) => error.to_string(),
+                other => panic!("{other:?}"),
+            }
+        }
+        let value = encode(&Value::new(1i64).unwrap()).unwrap();
+        let where_ = "object at offset 128: expected";
+        assert_eq!(refusal::<Value<f64>>(&value), format!("{where_} Value<f64>, found Value<i64>"));
+        assert_eq!(refusal::<Array<i64>>(&value), format!("{where_} Array<i64>, found Value<i64>"));
+        assert_eq!(refusal::<Lock>(&value), format!("{where_} Lock, found Value<i64>"));
+        let lock = encode(&Lock::new().unwrap()).unwrap();
+        assert_eq!(refusal::<Event>(&lock), format!("{where_} Event, found Lock"));
+    }
+
+    #[test]
+    fn an_offset_of_a_peers_choice_is_refused() {
+        let message = encode(&Lock::new().unwrap()).unwrap();
+        for offset in [0, 1, 64, 129, 4095, 4096, u64::MAX - 3, u64::MAX] {
+            let bytes = encode(&(0u32, offset)).unwrap().bytes;
+            let forged = Message { bytes, ..clone(&message) };
+            assert!(matches!(decode::<Lock>(forged), Err(Error::Mismatch { .. })), "{offset}");
+        }
+    }
+
+    #[test]
+    fn a_segment_without_an_object_is_a_mismatch() {
+        use std::os::fd::AsFd;
+        let segment = Segment::anonymous(1).unwrap();
+        let bytes = encode(&(0u32, 128u64)).unwrap().bytes;
+        let message = Message { bytes, fds: vec![segment.as_fd().try_clone_to_owned().unwrap()] };
+        assert!(matches!(decode::<Event>(message), Err(Error::Mismatch { .. })));
+    }
+
+    #[test]
+    fn any_byte_of_an_array_that_a_peer_changes_is_refused_or_harmless() {
+        let array = Array::from_slice(&[1u16, 2, 3]).unwrap();
+        let message = encode(&array).unwrap();
+        let memory = Segment::from_fd(message.fds[0].try_clone().unwrap()).unwrap();
+        for at in 128..256 {
+            for flip in [1, 0x80, 0xff] {
+                let mut byte = [0];
+                memory.region().load(at, &mut byte).unwrap();
+                memory.region().store(at, &[byte[0] ^ flip]).unwrap();
+                match decode::<Array<u16>>(clone(&message)) {
+                    Ok(found) => assert!(found.to_vec().unwrap().len() == found.len()),
+                    Err(error) => assert!(matches!(error, Error::Mismatch { .. }), "{error}"),
+                }
+                memory.region().store(at, &byte).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_handle_outside_a_transfer_says_where_it_can_travel() {
+        let lock = Lock::new().unwrap();
+        let encoded = crate::transfer::outside(|| postcard::to_stdvec(&lock), Error::Encode);
+        assert!(matches!(encoded, Err(Error::NotInTransfer)));
+    }
+}

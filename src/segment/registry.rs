@@ -1,0 +1,93 @@
+//! Which segments this process has mapped: each once, since a thread knows the leases it holds by their address.
+//!
+//! The last handle of a segment takes it out under the registry's lock, and only there does the count of handles reach
+//! zero; so whoever finds a segment in the registry finds it alive, and a mapping that was taken out holds no lease: a new
+//! one may be made while it is still being unmapped. A segment in which a thread of this process holds a lease (a leaked
+//! guard) stays, mapped, to be found again.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::header::SegmentHeader;
+use crate::error::Result;
+use crate::sys::mapping::Mapping;
+
+/// Device and inode of a segment's file.
+pub(crate) type Key = (u64, u64);
+
+static MAPPED: Mutex<BTreeMap<Key, Arc<Mapped>>> = Mutex::new(BTreeMap::new());
+
+/// A segment as this process has it.
+pub(crate) struct Mapped {
+    pub(crate) key: Key,
+    pub(crate) file: OwnedFd,
+    pub(crate) mapping: Mapping,
+    pub(crate) header: SegmentHeader,
+    handles: AtomicUsize,
+}
+
+/// One counted handle of a mapped segment.
+pub(crate) struct Handle(Arc<Mapped>);
+
+impl Mapped {
+    pub(crate) fn new(key: Key, file: OwnedFd, mapping: Mapping, header: SegmentHeader) -> Self {
+        Self { key, file, mapping, header, handles: AtomicUsize::new(0) }
+    }
+}
+
+/// A handle of the segment `key`: the one that is mapped already, or else the one that `map` makes.
+///
+/// # Errors
+/// What `map` returns.
+pub(crate) fn find_or_map(key: Key, map: impl FnOnce() -> Result<Mapped>) -> Result<Handle> {
+    let mut registry = registry();
+    let mapped = match registry.get(&key) {
+        Some(mapped) => Arc::clone(mapped),
+        None => {
+            let mapped = Arc::new(map()?);
+            registry.insert(key, Arc::clone(&mapped));
+            mapped
+        }
+    };
+    // Relaxed: the registry's lock orders it against the only place where the count may reach zero.
+    mapped.handles.fetch_add(1, Ordering::Relaxed);
+    Ok(Handle(mapped))
+}
+
+fn registry() -> MutexGuard<'static, BTreeMap<Key, Arc<Mapped>>> {
+    // No code of a user runs under this lock, and its holder leaves the map whole at every step.
+    MAPPED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl std::ops::Deref for Handle {
+    type Target = Mapped;
+
+    fn deref(&self) -> &Mapped {
+        &self.0
+    }
+}
+
+impl Clone for Handle {
+    fn clone(&self) -> Self {
+        // Relaxed: `self` keeps the count above zero, and the Arc orders the memory itself.
+        self.0.handles.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // Relaxed here and below: the count decides only who removes the entry; the Arc orders the unmapping after
+        // every other handle's last access.
+        let others = |handles: usize| if handles > 1 { handles.checked_sub(1) } else { None };
+        if self.0.handles.fetch_update(Ordering::Relaxed, Ordering::Relaxed, others).is_ok() {
+            return;
+        }
+        let mut registry = registry();
+        if self.0.handles.fetch_sub(1, Ordering::Relaxed) == 1 && !self.0.mapping.is_pinned() {
+            registry.remove(&self.0.key);
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! [`Share`]: which types may be referred to where other processes write.
+#![allow(unsafe_code)]
+
+use crate::raw::{RawEvent, RawMutex};
+
+/// A type that a reference into shared memory may point to.
+///
+/// # Safety
+/// The type is `repr(C)` and means the same at any address in any process; every bit pattern is a valid value, all zeros
+/// the initial one; every field that may change is atomic; it does not implement `Drop`.
+pub(crate) unsafe trait Share: Send + Sync + 'static {}
+
+// SAFETY: a raw primitive: fixed-width atomics only, as `raw/` promises.
+unsafe impl Share for RawMutex {}
+// SAFETY: a raw primitive: fixed-width atomics only, as `raw/` promises.
+unsafe impl Share for RawEvent {}

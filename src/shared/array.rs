@@ -1,0 +1,581 @@
+//! [`Array`]: plain elements, edited in place under a lock.
+//!
+//! Every operation on elements takes the lock, `get` too: else it would race with the slice of another's guard. An
+//! element of 1, 2, 4 or 8 bytes is stored by one single atomic store, so a killed writer leaves each one old or new.
+#![allow(unsafe_code)]
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::{Bound, Range, RangeBounds};
+use std::time::{Duration, Instant};
+
+use bytemuck::Pod;
+
+use super::array_error::ArrayError;
+use super::array_guard::ArrayGuard;
+use super::array_iter::ArrayIter;
+use crate::error::{Error, Result};
+use crate::raw::{AcquireError, Acquired, Deadline, RawMutex};
+#[cfg(feature = "serde")]
+use crate::segment::Segment;
+use crate::segment::{Kind, ObjectType, Placed};
+use crate::sync::{Flagged, LockError, LockGuard};
+use crate::sys::region::Region;
+
+/// A fixed number of plain elements in shared memory, under one lock.
+///
+/// A handle: clones are the same array, and it travels in process arguments and results. Operations on elements take the
+/// lock for their duration; [`lock`](Self::lock) gives all of them as a slice.
+///
+/// # Process death
+/// After a holder died, every operation says [`LockError::OwnerDied`] until somebody has taken
+/// [`lock`](Self::lock) and [recovered](LockError::recover). Each element of 1, 2, 4 or 8 bytes that [`set`](Self::set),
+/// [`write`](Self::write) or [`fill`](Self::fill) was storing is old or new, never torn; one of another size may be.
+///
+/// # Examples
+/// ```
+/// let histogram = multiproc::Array::<u64>::zeroed(26)?;
+/// histogram.update(4, |count| *count += 1)?;
+/// assert_eq!(histogram.get(4)?, 1);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
+pub struct Array<T> {
+    placed: Placed<RawMutex>,
+    of: PhantomData<fn(T) -> T>,
+}
+
+impl<T: Pod> Array<T> {
+    /// A new array of `len` elements, all bytes zero, in anonymous memory of its own.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`], also for a length beyond the address space; [`Error::TooManyFiles`],
+    /// [`Error::Unsupported`]; [`Error::InvalidArgument`] if `T` asks for more alignment than a page has.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Array, Error};
+    /// assert_eq!(Array::<i32>::zeroed(3)?.to_vec()?, [0, 0, 0]);
+    /// assert!(matches!(Array::<i32>::zeroed(usize::MAX), Err(Error::OutOfMemory { .. })));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn zeroed(len: usize) -> Result<Self> {
+        let bytes = len
+            .checked_mul(size_of::<T>())
+            .ok_or(Error::OutOfMemory { operation: "create array", bytes: u64::MAX })?;
+        let placed = Placed::create(&object_type::<T>(), len, bytes, align_of::<T>().max(align_of::<u64>()))?;
+        Ok(Self { placed, of: PhantomData })
+    }
+
+    /// A new array with the elements of `elements`.
+    ///
+    /// # Errors
+    /// As for [`zeroed`](Self::zeroed).
+    ///
+    /// # Examples
+    /// ```
+    /// assert_eq!(multiproc::Array::from_slice(&[1u8, 2, 3])?.get(1)?, 2);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn from_slice(elements: &[T]) -> Result<Self> {
+        let array = Self::zeroed(elements.len())?;
+        // Nobody else has a handle yet, so there is no lock to take.
+        let stored = array.elements().store(0, bytemuck::cast_slice(elements));
+        debug_assert!(stored.is_some());
+        Ok(array)
+    }
+
+    /// Element `index`.
+    ///
+    /// # Errors
+    /// [`ArrayError::OutOfRange`]; [`ArrayError::Lock`] with `OwnerDied`, `Deadlock` (the calling thread holds the array
+    /// locked), `TooManyHeld` or `Unsupported`.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Array, ArrayError};
+    /// let array = Array::from_slice(&[5i64])?;
+    /// assert_eq!(array.get(0)?, 5);
+    /// assert!(matches!(array.get(1), Err(ArrayError::OutOfRange { len: 1, .. })));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn get(&self, index: usize) -> Result<T, ArrayError> {
+        let at = self.element(index)?;
+        let _guard = self.lock()?;
+        Ok(load(at))
+    }
+
+    /// Replaces element `index`.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get).
+    ///
+    /// # Process death
+    /// Killed here, an element of 1, 2, 4 or 8 bytes is old or new, and the array is flagged.
+    ///
+    /// # Examples
+    /// ```
+    /// let array = multiproc::Array::<f32>::zeroed(2)?;
+    /// array.set(1, 0.5)?;
+    /// assert_eq!(array.to_vec()?, [0.0, 0.5]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn set(&self, index: usize, value: T) -> Result<(), ArrayError> {
+        let at = self.element(index)?;
+        let _guard = self.lock()?;
+        store(at, &[value]);
+        Ok(())
+    }
+
+    /// Changes element `index` by `change`, which nobody else's operation can come between.
+    ///
+    /// If `change` panics, the element stays as it was.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get). Inside `change` the array is locked: its operations give `Deadlock` there.
+    ///
+    /// # Process death
+    /// As for [`set`](Self::set).
+    ///
+    /// # Examples
+    /// ```
+    /// let array = multiproc::Array::from_slice(&[1u32, 10])?;
+    /// let new = array.update(1, |n| { *n += 1; *n })?;
+    /// assert_eq!(new, 11);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn update<R>(&self, index: usize, change: impl FnOnce(&mut T) -> R) -> Result<R, ArrayError> {
+        let at = self.element(index)?;
+        let _guard = self.lock()?;
+        let mut value = load(at);
+        let result = change(&mut value);
+        store(at, &[value]);
+        Ok(result)
+    }
+
+    /// All elements, as they were at one moment.
+    ///
+    /// # Errors
+    /// [`ArrayError::Lock`] as for [`get`](Self::get).
+    ///
+    /// # Examples
+    /// ```
+    /// assert_eq!(multiproc::Array::from_slice(&[1u8, 2])?.to_vec()?, [1, 2]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn to_vec(&self) -> Result<Vec<T>, ArrayError> {
+        let mut elements = vec![T::zeroed(); self.len()];
+        self.read(.., &mut elements)?;
+        Ok(elements)
+    }
+
+    /// Copies the elements of `range`, as they were at one moment, into `elements`.
+    ///
+    /// # Errors
+    /// [`ArrayError::Length`] if `elements` is not as long as the range; and as for [`get`](Self::get).
+    ///
+    /// # Examples
+    /// ```
+    /// let array = multiproc::Array::from_slice(&[1u16, 2, 3, 4])?;
+    /// let mut middle = [0; 2];
+    /// array.read(1..3, &mut middle)?;
+    /// assert_eq!(middle, [2, 3]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn read(&self, range: impl RangeBounds<usize>, elements: &mut [T]) -> Result<(), ArrayError> {
+        let from = self.range(range, Some(elements.len()))?;
+        let _guard = self.lock()?;
+        let loaded = from.load(0, bytemuck::cast_slice_mut(elements));
+        debug_assert!(loaded.is_some());
+        Ok(())
+    }
+
+    /// Replaces the elements of `range` by `elements`.
+    ///
+    /// # Errors
+    /// As for [`read`](Self::read).
+    ///
+    /// # Process death
+    /// Killed here, each element of 1, 2, 4 or 8 bytes is old or new, and the array is flagged.
+    ///
+    /// # Examples
+    /// ```
+    /// let array = multiproc::Array::<u8>::zeroed(4)?;
+    /// array.write(2.., &[8, 9])?;
+    /// assert_eq!(array.to_vec()?, [0, 0, 8, 9]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn write(&self, range: impl RangeBounds<usize>, elements: &[T]) -> Result<(), ArrayError> {
+        let to = self.range(range, Some(elements.len()))?;
+        let _guard = self.lock()?;
+        store(to, elements);
+        Ok(())
+    }
+
+    /// Sets every element to `value`.
+    ///
+    /// # Errors
+    /// [`ArrayError::Lock`] as for [`get`](Self::get).
+    ///
+    /// # Process death
+    /// As for [`write`](Self::write).
+    ///
+    /// # Examples
+    /// ```
+    /// let array = multiproc::Array::<i8>::zeroed(2)?;
+    /// array.fill(-1)?;
+    /// assert_eq!(array.to_vec()?, [-1, -1]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn fill(&self, value: T) -> Result<(), ArrayError> {
+        let _guard = self.lock()?;
+        for index in 0..self.len() {
+            store(self.element(index)?, &[value]);
+        }
+        Ok(())
+    }
+
+    /// The elements one by one; each step takes the lock.
+    ///
+    /// # Examples
+    /// ```
+    /// let array = multiproc::Array::from_slice(&[1u64, 2, 3])?;
+    /// let sum: u64 = array.iter().sum::<Result<u64, _>>()?;
+    /// assert_eq!(sum, 6);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn iter(&self) -> ArrayIter<'_, T> {
+        ArrayIter::new(self)
+    }
+
+    /// Locks the array, waiting for as long as it takes, and gives its elements as a slice.
+    ///
+    /// # Errors
+    /// [`LockError::OwnerDied`] with the guard, [`LockError::Deadlock`], [`LockError::TooManyHeld`],
+    /// [`LockError::Unsupported`].
+    ///
+    /// # Process death
+    /// What a holder that dies has written stays, and the next one is told.
+    ///
+    /// # Examples
+    /// ```
+    /// let array = multiproc::Array::from_slice(&[3u8, 1, 2])?;
+    /// let mut guard = array.lock().map_err(multiproc::Error::from)?;
+    /// guard.sort();
+    /// drop(guard);
+    /// assert_eq!(array.to_vec()?, [1, 2, 3]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    #[inline]
+    pub fn lock(&self) -> Result<ArrayGuard<'_, T>, LockError<ArrayGuard<'_, T>>> {
+        self.lock_until(None)
+    }
+
+    /// Locks the array if nobody alive holds it.
+    ///
+    /// # Errors
+    /// [`LockError::WouldBlock`], and those of [`lock`](Self::lock).
+    ///
+    /// # Examples
+    /// ```
+    /// assert!(multiproc::Array::<u8>::zeroed(1)?.try_lock().is_ok());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn try_lock(&self) -> Result<ArrayGuard<'_, T>, LockError<ArrayGuard<'_, T>>> {
+        // SAFETY: the guard borrows `self`, which keeps the memory mapped; a leaked guard leaks the mapping (I5).
+        let acquired = unsafe { self.placed.try_lock() };
+        self.guard(acquired)
+    }
+
+    /// Locks the array, waiting up to `timeout`.
+    ///
+    /// # Errors
+    /// [`LockError::TimedOut`], and those of [`lock`](Self::lock).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// assert!(multiproc::Array::<u8>::zeroed(1)?.lock_timeout(Duration::from_millis(1)).is_ok());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn lock_timeout(&self, timeout: Duration) -> Result<ArrayGuard<'_, T>, LockError<ArrayGuard<'_, T>>> {
+        self.lock_until(Deadline::after(timeout))
+    }
+
+    /// Locks the array, waiting until `deadline`.
+    ///
+    /// # Errors
+    /// [`LockError::TimedOut`], and those of [`lock`](Self::lock).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Instant;
+    /// assert!(multiproc::Array::<u8>::zeroed(1)?.lock_deadline(Instant::now()).is_ok());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn lock_deadline(
+        &self,
+        deadline: Instant,
+    ) -> Result<ArrayGuard<'_, T>, LockError<ArrayGuard<'_, T>>> {
+        self.lock_until(Deadline::at(deadline))
+    }
+
+    /// Locks the array; if a holder died, `repair` makes its elements consistent first.
+    ///
+    /// # Errors
+    /// Those of [`lock`](Self::lock), but for `OwnerDied`.
+    ///
+    /// # Process death
+    /// A process that dies in `repair`, or panics there, leaves the array flagged: the next holder repairs.
+    ///
+    /// # Examples
+    /// ```
+    /// let array = multiproc::Array::<u8>::zeroed(1)?;
+    /// let guard = array.lock_or_recover(|elements| elements.fill(0)).map_err(multiproc::Error::from)?;
+    /// # drop(guard);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn lock_or_recover(
+        &self,
+        repair: impl FnOnce(&mut ArrayGuard<'_, T>),
+    ) -> Result<ArrayGuard<'_, T>, LockError<ArrayGuard<'_, T>>> {
+        match self.lock() {
+            Err(LockError::OwnerDied(mut guard)) => {
+                repair(&mut guard);
+                guard.declare_consistent();
+                Ok(guard)
+            }
+            other => other,
+        }
+    }
+
+    /// How many elements there are.
+    ///
+    /// # Examples
+    /// ```
+    /// assert_eq!(multiproc::Array::<u8>::zeroed(12)?.len(), 12);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.placed.length()
+    }
+
+    /// Whether there are no elements.
+    ///
+    /// # Examples
+    /// ```
+    /// assert!(multiproc::Array::<u8>::zeroed(0)?.is_empty());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The memory of the elements; a mapping may have room behind them.
+    pub(super) fn elements(&self) -> Region<'_> {
+        self.placed.tail()
+    }
+
+    fn element(&self, index: usize) -> Result<Region<'_>, ArrayError> {
+        self.range(index..index.saturating_add(1), None)
+    }
+
+    /// The memory of the elements in `range`, which must be `expected` many.
+    fn range(
+        &self,
+        range: impl RangeBounds<usize>,
+        expected: Option<usize>,
+    ) -> Result<Region<'_>, ArrayError> {
+        let range = explicit(range, self.len());
+        let out_of_range = || ArrayError::OutOfRange { range: range.clone(), len: self.len() };
+        let count = range.end.checked_sub(range.start).ok_or_else(out_of_range)?;
+        if range.end > self.len() {
+            return Err(out_of_range());
+        }
+        if let Some(found) = expected.filter(|&found| found != count) {
+            return Err(ArrayError::Length { expected: count, found });
+        }
+        let size = size_of::<T>();
+        self.elements().slice(range.start * size, count * size).ok_or_else(out_of_range)
+    }
+
+    #[inline]
+    fn lock_until(
+        &self,
+        deadline: Option<Deadline>,
+    ) -> Result<ArrayGuard<'_, T>, LockError<ArrayGuard<'_, T>>> {
+        // SAFETY: the guard borrows `self`, which keeps the memory mapped; a leaked guard leaks the mapping (I5).
+        let acquired = unsafe { self.placed.lock(deadline) };
+        self.guard(acquired)
+    }
+
+    #[inline]
+    fn guard(
+        &self,
+        acquired: Result<Acquired, AcquireError>,
+    ) -> Result<ArrayGuard<'_, T>, LockError<ArrayGuard<'_, T>>> {
+        LockError::sort(acquired, || ArrayGuard::new(self, LockGuard::new(&self.placed)))
+    }
+
+    #[cfg(feature = "serde")]
+    fn open(segment: Segment, offset: u64) -> Result<Self> {
+        let ty = object_type::<T>();
+        let placed = Placed::<RawMutex>::open(segment, offset, &ty, align_of::<T>().max(align_of::<u64>()))?;
+        let room = placed.tail().len();
+        if placed.length().checked_mul(size_of::<T>()).is_none_or(|bytes| room < bytes) {
+            return Err(Error::Mismatch {
+                object: format!("object at offset {offset}"),
+                expected: format!("{ty} with room for {} elements", placed.length()),
+                found: format!("{room} bytes"),
+            });
+        }
+        Ok(Self { placed, of: PhantomData })
+    }
+}
+
+fn object_type<T: Pod>() -> ObjectType {
+    ObjectType::plain::<T>(Kind::Array)
+}
+
+/// `range` with both ends; an end that can't be said is the greatest, which is out of range.
+fn explicit(range: impl RangeBounds<usize>, len: usize) -> Range<usize> {
+    let start = match range.start_bound() {
+        Bound::Included(&start) => start,
+        Bound::Excluded(&before) => before.saturating_add(1),
+        Bound::Unbounded => 0,
+    };
+    let end = match range.end_bound() {
+        Bound::Included(&last) => last.saturating_add(1),
+        Bound::Excluded(&end) => end,
+        Bound::Unbounded => len,
+    };
+    start..end
+}
+
+fn load<T: Pod>(from: Region<'_>) -> T {
+    let mut value = T::zeroed();
+    let loaded = from.load(0, bytemuck::bytes_of_mut(&mut value));
+    debug_assert!(loaded.is_some());
+    value
+}
+
+fn store<T: Pod>(to: Region<'_>, elements: &[T]) {
+    let stored = to.store(0, bytemuck::cast_slice(elements));
+    debug_assert!(stored.is_some());
+}
+
+impl<T> Clone for Array<T> {
+    fn clone(&self) -> Self {
+        Self { placed: self.placed.clone(), of: PhantomData }
+    }
+}
+
+impl<T: Pod> fmt::Debug for Array<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Array").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+impl<'a, T: Pod> IntoIterator for &'a Array<T> {
+    type Item = Result<T, ArrayError>;
+    type IntoIter = ArrayIter<'a, T>;
+
+    fn into_iter(self) -> ArrayIter<'a, T> {
+        self.iter()
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<T: Pod> serde::Serialize for Array<T> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.placed.serialize(serializer)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<'de, T: Pod> serde::Deserialize<'de> for Array<T> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        crate::segment::open_reference(deserializer, Self::open)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    #[test]
+    fn an_index_or_a_range_beyond_the_end_is_out_of_range() {
+        let array = Array::from_slice(&[1u32, 2, 3]).unwrap();
+        let out =
+            |result: Result<(), ArrayError>| matches!(result, Err(ArrayError::OutOfRange { len: 3, .. }));
+        assert!(out(array.get(3).map(drop)));
+        assert!(out(array.get(usize::MAX).map(drop)));
+        assert!(out(array.set(3, 0)));
+        assert!(out(array.update(usize::MAX, |_| ())));
+        assert!(out(array.write(2..4, &[0; 2])));
+        #[expect(clippy::reversed_empty_ranges, reason = "the case")]
+        let reversed = 2..1;
+        assert!(out(array.write(reversed, &[])));
+        assert!(out(array.read(..=usize::MAX, &mut [])));
+        assert_eq!(array.to_vec().unwrap(), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_slice_of_another_length_than_its_range_is_refused() {
+        let array = Array::<u32>::zeroed(3).unwrap();
+        let error = array.write(.., &[1; 2]).unwrap_err();
+        assert!(matches!(error, ArrayError::Length { expected: 3, found: 2 }), "{error}");
+    }
+
+    #[test]
+    fn a_length_beyond_memory_is_out_of_memory() {
+        for len in [usize::MAX, usize::MAX / 8, usize::MAX / 8 - 4096, 1 << 59] {
+            let error = Array::<u64>::zeroed(len).unwrap_err();
+            assert!(matches!(error, Error::OutOfMemory { .. }), "{len}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_holder_that_dies_flags_the_array_until_somebody_recovers() {
+        let array = Array::from_slice(&[1u8, 2, 3]).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut guard = array.lock().unwrap();
+                guard[0] = 9;
+                std::mem::forget(guard);
+            });
+        });
+        assert!(matches!(array.get(0), Err(ArrayError::Lock(LockError::OwnerDied(())))));
+        assert!(matches!(array.set(0, 1), Err(ArrayError::Lock(LockError::OwnerDied(())))));
+        let mut guard = array.lock().or_else(LockError::recover).unwrap();
+        assert_eq!(*guard, [9, 2, 3]);
+        guard[0] = 1;
+        drop(guard);
+        assert_eq!(array.to_vec().unwrap(), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_panic_in_update_leaves_the_element_and_unlocks() {
+        let array = Array::from_slice(&[4i64]).unwrap();
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            array.update(0, |n| {
+                *n = 5;
+                panic!("planned");
+            })
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(array.get(0).unwrap(), 4);
+    }
+
+    #[test]
+    fn an_operation_under_ones_own_guard_is_a_deadlock_error() {
+        let array = Array::<u16>::zeroed(1).unwrap();
+        let guard = array.lock().unwrap();
+        assert!(matches!(array.get(0), Err(ArrayError::Lock(LockError::Deadlock))));
+        drop(guard);
+        assert_eq!(array.get(0).unwrap(), 0);
+    }
+}

@@ -1,0 +1,67 @@
+//! [`ValueGuard`]: a value that is locked, and the private copy that its holder works on.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::thread::panicking;
+
+use bytemuck::Pod;
+
+use super::value::Value;
+use crate::sync::{Flagged, LockGuard};
+
+/// A locked [`Value`]: a private copy, committed when the guard is dropped, and thrown away if that happens in a panic.
+///
+/// # Process death
+/// Until the drop, nothing is written to the value: a holder that dies leaves it as it was.
+#[must_use = "dropping the guard commits and unlocks at once"]
+pub struct ValueGuard<'a, T: Pod> {
+    value: &'a Value<T>,
+    copy: T,
+    changed: bool,
+    panicking_before: bool,
+    lock: LockGuard<'a>,
+}
+
+impl<'a, T: Pod> ValueGuard<'a, T> {
+    pub(super) fn new(value: &'a Value<T>, lock: LockGuard<'a>) -> Self {
+        let copy = value.get_locked(&lock);
+        Self { value, copy, changed: false, panicking_before: panicking(), lock }
+    }
+}
+
+impl<T: Pod> Deref for ValueGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.copy
+    }
+}
+
+impl<T: Pod> DerefMut for ValueGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.changed = true;
+        &mut self.copy
+    }
+}
+
+impl<T: Pod> Flagged for ValueGuard<'_, T> {
+    fn declare_consistent(&self) {
+        self.lock.declare_consistent();
+    }
+}
+
+impl<T: Pod> Drop for ValueGuard<'_, T> {
+    fn drop(&mut self) {
+        // A guard made by a destructor that runs in a panic commits: the panic is not about its change.
+        let panicked = panicking() && !self.panicking_before;
+        if self.changed && !panicked {
+            self.value.commit(&self.lock, &self.copy);
+        }
+    }
+}
+
+impl<T: Pod + fmt::Debug> fmt::Debug for ValueGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ValueGuard").field(&self.copy).finish()
+    }
+}

@@ -1,0 +1,261 @@
+//! [`Lock`]: a mutual exclusion lock between processes.
+#![allow(unsafe_code)]
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::{Duration, Instant};
+
+use super::lock_error::{Flagged, LockError};
+use crate::error::Result;
+use crate::raw::{Deadline, RawMutex};
+use crate::segment::{Kind, ObjectType, Placed};
+
+/// A lock that threads of several processes take in turn.
+///
+/// A handle: clones are the same lock, and it travels in process arguments and results. Not re-entrant: a thread that
+/// takes it twice gets [`LockError::Deadlock`]. Barging is allowed: no order among waiters is promised.
+///
+/// # Process death
+/// If a holder dies, by SIGKILL too, the next one gets the lock at once, as [`LockError::OwnerDied`] with the guard in it.
+///
+/// # Examples
+/// ```
+/// let lock = multiproc::Lock::new()?;
+/// let guard = lock.lock().map_err(multiproc::Error::from)?;
+/// assert!(lock.is_locked());
+/// drop(guard);
+/// assert!(!lock.is_locked());
+/// # Ok::<(), multiproc::Error>(())
+/// ```
+#[derive(Clone)]
+#[doc(alias = "Mutex")]
+pub struct Lock {
+    mutex: Placed<RawMutex>,
+}
+
+/// A [`Lock`] that is held. Dropping it unlocks, on the thread that locked: what the kernel sees die is a thread.
+///
+/// In a forked child it is not held, and dropping it there does nothing.
+#[must_use = "dropping the guard unlocks at once"]
+pub struct LockGuard<'a> {
+    mutex: &'a RawMutex,
+    thread_bound: PhantomData<*const ()>,
+}
+
+impl Lock {
+    /// A new lock, in anonymous memory of its own.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory), [`Error::TooManyFiles`](crate::Error::TooManyFiles),
+    /// [`Error::Unsupported`](crate::Error::Unsupported).
+    ///
+    /// # Examples
+    /// ```
+    /// let lock = multiproc::Lock::new()?;
+    /// assert!(!lock.is_locked());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn new() -> Result<Self> {
+        Ok(Self { mutex: Placed::create(&ObjectType::untyped(Kind::Lock), 1, 0, 1)? })
+    }
+
+    /// Takes the lock, waiting for as long as it takes.
+    ///
+    /// # Errors
+    /// [`LockError::OwnerDied`] with the guard, [`LockError::Deadlock`], [`LockError::TooManyHeld`],
+    /// [`LockError::Unsupported`].
+    ///
+    /// # Process death
+    /// A waiter that dies takes no wake-up with it; a holder that dies passes the lock on.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Lock, LockError};
+    /// let lock = Lock::new()?;
+    /// let guard = lock.lock().map_err(multiproc::Error::from)?;
+    /// assert!(matches!(lock.lock(), Err(LockError::Deadlock)));
+    /// # drop(guard);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    #[inline]
+    #[doc(alias = "acquire")]
+    pub fn lock(&self) -> Result<LockGuard<'_>, LockError<LockGuard<'_>>> {
+        self.lock_until(None)
+    }
+
+    /// Takes the lock if nobody alive holds it.
+    ///
+    /// # Errors
+    /// [`LockError::WouldBlock`], and those of [`lock`](Self::lock).
+    ///
+    /// # Examples
+    /// ```
+    /// let lock = multiproc::Lock::new()?;
+    /// assert!(lock.try_lock().is_ok());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    #[inline]
+    pub fn try_lock(&self) -> Result<LockGuard<'_>, LockError<LockGuard<'_>>> {
+        // SAFETY: the guard borrows the handle, which keeps the memory mapped; a leaked guard leaks the mapping (I5).
+        let acquired = unsafe { self.mutex.try_lock() };
+        LockError::sort(acquired, || LockGuard::new(&self.mutex))
+    }
+
+    /// Takes the lock, waiting up to `timeout`.
+    ///
+    /// # Errors
+    /// [`LockError::TimedOut`], and those of [`lock`](Self::lock).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// let lock = multiproc::Lock::new()?;
+    /// assert!(lock.lock_timeout(Duration::from_millis(10)).is_ok());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn lock_timeout(&self, timeout: Duration) -> Result<LockGuard<'_>, LockError<LockGuard<'_>>> {
+        self.lock_until(Deadline::after(timeout))
+    }
+
+    /// Takes the lock, waiting until `deadline`.
+    ///
+    /// # Errors
+    /// [`LockError::TimedOut`], and those of [`lock`](Self::lock).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Instant;
+    /// let lock = multiproc::Lock::new()?;
+    /// assert!(lock.lock_deadline(Instant::now()).is_ok());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn lock_deadline(&self, deadline: Instant) -> Result<LockGuard<'_>, LockError<LockGuard<'_>>> {
+        self.lock_until(Deadline::at(deadline))
+    }
+
+    /// Takes the lock; if a holder died, `repair` makes what it protects consistent first.
+    ///
+    /// # Errors
+    /// Those of [`lock`](Self::lock), but for `OwnerDied`.
+    ///
+    /// # Process death
+    /// A process that dies in `repair`, or panics there, leaves the lock flagged: the next holder repairs.
+    ///
+    /// # Examples
+    /// ```
+    /// let lock = multiproc::Lock::new()?;
+    /// let guard = lock.lock_or_recover(|_guard| println!("a holder died")).map_err(multiproc::Error::from)?;
+    /// # drop(guard);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn lock_or_recover(
+        &self,
+        repair: impl FnOnce(&mut LockGuard<'_>),
+    ) -> Result<LockGuard<'_>, LockError<LockGuard<'_>>> {
+        match self.lock() {
+            Err(LockError::OwnerDied(mut guard)) => {
+                repair(&mut guard);
+                guard.declare_consistent();
+                Ok(guard)
+            }
+            other => other,
+        }
+    }
+
+    /// Whether anybody holds the lock at this moment.
+    ///
+    /// # Examples
+    /// ```
+    /// assert!(!multiproc::Lock::new()?.is_locked());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    #[must_use]
+    #[doc(alias = "locked")]
+    pub fn is_locked(&self) -> bool {
+        self.mutex.is_locked()
+    }
+
+    #[inline]
+    fn lock_until(&self, deadline: Option<Deadline>) -> Result<LockGuard<'_>, LockError<LockGuard<'_>>> {
+        // SAFETY: the guard borrows the handle, which keeps the memory mapped; a leaked guard leaks the mapping (I5).
+        let acquired = unsafe { self.mutex.lock(deadline) };
+        LockError::sort(acquired, || LockGuard::new(&self.mutex))
+    }
+}
+
+impl<'a> LockGuard<'a> {
+    /// The guard of `mutex`, which the calling thread has just taken.
+    pub(crate) fn new(mutex: &'a RawMutex) -> Self {
+        Self { mutex, thread_bound: PhantomData }
+    }
+
+    /// Whether the calling thread holds the lock: not so in a forked child.
+    pub(crate) fn is_held(&self) -> bool {
+        self.mutex.is_held()
+    }
+}
+
+impl Flagged for LockGuard<'_> {
+    fn declare_consistent(&self) {
+        self.mutex.recover();
+    }
+}
+
+impl Drop for LockGuard<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        // `NotHeld` in a forked child, `Corrupt` after a peer's scribble: in neither case is there anything left to do.
+        let _ = self.mutex.unlock();
+    }
+}
+
+impl fmt::Debug for Lock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lock").field("locked", &self.is_locked()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for LockGuard<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LockGuard").finish_non_exhaustive()
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Lock {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.mutex.serialize(serializer)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for Lock {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        crate::segment::open_reference(deserializer, |segment, offset| {
+            Ok(Self { mutex: Placed::open(segment, offset, &ObjectType::untyped(Kind::Lock), 1)? })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+    use crate::segment::Segment;
+
+    #[test]
+    fn a_leaked_guard_leaks_its_mapping_and_it_is_found_again() {
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let lock = Lock::new().unwrap();
+                let fd = lock.mutex.segment().as_fd().try_clone_to_owned().unwrap();
+                let address = lock.mutex.segment().region().start();
+                std::mem::forget(lock.lock());
+                drop(lock);
+                let again = Segment::from_fd(fd).unwrap();
+                assert_eq!(again.region().start(), address);
+            });
+        });
+    }
+}

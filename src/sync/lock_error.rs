@@ -1,0 +1,134 @@
+//! [`LockError`]: why a lock was not taken, or what its holder must know first.
+
+use std::fmt;
+
+use crate::error::Error;
+use crate::raw::{AcquireError, Acquired};
+
+/// Why a lock was not taken; or, as [`OwnerDied`](Self::OwnerDied), that it was, with what it protects in doubt.
+///
+/// `G` is the guard. Converting into [`Error`] drops it: the lock is released and stays flagged.
+#[non_exhaustive]
+pub enum LockError<G> {
+    /// The caller holds the lock, but a holder died with it. [`recover`](Self::recover) keeps the guard.
+    OwnerDied(G),
+    /// Somebody holds it, and the caller did not want to wait.
+    WouldBlock,
+    /// The time passed.
+    TimedOut {
+        /// The thread id of the holder at that moment.
+        owner: u32,
+    },
+    /// The calling thread holds it already.
+    Deadlock,
+    /// The calling thread holds as many locks as a thread can.
+    TooManyHeld,
+    /// Another process overwrote the lock.
+    Corrupt,
+    /// Robust locks don't work here.
+    Unsupported(&'static str),
+}
+
+/// A guard that can declare what it protects consistent. Sealed: it bounds a public method, and nobody else can name it.
+pub trait Flagged {
+    /// Clears the flag that a dead holder left.
+    #[doc(hidden)]
+    fn declare_consistent(&self);
+}
+
+impl<G> LockError<G> {
+    /// What becomes of `acquired`, where `guard` unlocks it.
+    pub(crate) fn sort(
+        acquired: Result<Acquired, AcquireError>,
+        guard: impl FnOnce() -> G,
+    ) -> Result<G, Self> {
+        match acquired {
+            Ok(Acquired::Consistent) => Ok(guard()),
+            Ok(Acquired::OwnerDied) => Err(Self::OwnerDied(guard())),
+            Err(AcquireError::WouldBlock) => Err(Self::WouldBlock),
+            Err(AcquireError::TimedOut { owner }) => Err(Self::TimedOut { owner }),
+            Err(AcquireError::Deadlock) => Err(Self::Deadlock),
+            Err(AcquireError::TooManyHeld) => Err(Self::TooManyHeld),
+            Err(AcquireError::Unsupported(what)) => Err(Self::Unsupported(what)),
+            Err(AcquireError::Corrupt | AcquireError::NotHeld) => Err(Self::Corrupt),
+        }
+    }
+
+    /// The same with `f` applied to the guard.
+    pub(crate) fn map<H>(self, f: impl FnOnce(G) -> H) -> LockError<H> {
+        match self {
+            Self::OwnerDied(guard) => LockError::OwnerDied(f(guard)),
+            Self::WouldBlock => LockError::WouldBlock,
+            Self::TimedOut { owner } => LockError::TimedOut { owner },
+            Self::Deadlock => LockError::Deadlock,
+            Self::TooManyHeld => LockError::TooManyHeld,
+            Self::Corrupt => LockError::Corrupt,
+            Self::Unsupported(what) => LockError::Unsupported(what),
+        }
+    }
+}
+
+impl<G: Flagged> LockError<G> {
+    /// After [`OwnerDied`](Self::OwnerDied): declares what the lock protects consistent, and keeps the guard.
+    ///
+    /// # Errors
+    /// Any other error comes back.
+    ///
+    /// # Process death
+    /// Until a holder has recovered, everybody who takes the lock is told that an owner died.
+    ///
+    /// # Examples
+    /// ```
+    /// let lock = multiproc::Lock::new()?;
+    /// let guard = lock.lock().or_else(|error| error.recover()).map_err(multiproc::Error::from)?;
+    /// # drop(guard);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn recover(self) -> Result<G, Self> {
+        match self {
+            Self::OwnerDied(guard) => {
+                guard.declare_consistent();
+                Ok(guard)
+            }
+            other => Err(other),
+        }
+    }
+}
+
+impl<G> fmt::Display for LockError<G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OwnerDied(_) => {
+                f.write_str("a holder of the lock died; what it protects may be half changed")
+            }
+            Self::WouldBlock => f.write_str("the lock is held"),
+            Self::TimedOut { owner } => write!(f, "timed out: the lock is held by thread {owner}"),
+            Self::Deadlock => f.write_str("the calling thread holds the lock already"),
+            Self::TooManyHeld => f.write_str("the calling thread holds too many locks"),
+            Self::Corrupt => f.write_str("the lock was overwritten by another process"),
+            Self::Unsupported(what) => write!(f, "not supported here: {what}"),
+        }
+    }
+}
+
+impl<G> fmt::Debug for LockError<G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OwnerDied(_) => f.write_str("OwnerDied(..)"),
+            Self::WouldBlock => f.write_str("WouldBlock"),
+            Self::TimedOut { owner } => f.debug_struct("TimedOut").field("owner", owner).finish(),
+            Self::Deadlock => f.write_str("Deadlock"),
+            Self::TooManyHeld => f.write_str("TooManyHeld"),
+            Self::Corrupt => f.write_str("Corrupt"),
+            Self::Unsupported(what) => f.debug_tuple("Unsupported").field(what).finish(),
+        }
+    }
+}
+
+impl<G> std::error::Error for LockError<G> {}
+
+impl<G> From<LockError<G>> for Error {
+    fn from(error: LockError<G>) -> Self {
+        Self::operation(error.map(drop))
+    }
+}

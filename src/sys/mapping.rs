@@ -1,0 +1,113 @@
+//! [`Mapping`]: a file's bytes in this process's memory, shared with whoever else maps the file.
+//!
+//! # References
+//! mmap(2), madvise(2) on `MADV_DONTDUMP`.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::mem::ManuallyDrop;
+use std::ops::Range;
+use std::os::fd::{AsFd, AsRawFd};
+use std::ptr::NonNull;
+
+use memmap2::{Advice, MmapOptions, MmapRaw};
+
+use crate::error::{Error, Result};
+use crate::sys::region::Region;
+use crate::sys::robust;
+
+/// A shared, readable and writable mapping of a whole file. Core dumps leave it out.
+///
+/// It is unmapped when dropped, unless a thread of this process still holds a lease in it: the kernel walks the lease's
+/// node when that thread ends, so the memory must stay.
+pub(crate) struct Mapping {
+    start: NonNull<u8>,
+    memory: ManuallyDrop<MmapRaw>,
+}
+
+// SAFETY: `start` belongs to `memory`, which is Send; the bytes are reached through regions only, atomically.
+unsafe impl Send for Mapping {}
+// SAFETY: as above: a region's accesses are atomic.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Maps the first `len` bytes of `file`, which must have them and keep them: sealed against shrinking.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] if the address space or the count of mappings is exhausted.
+    pub(crate) fn new(file: impl AsFd, len: usize) -> Result<Self> {
+        const OPERATION: &str = "map segment";
+        let refused = |error: io::Error| match error.raw_os_error() {
+            Some(libc::ENOMEM) => {
+                Error::OutOfMemory { operation: OPERATION, bytes: u64::try_from(len).unwrap_or(u64::MAX) }
+            }
+            _ => Error::os(OPERATION, error),
+        };
+        let memory = MmapOptions::new().len(len).map_raw(file.as_fd().as_raw_fd()).map_err(refused)?;
+        memory.advise(Advice::DontDump).map_err(refused)?;
+        let start = NonNull::new(memory.as_mut_ptr())
+            .ok_or_else(|| refused(io::ErrorKind::AddrNotAvailable.into()))?;
+        Ok(Self { start, memory: ManuallyDrop::new(memory) })
+    }
+
+    /// All of it.
+    pub(crate) fn region(&self) -> Region<'_> {
+        // SAFETY: the mapping is readable and writable for as long as `self`; the crate touches plain bytes in it only
+        // through regions and under leases (I3).
+        unsafe { Region::new(self.start, self.memory.len()) }
+    }
+
+    /// Whether a thread of this process holds a lease in it.
+    pub(crate) fn is_pinned(&self) -> bool {
+        robust::holds_any_in(self.addresses())
+    }
+
+    fn addresses(&self) -> Range<usize> {
+        let start = self.start.as_ptr().addr();
+        start..start.saturating_add(self.memory.len())
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        if !self.is_pinned() {
+            // SAFETY: this is the only place that drops it, and it runs once.
+            unsafe { ManuallyDrop::drop(&mut self.memory) }
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::sys::memfd;
+
+    #[test]
+    fn two_mappings_of_a_file_show_the_same_bytes() {
+        let fd = memfd::create("mapping-test", 4096).unwrap();
+        let first = Mapping::new(&fd, 4096).unwrap();
+        let second = Mapping::new(&fd, 4096).unwrap();
+        first.region().store(100, b"shared").unwrap();
+        let mut seen = [0; 6];
+        second.region().load(100, &mut seen).unwrap();
+        assert_eq!(&seen, b"shared");
+    }
+
+    #[test]
+    fn more_than_the_address_space_is_out_of_memory() {
+        let fd = memfd::create("mapping-test", 4096).unwrap();
+        let len = 1 << 60;
+        assert!(matches!(Mapping::new(&fd, len), Err(Error::OutOfMemory { operation: "map segment", .. })));
+    }
+
+    #[test]
+    fn a_mapping_is_left_out_of_core_dumps() {
+        let fd = memfd::create("mapping-dontdump", 4096).unwrap();
+        let mapping = Mapping::new(&fd, 4096).unwrap();
+        let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let start = format!("{:08x}-", mapping.addresses().start);
+        let flags =
+            smaps.split(&start).nth(1).unwrap().lines().find(|line| line.starts_with("VmFlags")).unwrap();
+        assert!(flags.split(' ').any(|flag| flag == "dd"), "{flags}");
+    }
+}

@@ -1,0 +1,136 @@
+//! Anonymous memory files: created, filled with pages and sealed, so that a mapping of one can't raise SIGBUS.
+//!
+//! # References
+//! memfd_create(2), fallocate(2), fcntl(2) "File Sealing", getrlimit(2) on `RLIMIT_FSIZE`.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
+use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
+
+use crate::error::{Error, Result};
+use crate::sys::system;
+
+/// What a segment's file is sealed against: growing, shrinking, and other seals.
+const FIXED_SIZE: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
+
+/// From this size on, what the system has left is asked first. Asking costs more than reserving less.
+const LARGE: u64 = 16 << 20;
+
+/// What is known of a file before it is mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileFacts {
+    /// Device and inode: the file's identity.
+    pub(crate) key: (u64, u64),
+    /// Bytes that the file is long.
+    pub(crate) size: u64,
+    /// Bytes of it that have a page.
+    pub(crate) reserved: u64,
+}
+
+/// Makes a close-on-exec memory file of `bytes` zero bytes, all with their pages, which can't be resized.
+///
+/// # Errors
+/// [`Error::OutOfMemory`] where a limit, the memory or the file system ends; [`Error::TooManyFiles`].
+pub(crate) fn create(name: &str, bytes: u64) -> Result<OwnedFd> {
+    const OPERATION: &str = "create segment";
+    let out_of_memory = Error::OutOfMemory { operation: OPERATION, bytes };
+    // Beyond this limit ftruncate and fallocate raise SIGXFSZ, whose default action ends the process.
+    let limit = getrlimit(Resource::Fsize).current;
+    if i64::try_from(bytes).is_err() || limit.is_some_and(|limit| bytes > limit) {
+        return Err(out_of_memory);
+    }
+    // A memory file has no size limit of its own: fallocate goes on until the OOM killer comes.
+    if bytes >= LARGE && system::available_memory()? < bytes {
+        return Err(out_of_memory);
+    }
+    let refused = |errno: Errno| match errno {
+        Errno::NOSPC | Errno::NOMEM | Errno::FBIG | Errno::DQUOT => {
+            Error::OutOfMemory { operation: OPERATION, bytes }
+        }
+        _ => Error::os(OPERATION, errno),
+    };
+    let fd = create_file(name).map_err(refused)?;
+    rustix::fs::ftruncate(&fd, bytes).map_err(refused)?;
+    retry_interrupted(|| rustix::fs::fallocate(&fd, FallocateFlags::empty(), 0, bytes)).map_err(refused)?;
+    rustix::fs::fcntl_add_seals(&fd, FIXED_SIZE).map_err(refused)?;
+    Ok(fd)
+}
+
+/// The file itself. `vm.memfd_noexec = 2` refuses files that could be executed; kernels before 6.3 don't know the flag.
+fn create_file(name: &str) -> Result<OwnedFd, Errno> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    match rustix::fs::memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
+        Err(Errno::INVAL) => rustix::fs::memfd_create(name, flags),
+        other => other,
+    }
+}
+
+fn retry_interrupted(mut call: impl FnMut() -> Result<(), Errno>) -> Result<(), Errno> {
+    loop {
+        match call() {
+            Err(Errno::INTR) => {}
+            other => return other,
+        }
+    }
+}
+
+/// Whether `fd` is sealed against shrinking. A file that can't be sealed at all is not.
+pub(crate) fn is_sealed_against_shrinking(fd: impl AsFd) -> bool {
+    rustix::fs::fcntl_get_seals(fd).is_ok_and(|seals| seals.contains(SealFlags::SHRINK))
+}
+
+/// The identity and the true size of `fd`.
+///
+/// # Errors
+/// [`Error::Os`] if the system can't say.
+pub(crate) fn facts(fd: BorrowedFd<'_>) -> Result<FileFacts> {
+    /// The unit of `st_blocks`, stat(3type).
+    const BLOCK: u64 = 512;
+    let stat = rustix::fs::fstat(fd).map_err(|errno| Error::os("inspect segment", errno))?;
+    Ok(FileFacts {
+        key: (stat.st_dev, stat.st_ino),
+        size: u64::try_from(stat.st_size).unwrap_or(0),
+        reserved: u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(BLOCK),
+    })
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_file_has_its_size_its_pages_and_its_seals() {
+        let fd = create("memfd-test", 8192).unwrap();
+        let facts = facts(fd.as_fd()).unwrap();
+        assert_eq!(facts.size, 8192);
+        assert!(facts.reserved >= 8192);
+        assert!(is_sealed_against_shrinking(&fd));
+        assert_eq!(rustix::fs::ftruncate(&fd, 4096), Err(Errno::PERM));
+        assert_eq!(rustix::fs::ftruncate(&fd, 16384), Err(Errno::PERM));
+        assert_eq!(rustix::fs::fcntl_add_seals(&fd, SealFlags::WRITE), Err(Errno::PERM));
+    }
+
+    #[test]
+    fn a_file_is_closed_on_exec() {
+        let fd = create("memfd-test", 4096).unwrap();
+        assert!(rustix::io::fcntl_getfd(&fd).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
+    }
+
+    #[test]
+    fn more_than_a_file_can_hold_is_out_of_memory() {
+        for bytes in [u64::MAX, 1 << 63, i64::MAX.unsigned_abs(), 1 << 46] {
+            let error = create("memfd-test", bytes).unwrap_err();
+            assert!(matches!(error, Error::OutOfMemory { bytes: asked, .. } if asked == bytes), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_seals_may_shrink() {
+        let plain = rustix::fs::memfd_create("plain", MemfdFlags::CLOEXEC).unwrap();
+        assert!(!is_sealed_against_shrinking(&plain));
+        let (read, _write) = std::io::pipe().unwrap();
+        assert!(!is_sealed_against_shrinking(&read));
+    }
+}

@@ -1,0 +1,40 @@
+//! Waiting for file descriptors.
+
+use std::os::fd::BorrowedFd;
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+
+use super::Deadline;
+
+/// Waits until one of `fds` is ready for what stands beside it (an end or an error counts); `false` at the deadline.
+///
+/// # Errors
+/// What `poll` fails with; an interrupting signal isn't an error.
+pub(crate) fn wait(fds: &[(BorrowedFd<'_>, PollFlags)], deadline: Option<Deadline>) -> Result<bool, Errno> {
+    let mut fds: Vec<_> = fds.iter().map(|(fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
+    loop {
+        let timeout = deadline.map(|deadline| {
+            // A time that doesn't fit is beyond any clock: the longest wait there is will do.
+            Timespec::try_from(deadline.remaining()).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 })
+        });
+        match rustix::event::poll(&mut fds, timeout.as_ref()) {
+            Ok(0) if deadline.is_none_or(Deadline::has_passed) => return Ok(false),
+            Ok(0) | Err(Errno::INTR) => {}
+            Ok(_) => return Ok(true),
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// Whether the other end of the socket `fd` is gone; what it sent before may still be there to read.
+pub(crate) fn hung_up(fd: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::empty())];
+    loop {
+        match rustix::event::poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) {
+            Err(Errno::INTR) => {}
+            Err(_) => return false,
+            Ok(_) => return fds[0].revents().intersects(PollFlags::HUP),
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What the system tells in `/proc`: which boot and which PID namespace this process runs in, which decides whether a
+//! thread id in a lease means anything here, and how much memory is left.
+//!
+//! # References
+//! pid_namespaces(7); proc(5) on `/proc/sys/kernel/random/boot_id` and `/proc/meminfo`.
+
+use std::sync::OnceLock;
+
+use crate::error::{Error, Result};
+
+/// The inode that names this process's PID namespace.
+///
+/// # Errors
+/// [`Error::Unsupported`] without a mounted `/proc`.
+pub(crate) fn pid_namespace() -> Result<u64> {
+    // Asked anew each time: a child of a process that called unshare(2) is in another namespace.
+    rustix::fs::stat("/proc/self/ns/pid")
+        .map(|stat| stat.st_ino)
+        .map_err(|errno| missing("/proc/self/ns/pid", errno))
+}
+
+/// The random id of this boot of the machine.
+///
+/// # Errors
+/// [`Error::Unsupported`] without a mounted `/proc`.
+pub(crate) fn boot_id() -> Result<[u8; 16]> {
+    const PATH: &str = "/proc/sys/kernel/random/boot_id";
+    static BOOT_ID: OnceLock<[u8; 16]> = OnceLock::new();
+    if let Some(id) = BOOT_ID.get() {
+        return Ok(*id);
+    }
+    let text = std::fs::read_to_string(PATH).map_err(|error| missing(PATH, error))?;
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    let id = u128::from_str_radix(&digits, 16).map_err(|error| missing(PATH, error))?;
+    Ok(*BOOT_ID.get_or_init(|| id.to_be_bytes()))
+}
+
+/// Bytes that can still be had, swap space included, by the kernel's estimate.
+///
+/// # Errors
+/// [`Error::Unsupported`] without a mounted `/proc`.
+pub(crate) fn available_memory() -> Result<u64> {
+    const PATH: &str = "/proc/meminfo";
+    const KIB: u64 = 1024;
+    let text = std::fs::read_to_string(PATH).map_err(|error| missing(PATH, error))?;
+    let field = |name: &str| -> Option<u64> {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim().strip_suffix(" kB")?.parse().ok()
+    };
+    let available = field("MemAvailable:").ok_or_else(|| missing(PATH, "no MemAvailable in it"))?;
+    Ok(available.saturating_add(field("SwapFree:").unwrap_or(0)).saturating_mul(KIB))
+}
+
+fn missing(path: &str, why: impl std::fmt::Display) -> Error {
+    Error::Unsupported { what: format!("a system without {path} ({why})") }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_boot_id_is_that_of_the_kernel() {
+        let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+        let ours: String = boot_id().unwrap().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(ours, text.trim().replace('-', ""));
+    }
+
+    #[test]
+    fn some_memory_is_available_but_not_without_end() {
+        assert!((1 << 20..1 << 46).contains(&available_memory().unwrap()));
+    }
+
+    #[test]
+    fn the_namespace_is_the_one_that_the_link_names() {
+        let link = std::fs::read_link("/proc/self/ns/pid").unwrap();
+        assert_eq!(link.to_str().unwrap(), format!("pid:[{}]", pid_namespace().unwrap()));
+    }
+}

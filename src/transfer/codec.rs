@@ -1,0 +1,202 @@
+//! Encoding and decoding with postcard inside a transfer.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use postcard::ser_flavors::Flavor;
+
+use super::message::Message;
+use super::table::{Outgoing, Scope, Table};
+use crate::{Error, Result};
+
+/// Encodes `value`; the handles in it put their descriptors in the message.
+///
+/// # Errors
+/// What a handle failed with, or [`Error::Encode`].
+pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Message> {
+    let scope = Scope::enter(Table::Sending(Outgoing::default()));
+    let encoded = postcard::serialize_with_flavor(value, Bytes(Vec::new()));
+    let (table, failure) = scope.leave();
+    let bytes = encoded.map_err(|error| failure.unwrap_or_else(|| Error::Encode(error.to_string())))?;
+    let fds = match table {
+        Table::Sending(outgoing) => outgoing.fds,
+        Table::Absent | Table::Receiving(_) => Vec::new(),
+    };
+    Ok(Message { bytes, fds })
+}
+
+/// Where postcard writes. Its own takes texts and byte strings byte by byte, which is slow in unoptimised builds.
+struct Bytes(Vec<u8>);
+
+impl Flavor for Bytes {
+    type Output = Vec<u8>;
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<Vec<u8>> {
+        Ok(self.0)
+    }
+}
+
+/// Decodes a value; the handles in it take their descriptors from the message.
+///
+/// # Errors
+/// What a handle failed with, or [`Error::Decode`]: also when bytes are left over.
+pub(crate) fn decode<T: DeserializeOwned>(message: Message) -> Result<T> {
+    let Message { bytes, fds } = message;
+    let scope = Scope::enter(Table::Receiving(fds));
+    let decoded = postcard::take_from_bytes(&bytes);
+    let (_, failure) = scope.leave();
+    match decoded {
+        Ok((value, [])) => Ok(value),
+        Ok((_, rest)) => Err(Error::Decode(format!("{} bytes left over", rest.len()))),
+        Err(error) => Err(failure.unwrap_or_else(|| Error::Decode(error.to_string()))),
+    }
+}
+
+/// Runs postcard where handles can't travel, even if a transfer is in progress further out: for items of a queue.
+/// `wrap` makes the error of a failure that no handle explains.
+///
+/// # Errors
+/// What a handle failed with (as a rule [`Error::NotInTransfer`]), or what `wrap` makes of postcard's error.
+pub(crate) fn outside<T>(
+    run: impl FnOnce() -> postcard::Result<T>,
+    wrap: impl FnOnce(String) -> Error,
+) -> Result<T> {
+    let scope = Scope::enter(Table::Absent);
+    let done = run();
+    let (_, failure) = scope.leave();
+    done.map_err(|error| failure.unwrap_or_else(|| wrap(error.to_string())))
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::fs::File;
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::MetadataExt;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::super::{attach, de_error, detach, ser_error};
+    use super::*;
+
+    /// A handle over a plain file.
+    #[derive(Clone, Debug)]
+    struct Handle(Arc<File>);
+
+    impl Handle {
+        fn new() -> Self {
+            Self(Arc::new(File::open("/dev/null").unwrap()))
+        }
+
+        fn key(&self) -> (u64, u64) {
+            let meta = self.0.metadata().unwrap();
+            (meta.dev(), meta.ino())
+        }
+    }
+
+    impl Serialize for Handle {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let index = attach(self.key(), self.0.as_fd()).map_err(ser_error)?;
+            serializer.serialize_u32(index)
+        }
+    }
+
+    impl<'de> Deserialize<'de> for Handle {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let fd = detach(u32::deserialize(deserializer)?).map_err(de_error)?;
+            Ok(Self(Arc::new(fd.into())))
+        }
+    }
+
+    /// Runs a closure in the middle of being serialised.
+    struct Hook<F: Fn()>(F);
+
+    impl<F: Fn()> Serialize for Hook<F> {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            (self.0)();
+            serializer.serialize_unit()
+        }
+    }
+
+    fn assert_no_transfer() {
+        let handle = Handle::new();
+        assert!(matches!(attach(handle.key(), handle.0.as_fd()), Err(Error::NotInTransfer)));
+        assert!(matches!(detach(0), Err(Error::NotInTransfer)));
+    }
+
+    #[test]
+    fn a_handle_travels_with_its_descriptor() {
+        let handle = Handle::new();
+        let message = encode(&("x", &handle, 7_u8)).unwrap();
+        assert_eq!(message.fds.len(), 1);
+        let (text, copy, number): (String, Handle, u8) = decode(message).unwrap();
+        assert_eq!((text.as_str(), copy.key(), number), ("x", handle.key(), 7));
+        assert_no_transfer();
+    }
+
+    #[test]
+    fn a_file_rides_once() {
+        let handle = Handle::new();
+        let message = encode(&vec![handle.clone(), handle.clone(), Handle::new()]).unwrap();
+        assert_eq!(message.fds.len(), 1);
+        assert_eq!(decode::<Vec<Handle>>(message).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn outside_a_transfer_a_handle_says_where_it_can_travel() {
+        let error = outside(|| postcard::to_stdvec(&Handle::new()), Error::Encode).unwrap_err();
+        assert!(matches!(error, Error::NotInTransfer));
+        assert!(error.to_string().contains("travels only in process arguments"));
+    }
+
+    #[test]
+    fn a_queue_inside_a_transfer_is_still_outside() {
+        let inner = Hook(|| {
+            let refused = outside(|| postcard::to_stdvec(&Handle::new()), Error::Encode);
+            assert!(matches!(refused, Err(Error::NotInTransfer)));
+        });
+        let message = encode(&(Handle::new(), inner, Handle::new())).unwrap();
+        assert_eq!(message.fds.len(), 1);
+    }
+
+    #[test]
+    fn a_nested_transfer_has_its_own_table() {
+        let inner = Hook(|| assert_eq!(encode(&Handle::new()).unwrap().fds.len(), 1));
+        let message = encode(&(Handle::new(), inner)).unwrap();
+        assert_eq!((message.fds.len(), message.bytes), (1, vec![0]));
+        assert_no_transfer();
+    }
+
+    #[test]
+    fn a_panic_while_encoding_leaves_no_table() {
+        let bomb = Hook(|| std::panic::resume_unwind(Box::new(())));
+        let unwound = catch_unwind(AssertUnwindSafe(|| encode(&(Handle::new(), bomb))));
+        assert!(unwound.is_err());
+        assert_no_transfer();
+    }
+
+    #[test]
+    fn an_index_beyond_the_message_is_refused() {
+        let mut message = encode(&Handle::new()).unwrap();
+        message.bytes = vec![5];
+        let error = decode::<Handle>(message).unwrap_err();
+        assert_eq!(error.to_string(), "decode: a handle names descriptor 5 of 1 in the message");
+    }
+
+    #[test]
+    fn leftover_bytes_are_refused() {
+        let message = Message { bytes: vec![1, 2, 3], fds: Vec::new() };
+        assert!(matches!(decode::<u8>(message), Err(Error::Decode(_))));
+    }
+}

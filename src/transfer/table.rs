@@ -1,0 +1,113 @@
+//! The descriptor table of the transfer in progress on this thread.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::fcntl_dupfd_cloexec;
+
+use super::failure;
+use crate::{Error, Result};
+
+/// Duplicates never land on a standard stream that happens to be closed.
+const FIRST_FD: i32 = 3;
+
+thread_local! {
+    static CURRENT: RefCell<Table> = const { RefCell::new(Table::Absent) };
+}
+
+/// What handles on this thread find.
+#[derive(Debug, Default)]
+pub(super) enum Table {
+    /// No transfer: handles can't travel.
+    #[default]
+    Absent,
+    /// A message is being encoded.
+    Sending(Outgoing),
+    /// A message is being decoded: the descriptors that came with it.
+    Receiving(Vec<OwnedFd>),
+}
+
+/// Descriptors collected so far.
+#[derive(Debug, Default)]
+pub(super) struct Outgoing {
+    pub(super) fds: Vec<OwnedFd>,
+    index_of: HashMap<(u64, u64), u32>,
+}
+
+/// Installs a table for its own lifetime; the outer table and the outer failure come back with its drop.
+pub(super) struct Scope {
+    outer: Table,
+    outer_failure: Option<Error>,
+}
+
+impl Scope {
+    pub(super) fn enter(table: Table) -> Self {
+        Self { outer: replace(table), outer_failure: failure::take() }
+    }
+
+    /// Ends the scope and returns its table and what a handle failed with.
+    pub(super) fn leave(self) -> (Table, Option<Error>) {
+        (replace(Table::Absent), failure::take())
+    }
+}
+
+impl Drop for Scope {
+    fn drop(&mut self) {
+        failure::put(self.outer_failure.take());
+        let outer = std::mem::take(&mut self.outer);
+        drop(replace(outer));
+    }
+}
+
+fn replace(table: Table) -> Table {
+    CURRENT.try_with(|current| current.replace(table)).unwrap_or_default()
+}
+
+/// Puts `fd` in the message being encoded and returns its index there.
+///
+/// `key` says which file it is (device and inode): a file that several handles share rides once.
+///
+/// # Errors
+/// [`Error::NotInTransfer`] outside of an encode, [`Error::TooManyFiles`] when `fd` can't be duplicated.
+pub(crate) fn attach(key: (u64, u64), fd: BorrowedFd<'_>) -> Result<u32> {
+    CURRENT
+        .try_with(|current| {
+            let mut current = current.borrow_mut();
+            let Table::Sending(outgoing) = &mut *current else {
+                return Err(Error::NotInTransfer);
+            };
+            if let Some(&index) = outgoing.index_of.get(&key) {
+                return Ok(index);
+            }
+            let index = u32::try_from(outgoing.fds.len())
+                .map_err(|_| Error::TooManyFiles { operation: "attach a handle to a message" })?;
+            let fd = fcntl_dupfd_cloexec(fd, FIRST_FD)
+                .map_err(|errno| Error::os("attach a handle to a message", errno))?;
+            outgoing.fds.push(fd);
+            outgoing.index_of.insert(key, index);
+            Ok(index)
+        })
+        .unwrap_or(Err(Error::NotInTransfer))
+}
+
+/// A duplicate of the descriptor with this index in the message being decoded.
+///
+/// # Errors
+/// [`Error::NotInTransfer`] outside of a decode, [`Error::Decode`] when the message has no such descriptor,
+/// [`Error::TooManyFiles`] when it can't be duplicated.
+pub(crate) fn detach(index: u32) -> Result<OwnedFd> {
+    CURRENT
+        .try_with(|current| {
+            let current = current.borrow();
+            let Table::Receiving(fds) = &*current else {
+                return Err(Error::NotInTransfer);
+            };
+            let fd = usize::try_from(index).ok().and_then(|index| fds.get(index)).ok_or_else(|| {
+                Error::Decode(format!("a handle names descriptor {index} of {} in the message", fds.len()))
+            })?;
+            fcntl_dupfd_cloexec(fd.as_fd(), FIRST_FD)
+                .map_err(|errno| Error::os("take a handle from a message", errno))
+        })
+        .unwrap_or(Err(Error::NotInTransfer))
+}

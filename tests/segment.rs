@@ -1,0 +1,143 @@
+//! Segments: what they refuse, and how they fail where a limit is reached.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::Command;
+
+use multiproc::{Array, Error, Lock, Segment};
+use rustix::fs::{MemfdFlags, SealFlags};
+
+/// Runs the test `name` of this binary under `limit`, a command of the shell, with `LIMITED` set.
+fn passes_under(limit: &str, name: &str) {
+    let script = format!("{limit}; exec \"$0\" --exact {name} --nocapture --test-threads 1");
+    let output = Command::new("sh")
+        .args(["-c", &script])
+        .arg(std::env::current_exe().unwrap())
+        .env("LIMITED", "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}: {said}{}", output.status, String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("1 passed"), "{said}");
+}
+
+fn limited() -> bool {
+    std::env::var_os("LIMITED").is_some()
+}
+
+/// A memory file of `size` zero bytes with `seals`.
+fn file(size: u64, seals: SealFlags) -> OwnedFd {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let fd = rustix::fs::memfd_create("test", flags).unwrap();
+    rustix::fs::ftruncate(&fd, size).unwrap();
+    if size > 0 {
+        rustix::fs::fallocate(&fd, rustix::fs::FallocateFlags::empty(), 0, size).unwrap();
+    }
+    rustix::fs::fcntl_add_seals(&fd, seals).unwrap();
+    fd
+}
+
+fn refusal(fd: OwnedFd) -> String {
+    match Segment::from_fd(fd) {
+        Err(error @ Error::Mismatch { .. }) => error.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_segment_beyond_the_file_size_limit_is_an_error_and_no_signal() {
+    if !limited() {
+        return passes_under(
+            "ulimit -f 1024",
+            "a_segment_beyond_the_file_size_limit_is_an_error_and_no_signal",
+        );
+    }
+    let error = Segment::anonymous(64 << 20).unwrap_err();
+    assert!(matches!(error, Error::OutOfMemory { bytes: 0x400_0000, .. }), "{error}");
+    assert!(matches!(Array::<u64>::zeroed(8 << 20), Err(Error::OutOfMemory { .. })));
+    assert!(Lock::new().is_ok(), "what is below the limit still works");
+}
+
+#[test]
+fn exhausted_descriptors_are_an_error_that_says_so() {
+    if !limited() {
+        return passes_under("ulimit -n 32", "exhausted_descriptors_are_an_error_that_says_so");
+    }
+    let mut locks = Vec::new();
+    let error = loop {
+        match Lock::new() {
+            Ok(lock) => locks.push(lock),
+            Err(error) => break error,
+        }
+        assert!(locks.len() < 32);
+    };
+    assert!(matches!(error, Error::TooManyFiles { .. }), "{error}");
+    drop(locks);
+    assert!(Lock::new().is_ok(), "a dropped handle gives its descriptor back");
+}
+
+#[test]
+fn a_size_is_rounded_up_to_pages_and_zero_is_refused() {
+    let page = rustix::param::page_size();
+    assert_eq!(Segment::anonymous(1).unwrap().size(), page);
+    assert_eq!(Segment::anonymous(page + 1).unwrap().size(), 2 * page);
+    assert!(matches!(Segment::anonymous(0), Err(Error::InvalidArgument { .. })));
+}
+
+#[test]
+fn a_file_that_could_shrink_is_refused() {
+    let message = refusal(file(4096, SealFlags::GROW));
+    assert_eq!(
+        message,
+        "segment, seals: expected a memory file sealed against shrinking, found an unsealed file"
+    );
+    assert!(refusal(File::open("/dev/null").unwrap().into()).contains("seals"));
+    let (pipe, _writer) = std::io::pipe().unwrap();
+    assert!(refusal(pipe.into()).contains("seals"));
+}
+
+#[test]
+fn a_sealed_file_that_is_no_segment_is_refused() {
+    assert!(refusal(file(0, SealFlags::SHRINK)).contains("segment, size: expected 64 or more, found 0"));
+    assert!(refusal(file(63, SealFlags::SHRINK)).contains("found 63"));
+    assert!(refusal(file(4096, SealFlags::SHRINK)).contains("segment header, magic: expected MPROCSEG"));
+}
+
+#[test]
+fn a_file_with_holes_is_refused() {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let fd = rustix::fs::memfd_create("sparse", flags).unwrap();
+    rustix::fs::ftruncate(&fd, 1 << 30).unwrap();
+    rustix::fs::fcntl_add_seals(&fd, SealFlags::SHRINK).unwrap();
+    assert!(refusal(fd).starts_with("segment, pages: expected 1073741824 reserved bytes"));
+}
+
+#[test]
+fn a_header_is_checked_against_the_true_size_of_the_file() {
+    let segment = Segment::anonymous(4096).unwrap();
+    let mut bytes = vec![0; 4096];
+    rustix::io::pread(segment.as_fd(), &mut bytes, 0).unwrap();
+    let larger = file(8192, SealFlags::empty());
+    rustix::io::pwrite(&larger, &bytes, 0).unwrap();
+    rustix::fs::fcntl_add_seals(&larger, SealFlags::SHRINK).unwrap();
+    assert_eq!(refusal(larger), "segment header, size: expected 8192, as the file has, found 4096");
+}
+
+#[test]
+fn clones_are_one_memory_and_dropping_them_closes_it() {
+    if !limited() {
+        // Alone in a process, so that no other test opens a file meanwhile.
+        return passes_under("true", "clones_are_one_memory_and_dropping_them_closes_it");
+    }
+    let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let mapped = || std::fs::read_to_string("/proc/self/maps").unwrap().matches("memfd:multiproc").count();
+    let before = (open(), mapped());
+    let segment = Segment::anonymous(1).unwrap();
+    let clone = segment.clone();
+    let received = Segment::from_fd(segment.as_fd().try_clone_to_owned().unwrap()).unwrap();
+    assert_eq!((open(), mapped()), (before.0 + 1, before.1 + 1));
+    drop((segment, clone));
+    assert_eq!(received.size(), rustix::param::page_size());
+    drop(received);
+    assert_eq!((open(), mapped()), before);
+}
