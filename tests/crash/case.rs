@@ -25,6 +25,8 @@ pub(crate) enum Initially {
     Free,
     /// Another process has it, and gives it back when the victim sleeps.
     Held,
+    /// The same, and its only waiter died in its sleep: marked as having waiters, so that nobody spins.
+    HeldDeserted,
     /// Its owner died with it.
     Orphaned,
     /// Its only waiter died in its sleep: it is free, and marked as having waiters.
@@ -49,6 +51,8 @@ pub(crate) struct Case<M> {
     pub(crate) enter: fn(&Pair<M>),
     /// What it is killed in.
     pub(crate) run: fn(&Pair<M>),
+    /// How much `enter` and `run` add to the pair, if they come to their end.
+    pub(crate) adds: u64,
     pub(crate) survivors: Survivors,
     /// Whether another process takes the mutex before the death, if it can, and gives it back after.
     pub(crate) third: bool,
@@ -64,6 +68,7 @@ impl<M: Mutex> Case<M> {
             initially: Initially::Free,
             enter: Pair::rehearse,
             run: |pair| _ = pair.add(),
+            adds: 1,
             survivors: Survivors::AfterDeath,
             third: false,
             negative_twin: false,
@@ -133,6 +138,15 @@ pub(crate) fn hold<M: Mutex>(pair: &Pair<M>) -> Result<Option<Holder>, String> {
     }
 }
 
+/// A process that holds the mutex, for which another has waited until it died.
+fn hold_deserted<M: Mutex>(pair: &Pair<M>) -> Result<Holder, String> {
+    let owner = hold(pair)?.ok_or("a new mutex is not free")?;
+    let waiter = Witness::spawn(|| pair.add().code())?;
+    waiter.wait_until_asleep()?;
+    waiter.kill();
+    Ok(owner)
+}
+
 impl<M: Mutex> Operation for Case<M> {
     type State = Scene<M>;
 
@@ -145,13 +159,8 @@ impl<M: Mutex> Operation for Case<M> {
             Initially::Orphaned => {
                 Witness::spawn(|| pair.add_first().code())?.finish_within(BOUND)?;
             }
-            Initially::Deserted => {
-                let owner = hold(&pair)?.ok_or("mutex not free")?;
-                let waiter = Witness::spawn(|| pair.add().code())?;
-                waiter.wait_until_asleep()?;
-                waiter.kill();
-                owner.release()?;
-            }
+            Initially::HeldDeserted => owner = Some(hold_deserted(&pair)?),
+            Initially::Deserted => hold_deserted(&pair)?.release()?,
         }
         Ok(Scene { pair, owner, survivors: Vec::new(), third: None })
     }
@@ -196,23 +205,24 @@ impl<M: Mutex> Operation for Case<M> {
         if self.negative_twin && hangs(&scene.survivors)? {
             return Ok(HANG);
         }
-        let mut survivors = std::mem::take(&mut scene.survivors);
-        // One more comes last, to see that the others left the mutex as it should be.
-        survivors.push(Witness::spawn(|| scene.pair.add().code())?);
-        let added = survivors.len() as u64;
-        let mut class = CONSISTENT;
-        for survivor in survivors {
-            match Found::from_code(survivor.finish_within(BOUND)?) {
-                Found::Consistent => {}
-                Found::OwnerDied => class = OWNER_DIED,
-                wrong => return Err(format!("a survivor found the mutex {wrong:?}")),
-            }
+        let mut found = Vec::new();
+        for survivor in std::mem::take(&mut scene.survivors) {
+            found.push(Found::from_code(survivor.finish_within(BOUND)?));
         }
+        // One more sees that the others left the mutex as it should be. Only now: it would wake those who sleep.
+        let last = Witness::spawn(|| scene.pair.add().code())?;
+        found.push(Found::from_code(last.finish_within(BOUND)?));
+        if let Some(wrong) = found.iter().find(|found| ![Found::Consistent, Found::OwnerDied].contains(found))
+        {
+            return Err(format!("a survivor found the mutex {wrong:?}"));
+        }
+        let class = if found.contains(&Found::OwnerDied) { OWNER_DIED } else { CONSISTENT };
+        let added = found.len() as u64;
         // What a dead owner had begun was finished by its successor.
         let before = u64::from(self.initially == Initially::Orphaned);
         match scene.pair.sums() {
             (first, second) if first != second => Err(format!("torn: {first}, {second}")),
-            (sum, _) if sum == before + added + 1 => Ok(class),
+            (sum, _) if sum == before + added + self.adds => Ok(class),
             (sum, _) if sum == before + added && !kill.is_after_the_end() => Ok(class),
             (sum, _) => Err(format!("lost or doubled: {sum} after {added} survivors and {before} before")),
         }

@@ -16,6 +16,9 @@ use crate::witness::{BOUND, Holder, Witness};
 /// How long the survivor of the negative twin is watched.
 const HANG_TIME: Duration = Duration::from_secs(2);
 
+/// How long the others may be held up by a stopped process.
+const STOPPED_BOUND: Duration = Duration::from_secs(1);
+
 /// What becomes of the sleeper.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Fate {
@@ -61,6 +64,25 @@ pub(crate) fn woken_waiter<M: Mutex>(fate: Fate) -> Result<Report, String> {
     waiter.kill()?;
     third.release()?;
     check(&pair, sleeper, fate)
+}
+
+/// A waiter that is stopped in its sleep must not keep the wake-up from the one behind it.
+pub(crate) fn stopped_waiter<M: Mutex>() -> Result<Report, String> {
+    let pair = Pair::<M>::shared()?;
+    let owner = Victim::spawn(|| _ = pair.add_first(), || pair.add_second())?;
+    let stopped = sleeper(&pair)?;
+    let sleeper = sleeper(&pair)?;
+    stopped.stop()?;
+    owner.kill()?;
+    let report = match Found::from_code(sleeper.finish_within(STOPPED_BOUND)?) {
+        Found::OwnerDied => Report::of_one("a survivor that goes on"),
+        wrong => return Err(format!("the sleeper found the mutex {wrong:?}")),
+    };
+    stopped.cont()?;
+    match Found::from_code(stopped.finish_within(BOUND)?) {
+        Found::Consistent => Ok(report),
+        wrong => Err(format!("the stopped waiter found the mutex {wrong:?}")),
+    }
 }
 
 fn sleeper<M: Mutex>(pair: &Pair<M>) -> Result<Witness, String> {

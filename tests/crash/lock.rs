@@ -6,9 +6,9 @@
 use multiproc::raw::{AcquireError, Acquired, RawMutex};
 
 use crate::case::{CONSISTENT, Case, Initially, OWNER_DIED, Survivors};
-use crate::holes::{Fate, owner_at_its_wake, woken_waiter};
+use crate::holes::{Fate, owner_at_its_wake, stopped_waiter, woken_waiter};
 use crate::mutex::{Found, Mutex, Pair};
-use crate::scenario::Scenario;
+use crate::scenario::{Report, Scenario};
 
 type Lock = Case<RawMutex>;
 
@@ -35,6 +35,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "lock::add_after_owner_died_with_survivors_asleep",
         run: || after(Initially::Orphaned, behind(2, Case::new())).test(BOTH),
     },
+    Scenario { name: "lock::unlock_without_recover_tells_the_next", run: unlock_without_recover },
     Scenario {
         name: "lock::add_after_waiter_died",
         run: || after(Initially::Deserted, Case::new()).test(BOTH),
@@ -49,7 +50,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         run: || after(Initially::Deserted, Case::unlock(2)).test(BOTH),
     },
     Scenario { name: "lock::contended", run: || Lock::contended(0).test(BOTH) },
-    Scenario { name: "lock::contended_with_survivors_behind", run: || Lock::contended(2).test(BOTH) },
+    Scenario {
+        name: "lock::contended_with_survivors_behind",
+        run: || no_spin(Case::contended(2)).test(BOTH),
+    },
+    Scenario { name: "lock::stopped_waiter_holds_nobody_up", run: stopped_waiter::<RawMutex> },
     Scenario { name: "lock::s1_goes_on", run: || owner_at_its_wake::<RawMutex>(Fate::GoesOn) },
     Scenario { name: "lock::s2_goes_on", run: || woken_waiter::<RawMutex>(Fate::GoesOn) },
     Scenario {
@@ -62,7 +67,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "lock::s2_at_every_instruction",
-        run: || Lock { third: true, ..Case::contended(2) }.test(&[CONSISTENT]),
+        run: || no_spin(Lock { third: true, ..Case::contended(2) }).test(&[CONSISTENT]),
     },
 ];
 
@@ -72,6 +77,21 @@ fn try_add(pair: &Pair<RawMutex>) {
 
 fn after(initially: Initially, case: Lock) -> Lock {
     Lock { initially, ..case }
+}
+
+/// Every later owner hears of a death until one declares the state consistent.
+fn unlock_without_recover() -> Result<Report, String> {
+    let run = |pair: &Pair<RawMutex>| {
+        Mutex::lock(&pair.mutex);
+        Mutex::unlock(&pair.mutex);
+    };
+    let report = after(Initially::Orphaned, Lock { run, adds: 0, ..Case::new() }).test(&[OWNER_DIED])?;
+    if report.count(CONSISTENT) == 0 { Ok(report) } else { Err(format!("a death is hidden: {report}")) }
+}
+
+/// The spin before a sleep is many kill points that are all alike; one scenario has it.
+fn no_spin(case: Lock) -> Lock {
+    after(Initially::HeldDeserted, case)
 }
 
 fn behind(count: usize, case: Lock) -> Lock {

@@ -8,7 +8,7 @@ use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
 
 use crate::case::{CONSISTENT, Case, HANG, OWNER_DIED, Survivors};
-use crate::holes::{Fate, owner_at_its_wake, woken_waiter};
+use crate::holes::{Fate, owner_at_its_wake, stopped_waiter, woken_waiter};
 use crate::mutex::{Found, Mutex};
 use crate::scenario::Scenario;
 use crate::tracer::Mode;
@@ -36,6 +36,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "pthread::lock_contended",
         run: || Pthread::contended(0).test(&[CONSISTENT, OWNER_DIED]),
     },
+    Scenario { name: "pthread::stopped_waiter_holds_nobody_up", run: stopped_waiter::<RobustMutex> },
     Scenario { name: "pthread::s1_hangs", run: || owner_at_its_wake::<RobustMutex>(Fate::Hangs) },
     Scenario { name: "pthread::s2_hangs", run: || woken_waiter::<RobustMutex>(Fate::Hangs) },
     Scenario {

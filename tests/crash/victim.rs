@@ -21,6 +21,9 @@ const LOOKS: u32 = 20;
 /// Where the program counter is, for the requests that read and write one register.
 const PC: u64 = std::mem::offset_of!(libc::user_regs_struct, rip) as u64;
 
+/// The exit code of a victim that may not be traced.
+const REFUSED: i32 = 104;
+
 /// The breakpoint instruction.
 const INT3: u64 = 0xcc;
 
@@ -102,7 +105,7 @@ impl Victim {
         let pid = fork(|| {
             // SAFETY: asks to be traced by the parent; the call takes no other argument.
             if unsafe { libc::ptrace(libc::PTRACE_TRACEME) } != 0 {
-                return 104;
+                return REFUSED;
             }
             enter();
             begin();
@@ -267,8 +270,11 @@ impl Victim {
     /// Whether it is stopped, as it was asked to be. An error if it ended, or something else stopped it.
     fn reap(&mut self, flags: libc::c_int) -> Result<bool, String> {
         let Some(status) = self.reap_any(flags)? else { return Ok(false) };
+        if libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == REFUSED {
+            return Err("the kernel refuses PTRACE_TRACEME".to_owned());
+        }
         if !libc::WIFSTOPPED(status) {
-            return Err(format!("victim ended by itself: status {status:#x}"));
+            return Err(format!("victim ended by itself: wait status {status:#x}"));
         }
         match libc::WSTOPSIG(status) & !SYSCALL_STOP {
             libc::SIGTRAP => Ok(true),
