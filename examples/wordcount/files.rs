@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use multiproc::Result;
 
-/// Most bytes of paths in a task, so that it fits in a message.
-const TASK_PATHS: usize = 16 << 10;
+/// Most bytes of paths in a task, so that it fits in an item of a queue.
+const TASK_PATHS: usize = 8 << 10;
 
 /// Visits every regular file under `paths` with its size, and what can't be looked at with the reason, until `visit`
 /// fails. Symbolic links are followed only where they stand in `paths`.

@@ -86,7 +86,7 @@ impl<'a> Tasks<'a> {
         let takes = self.raw.takes.load(Ordering::Relaxed); // Relaxed: written under the consumers' lease.
         self.raw.takes.store(takes.wrapping_add(1), Ordering::Relaxed);
         let look = takes.is_multiple_of(TAKES_PER_LOOK) || self.raw.given_up.load(Ordering::Relaxed) != 0;
-        if let (true, Some(taken)) = (look, self.adopt(payload)?) {
+        if look && let Some(taken) = self.adopt(payload)? {
             return Ok(Attempt::Done(taken));
         }
         match consuming.front() {
