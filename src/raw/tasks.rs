@@ -17,6 +17,7 @@
 //! **Fairness.** Orphans go first, then the ring's order.
 //!
 //! **Ordering.** (T1) the number's Release -> Acquire: attempt, length and payload of whoever claimed the entry.
+#![allow(unsafe_code)]
 
 use core::sync::atomic::Ordering;
 
@@ -148,7 +149,6 @@ impl<'a> Tasks<'a> {
     }
 
     /// A free entry, with its lease taken.
-    #[allow(unsafe_code)]
     fn claim_entry(&self) -> Result<Option<(usize, &'a TaskEntry)>, RingError> {
         for (index, entry) in self.entries.iter().enumerate() {
             if entry.number.load(Ordering::Relaxed) != 0 {
@@ -168,7 +168,6 @@ impl<'a> Tasks<'a> {
     }
 
     /// Takes over a task whose holder died or gave it up.
-    #[allow(unsafe_code)]
     fn adopt(&self, payload: &mut Vec<u8>) -> Result<Option<Taken>, RingError> {
         self.raw.given_up.store(0, Ordering::Relaxed); // Relaxed: a hint.
         for (index, entry) in self.entries.iter().enumerate() {
