@@ -21,7 +21,7 @@
 
 use core::sync::atomic::Ordering;
 
-use super::ring::{Attempt, Consuming, Front, Ring, RingError, Spot};
+use super::ring::{Attempt, Consuming, Item, Ring, RingError, Spot};
 use super::{Deadline, Lease};
 use crate::sys::atomic::{AtomicU32, AtomicU64};
 use crate::sys::{futex, slice};
@@ -100,7 +100,29 @@ impl<'a> Tasks<'a> {
         }
     }
 
-    /// Frees entries of claims that were killed before their commit.
+    /// Gets an item, not as a task: a step for [`Ring::consume`].
+    ///
+    /// # Errors
+    /// Those of [`Consuming::get`].
+    pub(crate) fn get(
+        &self,
+        consuming: &Consuming<'a>,
+        payload: &mut Vec<u8>,
+    ) -> Result<Attempt<'a, ()>, RingError> {
+        self.repair(consuming)?;
+        consuming.get(payload)
+    }
+
+    /// Whether a task seems to be in nobody's hands.
+    pub(crate) fn seem_orphaned(&self) -> bool {
+        // Relaxed: a guess. Whoever gave a task up has released its lease before.
+        self.entries
+            .iter()
+            .any(|entry| entry.number.load(Ordering::Relaxed) != 0 && entry.lease.holder().is_none())
+    }
+
+    /// Frees entries of claims that were killed before their commit: before anything else is done under the lease, for
+    /// the item is still in the ring, and once it is got by somebody else the entry looks like an orphan.
     fn repair(&self, consuming: &Consuming<'a>) -> Result<(), RingError> {
         if !consuming.owner_died {
             return Ok(());
@@ -118,13 +140,17 @@ impl<'a> Tasks<'a> {
     fn claim(
         &self,
         consuming: &Consuming<'a>,
-        front: Front<'a>,
+        front: Item<'a>,
         payload: &mut Vec<u8>,
     ) -> Result<Attempt<'a, Taken>, RingError> {
         let (index, entry) = match self.claim_entry()? {
             Some(claimed) => claimed,
             None => {
                 let spot = self.spot();
+                // Some of those that fill the table may be orphans.
+                if let Some(taken) = self.adopt(payload)? {
+                    return Ok(Attempt::Done(taken));
+                }
                 match self.claim_entry()? {
                     Some(claimed) => claimed,
                     None => return Ok(Attempt::NotYet(spot)),
