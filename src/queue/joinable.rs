@@ -75,10 +75,12 @@ impl<T: Serialize + DeserializeOwned + 'static> JoinableQueue<T> {
     /// # Errors
     /// [`GetError::Shutdown`] once the queue is shut down, drained, and no task of somebody else can come back; a caller
     /// that holds a task itself does not wait for those of others. [`GetError::Decode`]: the item is done then.
-    /// [`GetError::TooManyHeld`], [`GetError::Corrupt`].
+    /// [`GetError::Deadlock`] if the caller holds all tasks that may be taken at a time. [`GetError::TooManyHeld`],
+    /// [`GetError::Corrupt`].
     ///
     /// # Process death
-    /// Killed here, the item is still in the queue, or goes to whoever takes next.
+    /// Killed here, the item is still in the queue, or goes to whoever takes next. A task whose holder dies is found by
+    /// those who wait when their sleep slice ends, 100 ms later at most.
     ///
     /// # Examples
     /// ```

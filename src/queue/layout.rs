@@ -34,11 +34,12 @@ impl Layout {
     /// That of a new queue.
     pub(super) fn new(options: &QueueOptions, joinable: bool) -> Result<Self> {
         let max_message = if joinable { options.task_bytes() } else { options.message_bytes() };
-        // A record takes half of the ring at most, its header of four words included.
-        let least = max_message.div_ceil(8).next_multiple_of(4).saturating_add(4).saturating_mul(2);
-        let words = least.max(options.ring_bytes_or_default().div_ceil(8)).max(16);
+        // A record takes half of the ring at most, its header of two words included.
+        let least = max_message.div_ceil(8).saturating_add(2).next_multiple_of(4).saturating_mul(2);
+        let words = least.max(options.ring_bytes_or_default().div_ceil(8)).max(64);
         let too_large = || Error::OutOfMemory { operation: "create queue", bytes: u64::MAX };
-        let ring_words = words.checked_next_power_of_two().filter(|&words| words <= 1 << 32);
+        let records = words.checked_next_power_of_two().filter(|&words| words <= 1 << 32);
+        let ring_words = records.map(|words| words + words / 4);
         let (max_taken, task_words) =
             if joinable { (options.taken(), max_message.div_ceil(8).next_multiple_of(8)) } else { (0, 0) };
         let layout = Self { ring_words: ring_words.ok_or_else(too_large)?, max_taken, task_words };
@@ -84,8 +85,8 @@ impl Layout {
             task_words: read(&placed.task_words),
         };
         let room = placed.tail().len();
-        let is_ring = layout.ring_words.is_power_of_two() && (16..=1 << 32).contains(&layout.ring_words);
-        if !is_ring || layout.bytes().is_none_or(|bytes| bytes > room) {
+        let is_ring = layout.record_words() + layout.record_words() / 4 == layout.ring_words;
+        if layout.ring_words == 0 || !is_ring || layout.bytes().is_none_or(|bytes| bytes > room) {
             return Err(Error::Mismatch {
                 object: "queue".to_owned(),
                 expected: format!("a ring and a task table within {room} bytes"),
@@ -111,6 +112,12 @@ impl Layout {
         Ok(Tasks { ring: self.ring(placed)?, raw: &placed.tasks, entries, payloads })
     }
 
+    /// How many of the ring's words hold records; the others are the records' states. 0 if they make no ring.
+    fn record_words(self) -> usize {
+        let words = self.ring_words / 5 * 4;
+        if words.is_power_of_two() && (8..=1 << 32).contains(&words) { words } else { 0 }
+    }
+
     /// Whether items can be taken as tasks.
     pub(super) fn has_tasks(self) -> bool {
         self.max_taken != 0
@@ -118,7 +125,7 @@ impl Layout {
 
     /// Bytes of the longest encoded item.
     pub(super) fn max_message(self) -> usize {
-        let ring = ((self.ring_words / 2 - 4) * 8).min(u32::MAX as usize);
+        let ring = ((self.record_words() / 2 - 2) * 8).min(u32::MAX as usize);
         if self.max_taken == 0 { ring } else { ring.min(self.task_words.saturating_mul(8)) }
     }
 }

@@ -38,7 +38,7 @@ impl QueueOptions {
         Self { max_items, ring_bytes: None, max_message: None, max_taken: None }
     }
 
-    /// Bytes for the items that are in the queue, each with 32 bytes of its own; rounded up to a power of two.
+    /// Bytes for the items that are in the queue, each with up to 56 bytes of its own; rounded up to a power of two.
     /// Default 1 MiB, or what two items of `max_message` take.
     pub fn ring_bytes(self, bytes: usize) -> Self {
         Self { ring_bytes: Some(bytes), ..self }

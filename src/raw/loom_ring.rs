@@ -9,7 +9,7 @@ use super::{RawRing, RingError};
 use crate::sys::atomic::AtomicU64;
 use crate::sys::model::{Life, Outcome, Sabotage, every_death, every_death_with};
 
-/// A ring of 16 words: an item of 8 bytes takes 8 with its header, so every other one wraps around.
+/// A ring of 8 words and their 2 states: an item of 8 bytes takes 4 with its header, so every other one wraps around.
 struct Shared {
     ring: RawRing,
     words: Vec<AtomicU64>,
@@ -18,7 +18,7 @@ struct Shared {
 impl Shared {
     /// For `max_items`, after `passed` items have gone through.
     fn new(max_items: u64, passed: u64) -> Arc<Self> {
-        let words = (0..16).map(|_| AtomicU64::new(0)).collect();
+        let words = (0..10).map(|_| AtomicU64::new(0)).collect();
         let shared = Arc::new(Self { ring: RawRing::new(max_items), words });
         let _ = Life::long(9).run(|| {
             for item in 0..passed {

@@ -24,6 +24,8 @@ use core::sync::atomic::Ordering;
 use super::ring::{Attempt, Consuming, Item, Ring, RingError, Spot};
 use super::{Deadline, Lease};
 use crate::sys::atomic::{AtomicU32, AtomicU64};
+use crate::sys::futex::Word;
+use crate::sys::robust::Thread;
 use crate::sys::{futex, slice};
 
 const WAITERS: u32 = 1;
@@ -71,6 +73,12 @@ pub(crate) struct Taken {
     pub(crate) number: u64,
     /// How often it was taken, this time included.
     pub(crate) attempt: u32,
+    /// The thread id of who took it: a forked child inherits the value, not the task.
+    tid: u32,
+}
+
+fn own_tid() -> Result<u32, RingError> {
+    Ok(Thread::current().map_err(super::AcquireError::from)?.tid())
 }
 
 impl<'a> Tasks<'a> {
@@ -153,6 +161,10 @@ impl<'a> Tasks<'a> {
                 }
                 match self.claim_entry()? {
                     Some(claimed) => claimed,
+                    // Who holds them all would wait for itself.
+                    None if self.entries.iter().all(|entry| entry.lease.is_held()) => {
+                        return Err(RingError::Deadlock);
+                    }
                     None => return Ok(Attempt::NotYet(spot)),
                 }
             }
@@ -171,7 +183,7 @@ impl<'a> Tasks<'a> {
         // SYNC: Release -> `adopt`'s Acquire (T1).
         entry.number.store(number.wrapping_add(1), Ordering::Release);
         consuming.free(front, 0);
-        Ok(Attempt::Done(Taken { entry: index, number, attempt: 1 }))
+        Ok(Attempt::Done(Taken { entry: index, number, attempt: 1, tid: own_tid()? }))
     }
 
     /// A free entry, with its lease taken.
@@ -195,7 +207,8 @@ impl<'a> Tasks<'a> {
 
     /// Takes over a task whose holder died or gave it up.
     fn adopt(&self, payload: &mut Vec<u8>) -> Result<Option<Taken>, RingError> {
-        self.raw.given_up.store(0, Ordering::Relaxed); // Relaxed: a hint.
+        // SYNC: Acquire <- `give_up`'s Release: the lease that was released for this hint is seen free.
+        self.raw.given_up.swap(0, Ordering::Acquire);
         for (index, entry) in self.entries.iter().enumerate() {
             if entry.number.load(Ordering::Relaxed) == 0 || entry.lease.holder().is_some() {
                 continue;
@@ -215,7 +228,8 @@ impl<'a> Tasks<'a> {
             let attempt = entry.attempt.load(Ordering::Relaxed).saturating_add(1);
             entry.attempt.store(attempt, Ordering::Relaxed); // Relaxed: for whoever holds the lease next.
             self.raw.given_up.store(1, Ordering::Relaxed); // Relaxed: a hint: there may be more.
-            return Ok(Some(Taken { entry: index, number: number.wrapping_sub(1), attempt }));
+            let number = number.wrapping_sub(1);
+            return Ok(Some(Taken { entry: index, number, attempt, tid: own_tid()? }));
         }
         Ok(None)
     }
@@ -248,13 +262,15 @@ impl<'a> Tasks<'a> {
     pub(crate) fn give_up(&self, taken: Taken) {
         let Some(entry) = self.held(taken) else { return };
         let _ = entry.lease.release();
-        self.raw.given_up.store(1, Ordering::Relaxed); // Relaxed: a hint.
+        // SYNC: Release -> `adopt`'s Acquire: who sees the hint finds the lease released.
+        self.raw.given_up.store(1, Ordering::Release);
         self.move_done();
         self.ring.nudge_consumers();
     }
 
     fn held(&self, taken: Taken) -> Option<&'a TaskEntry> {
-        self.entries.get(taken.entry).filter(|entry| entry.lease.is_held())
+        let is_holders = Thread::current().is_ok_and(|thread| thread.tid() == taken.tid);
+        self.entries.get(taken.entry).filter(|entry| is_holders && entry.lease.is_held())
     }
 
     /// One `task_done` for an item that was got and not taken; false if there were as many already as such gets.
@@ -294,7 +310,7 @@ impl<'a> Tasks<'a> {
         loop {
             // SYNC: Acquire <- `move_done`'s Release: what was done before is seen in the look that follows.
             match word.compare_exchange(seen, seen | WAITERS, Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) => return Spot { word: word.into(), expected: seen | WAITERS, tag: 0 },
+                Ok(_) => return Spot { word: Word::from(word), expected: seen | WAITERS, tag: 0 },
                 Err(now) => seen = now,
             }
         }

@@ -5,7 +5,7 @@
 //! between the two.
 #![allow(unsafe_code)]
 
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use rustix::thread::futex::{self, Flags, WakeOp, WakeOpCmp};
 
@@ -48,8 +48,17 @@ pub(crate) fn wake_op(word: &AtomicU32, change: Change, count: u32) {
         Change::Or(bits) => (WakeOp::Or, bits),
     };
     let (cmp, cmp_arg) = NEVER;
-    let done = futex::wake_op(word, Flags::empty(), count, 0, word, op, cmp, arg, cmp_arg);
-    debug_assert!(done.is_ok(), "FUTEX_WAKE_OP: {done:?}");
+    if futex::wake_op(word, Flags::empty(), count, 0, word, op, cmp, arg, cmp_arg).is_err() {
+        // Refused, by a seccomp filter for instance: in two steps, between which a kill costs the sleepers a slice.
+        // SYNC: SeqCst, because the system call is a full barrier: it pairs with what the callers say.
+        match change {
+            Change::Set(value) => word.store(u32::from(value), Ordering::SeqCst),
+            Change::Or(bits) => {
+                word.fetch_or(u32::from(bits), Ordering::SeqCst);
+            }
+        }
+        wake(word, count);
+    }
 }
 
 /// A half of an [`AtomicU64`] as a futex word: for the kernel only, never loaded or stored as such by us.
@@ -64,6 +73,7 @@ pub(crate) enum Half {
 /// The futex word that is `half` of `word`.
 pub(crate) fn half(word: &AtomicU64, half: Half) -> Word<'_> {
     let place = if (half == Half::High) == cfg!(target_endian = "little") { 4 } else { 0 };
+    let half = std::ptr::from_ref(word).cast::<AtomicU32>().wrapping_byte_add(place);
     // SAFETY: both halves lie in the word; they are handed to system calls only, so Rust sees no access of mixed size.
-    unsafe { &*std::ptr::from_ref(word).byte_add(place).cast::<AtomicU32>() }
+    unsafe { &*half }
 }

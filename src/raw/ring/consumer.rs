@@ -4,7 +4,7 @@
 use core::sync::atomic::Ordering;
 
 use super::record::{self, Halves, State};
-use super::waiting::{Attempt, End, Spot, Wait};
+use super::waiting::{Attempt, End, HOLDERS_STEP, Spot, Wait};
 use super::{Corrupt, Ring, RingError, Slot};
 use crate::raw::{AcquireError, Acquired, Deadline};
 use crate::sys::atomic::{AtomicU64, fence};
@@ -78,7 +78,6 @@ impl<'a> Ring<'a> {
 pub(crate) struct Consuming<'a> {
     ring: Ring<'a>,
     thread: Thread,
-    deadline: Option<Deadline>,
     /// Whether a holder died: whoever keeps state of its own under this lease repairs it, then calls `recover`.
     pub(crate) owner_died: bool,
 }
@@ -122,7 +121,7 @@ impl<'a> Consuming<'a> {
         let lease = &ring.ring.consuming.lease;
         // SAFETY: the ring stays mapped, as `Ring::get` asks, until the drop below has unlocked it.
         let acquired = unsafe { lease.lock(deadline) }?;
-        let this = Self { ring, thread, deadline, owner_died: acquired == Acquired::OwnerDied };
+        let this = Self { ring, thread, owner_died: acquired == Acquired::OwnerDied };
         if this.owner_died {
             this.repair()?;
         }
@@ -164,9 +163,13 @@ impl<'a> Consuming<'a> {
     pub(crate) fn front(&self) -> Result<Attempt<'a, Item<'a>>, RingError> {
         let found = self.ready()?;
         if matches!(found, Attempt::NotYet(_)) && self.ring.ring.is_closed() {
-            // Whoever began to close the ring was killed or is stopped; a put that is under way comes first.
-            self.ring.complete_closing(self.deadline)?;
-            return self.ready();
+            // Whoever began to close the ring was killed or is stopped; a put that is under way comes first. A stopped
+            // producer's is not waited for here, with the consumers' lease held, but in the next slice.
+            match self.ring.complete_closing(Deadline::after(HOLDERS_STEP)) {
+                Ok(()) => return self.ready(),
+                Err(RingError::TimedOut) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(found)
     }

@@ -56,7 +56,7 @@ use crate::sys::futex::{self, Half};
 pub(crate) use consumer::{Consuming, Item};
 use error::Corrupt;
 pub use error::RingError;
-use record::{Extent, HEADER, Halves, State};
+use record::{Extent, GRANULE, HEADER, Halves, State};
 
 pub(super) use record::{read, write};
 use waiting::Hint;
@@ -119,10 +119,13 @@ pub struct RawRing {
     settings: Settings,
 }
 
-/// A ring together with its words: a power of two of them, at least 16.
+/// A ring together with its words.
 #[derive(Clone, Copy, Debug)]
 pub struct Ring<'a> {
     ring: &'a RawRing,
+    /// One for each granule of `words`.
+    states: &'a [AtomicU64],
+    /// The records: a power of two of words.
     words: &'a [AtomicU64],
 }
 
@@ -137,7 +140,7 @@ struct Front {
 /// The header at a position.
 #[derive(Clone, Copy)]
 struct Slot<'a> {
-    /// Word 0, where the state is.
+    /// Where the state is.
     word: &'a AtomicU64,
     halves: Halves,
     state: State,
@@ -145,7 +148,7 @@ struct Slot<'a> {
     extent: Extent,
     /// Of the item.
     number: u64,
-    /// The index of word 0.
+    /// The index of its first word.
     at: usize,
 }
 
@@ -182,19 +185,27 @@ impl RawRing {
         self.settings.closing.load(Ordering::Relaxed) != 0 // Relaxed: what it leads to takes a lease.
     }
 
-    /// The ring with its words.
+    /// The ring with its words: 5/4 of a power of two of them, which is how many hold records. More are of no use.
     ///
     /// # Errors
-    /// `Corrupt` unless there are a power of two of them, at least 16 and at most 2^32.
+    /// `Corrupt` if there are fewer than 10 of them.
     pub fn with_words<'a>(&'a self, words: &'a [AtomicU64]) -> Result<Ring<'a>, RingError> {
-        let fits = words.len().is_power_of_two() && (16..=1 << 32).contains(&words.len());
-        if fits { Ok(Ring { ring: self, words }) } else { Err(RingError::Corrupt) }
+        let capacity =
+            words.len().saturating_mul(4).wrapping_div(5).checked_ilog2().map_or(0, |log| 1 << log.min(32));
+        let parts = || {
+            let (states, records) = words.split_at_checked(capacity / 4)?;
+            Some((states, records.get(..capacity)?))
+        };
+        match parts() {
+            Some((states, words)) if capacity >= 8 => Ok(Ring { ring: self, states, words }),
+            _ => Err(RingError::Corrupt),
+        }
     }
 }
 
 impl<'a> Ring<'a> {
     /// The largest payload, in bytes, that always fits into an empty ring: a record of half the words, up to 4 GiB.
-    /// Records are never split, so before one of w words up to w - 4 may be a pad, and the next header's 4 follow.
+    /// Records are never split, so before one of w words up to w - 4 may be a pad, and the next header's granule follows.
     #[must_use]
     pub fn max_payload(self) -> u64 {
         (self.capacity() / 2).saturating_sub(HEADER).saturating_mul(8).min(u64::from(u32::MAX))
@@ -326,16 +337,16 @@ impl<'a> Ring<'a> {
     /// The header at `position`; with nonsense in it, perhaps, if the caller has no lease that keeps it in place.
     fn slot(self, position: u64) -> Result<Slot<'a>, Corrupt> {
         let at = self.index(position)?;
-        let word = self.word(at);
+        let word = self.state(at);
         // SYNC: Acquire <- the commit's or the free's Release (R1, R2): the payload, or that it has been read.
         let halves = Halves::from_word(word.load(Ordering::Acquire));
         let state = halves.state()?;
         // Relaxed: both were written before the state, or before the position was stored.
-        let number = self.word(at.wrapping_add(1)).load(Ordering::Relaxed);
+        let number = self.word(at).load(Ordering::Relaxed);
         let extent = match state {
             State::NotReady | State::Closed => Extent::EMPTY,
             State::Ready | State::Freed => {
-                Extent::from_word(self.word(at.wrapping_add(2)).load(Ordering::Relaxed))?
+                Extent::from_word(self.word(at.wrapping_add(1)).load(Ordering::Relaxed))?
             }
         };
         if extent.words() > self.capacity().saturating_sub(wide(at)) {
@@ -346,10 +357,16 @@ impl<'a> Ring<'a> {
 
     /// Where `position` lies among the words.
     fn index(self, position: u64) -> Result<usize, Corrupt> {
-        if !position.is_multiple_of(HEADER) {
+        if !position.is_multiple_of(GRANULE) {
             return Err(Corrupt);
         }
         usize::try_from(position & self.capacity().wrapping_sub(1)).map_err(|_| Corrupt)
+    }
+
+    /// The state of the record at index `at`.
+    fn state(self, at: usize) -> &'a AtomicU64 {
+        // The fallback is never taken: there is a state for each granule of the words.
+        self.states.get(at / 4).unwrap_or(&self.ring.producing.tail)
     }
 
     /// The word at index `at`, which wraps.

@@ -3,7 +3,7 @@
 
 use core::sync::atomic::Ordering;
 
-use super::record::{self, Extent, HEADER, Halves, State};
+use super::record::{self, Extent, GRANULE, HEADER, Halves, State};
 use super::waiting::{Attempt, End, Spot, Wait};
 use super::{Corrupt, Front, Ring, RingError, Slot, wide};
 use crate::raw::{AcquireError, Acquired, Deadline};
@@ -87,7 +87,7 @@ impl<'a> Ring<'a> {
         let tail = self.ring.producing.tail.load(Ordering::Acquire);
         let Ok((end, _)) = self.place(tail, length) else { return false };
         // The tail only moves on, and the record's end with it: at the moment of the front it is that far at least.
-        let full = |front: Front| end.wrapping_add(HEADER).saturating_sub(front.position) > self.capacity();
+        let full = |front: Front| end.wrapping_add(GRANULE).saturating_sub(front.position) > self.capacity();
         let by_bytes = self.front().is_ok_and(|front| front.is_some_and(full));
         by_bytes || self.len().is_ok_and(|items| items >= self.ring.max_items())
     }
@@ -164,7 +164,7 @@ impl<'a> Producing<'a> {
         let (number, next_number) = (slot.number, slot.number.wrapping_add(1));
         let words = record::words(wide(payload.len()));
         let (next, pad) = ring.place(tail, wide(payload.len()))?;
-        if let Some(full) = self.make_room(next.wrapping_add(HEADER), number)? {
+        if let Some(full) = self.make_room(next.wrapping_add(GRANULE), number)? {
             return Ok(Attempt::NotYet(full));
         }
 
@@ -184,7 +184,7 @@ impl<'a> Producing<'a> {
             let length = u32::try_from(pad.wrapping_sub(HEADER).wrapping_mul(8)).map_err(|_| Corrupt)?;
             Extent { pad: true, length }
         };
-        ring.word(slot.at.wrapping_add(2)).store(committed.to_word(), Ordering::Relaxed); // Relaxed: as the payload.
+        ring.word(slot.at.wrapping_add(1)).store(committed.to_word(), Ordering::Relaxed); // Relaxed: as the payload.
         let (tag, word) = (record::tag(number), futex::half(slot.word, Half::Low));
         raw.consumer_sleeps.publish(self.thread, tag, word, || {
             // SYNC: Release -> `Ring::slot`'s Acquire (R1): the commit. Publishes the payload and the next header.
@@ -197,10 +197,9 @@ impl<'a> Producing<'a> {
 
     /// A header that nobody sees yet. Relaxed: published by the commit.
     fn write_header(&self, at: usize, state: State, number: u64, extent: Extent) {
-        let word = |offset| self.ring.word(at.wrapping_add(offset));
-        word(2).store(extent.to_word(), Ordering::Relaxed);
-        word(1).store(number, Ordering::Relaxed);
-        word(0).store(Halves::of(state, number).to_word(), Ordering::Relaxed);
+        self.ring.word(at.wrapping_add(1)).store(extent.to_word(), Ordering::Relaxed);
+        self.ring.word(at).store(number, Ordering::Relaxed);
+        self.ring.state(at).store(Halves::of(state, number).to_word(), Ordering::Relaxed);
     }
 
     /// Makes the words up to `end` free to be overwritten, and one more item, of this `number`, within the bound; or says

@@ -1,16 +1,19 @@
 //! How a record lies in the ring's words.
 //!
 //! ```text
-//! word 0   low half, consumers sleep on it    high half, producers sleep on it
+//! state    low half, consumers sleep on it    high half, producers sleep on it
 //!          NotReady  TAG | number             TAG | number
 //!          Ready     1 << 30                  TAG | number
 //!          Freed     1 << 30                  1 << 31
 //!          Closed    1 << 30                  0
-//! word 1   number of the item: how many were put before it
-//! word 2   bits 0-31 length of the payload in bytes (of a pad: of all that follows the header) | bit 32 pad
-//! word 3   0
-//! word 4.. payload, the record filled up to a multiple of 4 words
+//! word 0   number of the item: how many were put before it
+//! word 1   bits 0-31 length of the payload in bytes (of a pad: of all that follows the header) | bit 32 pad
+//! word 2.. payload, the record filled up to a multiple of 4 words
 //! ```
+//! The states lie before the records, one for each 4 words, so that a state's word is never a payload's: a thread may
+//! die with it *pending* long after its record was overwritten, and the kernel then changes a word in which it finds the
+//! thread's id.
+//!
 //! Both halves are futex words, and each change that somebody sleeps for changes the half that they sleep on. The numbers
 //! (modulo 2^26) make a value differ from that of another item at the same place, for whoever is late to fall asleep.
 //! After such a change the half's thread-id bits are zero, so that the kernel wakes a sleeper if whoever made it is
@@ -21,8 +24,10 @@ use core::sync::atomic::Ordering;
 use super::Corrupt;
 use crate::sys::atomic::AtomicU64;
 
-/// Words of a record's header. Records are a multiple of it, so a header is never split by the ring's end.
-pub(super) const HEADER: u64 = 4;
+/// Records are a multiple of so many words, and each so many words have a state.
+pub(super) const GRANULE: u64 = 4;
+/// Words of a record before its payload.
+pub(super) const HEADER: u64 = 2;
 /// Bytes of a word.
 const WORD: u64 = 8;
 
@@ -48,7 +53,7 @@ pub(super) enum State {
     Closed,
 }
 
-/// Word 0 of a record: its two halves.
+/// The state of a record: its two halves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Halves {
     /// The low half.
@@ -104,7 +109,7 @@ pub(super) fn tag(number: u64) -> u32 {
     TAG | low(number & u64::from(NUMBER))
 }
 
-/// Word 2 of a record.
+/// Word 1 of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Extent {
     pub(super) pad: bool,
@@ -132,7 +137,7 @@ impl Extent {
 
 /// Words of a record whose payload is `bytes` long.
 pub(super) fn words(bytes: u64) -> u64 {
-    bytes.div_ceil(WORD * HEADER).saturating_mul(HEADER).saturating_add(HEADER)
+    bytes.div_ceil(WORD).saturating_add(HEADER).next_multiple_of(GRANULE)
 }
 
 /// Copies `bytes` into `words`, which are long enough.

@@ -23,7 +23,7 @@ const SPINS: u32 = 0;
 const YIELDS: u32 = 0;
 
 /// How long an operation that does not wait gives the lease's holder, whose step is bounded, to finish it.
-const HOLDERS_STEP: Duration = Duration::from_millis(1);
+pub(super) const HOLDERS_STEP: Duration = Duration::from_millis(1);
 
 /// How long an operation may wait.
 #[derive(Clone, Copy, Debug)]
@@ -176,10 +176,10 @@ impl<'a> End<'a> {
         mut attempt: impl FnMut(Option<Deadline>) -> Result<Attempt<'a, R>, RingError>,
     ) -> Result<R, RingError> {
         for look in 0..SPINS.saturating_add(YIELDS) {
-            if promising() {
-                if let Attempt::Done(done) = attempt(deadline)? {
-                    return Ok(done);
-                }
+            if promising()
+                && let Attempt::Done(done) = attempt(deadline)?
+            {
+                return Ok(done);
             }
             if look < SPINS {
                 core::hint::spin_loop();
