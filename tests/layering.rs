@@ -1,8 +1,9 @@
 //! The tree is the diagram: imports go only downward, and within a layer only to the left of a `<`.
 
+mod source;
+
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// From the bottom up. Within a layer, the folders of one group do not know each other, and each group knows those
 /// before it: `[["a", "b"], ["c"]]` is a, b < c.
@@ -125,17 +126,6 @@ fn found_in(folder: &str, source: &str, root: &BTreeMap<String, String>, around:
     upward.chain(around).collect()
 }
 
-fn rust_files(directory: &Path, files: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            rust_files(&path, files);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
-}
-
 /// Test code and models of kernels in files of their own.
 fn is_test(path: &Path) -> bool {
     let name = path.file_stem().unwrap().to_str().unwrap();
@@ -144,24 +134,21 @@ fn is_test(path: &Path) -> bool {
 
 #[test]
 fn imports_go_only_downward() {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let root = root_names(&fs::read_to_string(src.join("lib.rs")).unwrap());
+    let files = source::files();
+    let (_, lib) = files.iter().find(|(path, _)| path == Path::new("lib.rs")).unwrap();
+    let root = root_names(lib);
     assert_eq!(root.get("Process").map(String::as_str), Some("process"), "lib.rs was not understood");
-    let mut files = Vec::new();
-    rust_files(&src, &mut files);
     let mut wrong = Vec::new();
     let mut count = 0;
-    for path in files.iter().filter(|path| !is_test(path) && !path.ends_with("src/lib.rs")) {
-        let source = fs::read_to_string(path).unwrap();
-        let relative = path.strip_prefix(&src).unwrap();
-        let first = relative.components().next().unwrap().as_os_str().to_str().unwrap();
+    for (path, source) in files.iter().filter(|(path, _)| !is_test(path) && path != Path::new("lib.rs")) {
+        let first = path.components().next().unwrap().as_os_str().to_str().unwrap();
         let folder = first.trim_end_matches(".rs");
         assert!(place(folder).is_some(), "src/{first} has no place in LAYERS");
-        count += imports(&code(&source)).len();
-        let is_top = relative.components().count() == 1 || relative == Path::new(folder).join("mod.rs");
+        count += imports(&code(source)).len();
+        let is_top = path.components().count() == 1 || path == &Path::new(folder).join("mod.rs");
         let check = if is_top { violations_at_top } else { violations };
-        let found = check(folder, &source, &root);
-        wrong.extend(found.into_iter().map(|violation| format!("src/{}:{violation}", relative.display())));
+        let found = check(folder, source, &root);
+        wrong.extend(found.into_iter().map(|violation| format!("src/{}:{violation}", path.display())));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(count > 50, "only {count} imports were found");

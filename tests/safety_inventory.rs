@@ -1,34 +1,17 @@
 //! SAFETY.md against the source: which files contain unsafe code, and which invariants there are.
 
+mod source;
+
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn rust_files(directory: &Path, files: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            rust_files(&path, files);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
+fn document() -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("SAFETY.md")).unwrap()
 }
 
 /// Path below `src/`, and text, of each source file.
 fn sources() -> Vec<(String, String)> {
-    let src = root().join("src");
-    let mut files = Vec::new();
-    rust_files(&src, &mut files);
-    let read = |path: &PathBuf| {
-        let name = path.strip_prefix(&src).unwrap().to_str().unwrap().to_owned();
-        (name, fs::read_to_string(path).unwrap())
-    };
-    files.iter().map(read).collect()
+    source::files().into_iter().map(|(path, text)| (path.to_str().unwrap().to_owned(), text)).collect()
 }
 
 /// The first cells of the table in the section with this heading, without backquotes.
@@ -69,7 +52,7 @@ fn allows_unsafe(source: &str) -> bool {
 
 #[test]
 fn every_file_with_unsafe_code_is_in_the_inventory() {
-    let document = fs::read_to_string(root().join("SAFETY.md")).unwrap();
+    let document = document();
     let listed = first_cells(&document, "3. Inventory");
     let sources = sources();
     let allowed = sources.iter().filter(|(_, source)| allows_unsafe(source)).map(|(name, _)| name.clone());
@@ -94,7 +77,7 @@ fn unsafe_code_is_allowed_by_whole_files_only() {
 
 #[test]
 fn every_invariant_that_is_cited_is_defined() {
-    let document = fs::read_to_string(root().join("SAFETY.md")).unwrap();
+    let document = document();
     let defined = first_cells(&document, "2. Invariants");
     let mut used = BTreeSet::new();
     for (name, source) in sources() {

@@ -12,7 +12,7 @@ A word is a run of letters and digits, in lower case. A file with a NUL in its f
 
   --workers N        worker processes; default: one per processor
   --verify           count once more in a single process, and compare
-  --kill             SIGKILL workers while they hold a task; the count must come out exact all the same
+  --kill             SIGKILL a worker while it holds a task, twice; the count must come out exact
   --top N            how many of the commonest words to print; default: 10
   --task-bytes N     bytes of files in a task, about; default: 8388608
 ";

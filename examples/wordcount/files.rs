@@ -72,8 +72,10 @@ impl Bundle {
         self.paths.is_empty()
     }
 
-    pub fn into_paths(self) -> Vec<u8> {
-        self.paths
+    /// The paths; the bundle is empty then.
+    pub fn take(&mut self) -> Vec<u8> {
+        self.bytes = 0;
+        std::mem::take(&mut self.paths)
     }
 }
 

@@ -26,12 +26,11 @@ use std::error::Error;
 use std::io::{self, ErrorKind};
 use std::panic::resume_unwind;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use multiproc::{GetError, JoinableQueue, Queue};
+use multiproc::{GetError, JoinableQueue, Queue, Result};
 
 use args::{Args, USAGE};
 use crew::Crew;
@@ -96,75 +95,68 @@ fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
 }
 
 /// Counts with worker processes, and says which processes were killed.
-fn count(args: &Args, bar: &ProgressBar) -> multiproc::Result<(Tally, Vec<u32>)> {
+fn count(args: &Args, bar: &ProgressBar) -> Result<(Tally, Vec<u32>)> {
     let jobs = JoinableQueue::bounded(64)?;
     let results = Queue::bounded(64)?;
     let mut tally = Tally::new(args.workers)?;
     let mut crew = Crew::new(&jobs, &results, args.kill);
-    let fed = AtomicUsize::new(0);
-
-    let missing = thread::scope(|scope| {
-        let feeder = scope.spawn(|| feed(args, &jobs, &fed, bar));
-        // Relaxed: what the feeder did is seen once it has finished.
-        let tasks = || feeder.is_finished().then(|| fed.load(Ordering::Relaxed));
+    thread::scope(|scope| {
+        let feeder = scope.spawn(|| feed(args, &jobs, bar));
         let gathered = crew
             .start(args.workers)
-            .and_then(|()| gather(&jobs, &results, &mut tally, &mut crew, bar, tasks));
+            .and_then(|()| gather(feeder, &jobs, &results, &mut crew, &mut tally, bar));
         // Whatever came of it, the feeder need not wait for room any more, nor a worker for a task.
         jobs.shutdown();
-        let missing = feeder.join().unwrap_or_else(|panic| resume_unwind(panic));
-        gathered.and(missing)
+        gathered
     })?;
     crew.join()?;
-    tally.totals.update(|totals| totals.unreadable += missing.len() as u64)?;
-    tally.failures.extend(missing);
     Ok((tally, std::mem::take(&mut crew.killed)))
 }
 
-/// Puts all files into `jobs`, counting the tasks in `fed`; returns what could not be looked at.
-fn feed(
-    args: &Args,
-    jobs: &JoinableQueue<Vec<u8>>,
-    fed: &AtomicUsize,
-    bar: &ProgressBar,
-) -> multiproc::Result<Vec<String>> {
-    let mut missing = Vec::new();
+/// What the feeder has found.
+struct Fed {
+    tasks: usize,
+    /// What could not be looked at, and why.
+    failures: Vec<String>,
+}
+
+/// Puts all files into `jobs`.
+fn feed(args: &Args, jobs: &JoinableQueue<Vec<u8>>, bar: &ProgressBar) -> Result<Fed> {
+    let mut fed = Fed { tasks: 0, failures: Vec::new() };
     let mut bundle = Bundle::default();
-    let put = |bundle: &mut Bundle| -> multiproc::Result<()> {
-        jobs.put(std::mem::take(bundle).into_paths())?;
-        // Relaxed: read when this thread has finished.
-        fed.fetch_add(1, Ordering::Relaxed);
-        Ok(())
-    };
     files::walk(&args.paths, |path, size| {
         bar.inc_length(1);
         match size {
             Ok(size) => {
                 if bundle.is_full(&path, size, args.task_bytes) {
-                    put(&mut bundle)?;
+                    jobs.put(bundle.take())?;
+                    fed.tasks += 1;
                 }
                 bundle.add(&path, size);
             }
-            Err(error) => missing.push(format!("{}: {error}", path.display())),
+            Err(error) => fed.failures.push(format!("{}: {error}", path.display())),
         }
         Ok(())
     })?;
     if !bundle.is_empty() {
-        put(&mut bundle)?;
+        jobs.put(bundle.take())?;
+        fed.tasks += 1;
     }
-    Ok(missing)
+    Ok(fed)
 }
 
-/// Adds up what the workers send until nothing is left to do; `tasks` says how many there are, once that is known.
+/// Adds up what the workers send until nothing is left to do.
 fn gather(
+    feeder: ScopedJoinHandle<'_, Result<Fed>>,
     jobs: &JoinableQueue<Vec<u8>>,
     results: &Queue<Message>,
-    tally: &mut Tally,
     crew: &mut Crew,
+    tally: &mut Tally,
     bar: &ProgressBar,
-    tasks: impl Fn() -> Option<usize>,
-) -> multiproc::Result<()> {
+) -> Result<()> {
     let started = Instant::now();
+    let mut feeder = Some(feeder);
+    let mut tasks = None;
     loop {
         match results.get_timeout(TICK) {
             Ok(Message::Chunk(chunk)) => tally.take(chunk)?,
@@ -173,11 +165,16 @@ fn gather(
             Err(error) => return Err(error.into()),
         }
         crew.replace_killed()?;
+        if let Some(feeder) = feeder.take_if(|feeder| feeder.is_finished()) {
+            let fed = feeder.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+            tally.add_failures(fed.failures)?;
+            tasks = Some(fed.tasks);
+        }
         let totals = tally.totals.get();
         bar.set_position(totals.seen());
         bar.set_message(report::throughput(totals.bytes, started.elapsed()));
-        // All are added; join sees whether each was also done, and not left by a worker that was killed.
-        if tasks() == Some(tally.tasks()) && jobs.join_timeout(Duration::ZERO)? {
+        // All are added; join sees whether each was done too, and not left by a worker that was killed.
+        if tasks == Some(tally.tasks()) && jobs.join_timeout(Duration::ZERO)? {
             return Ok(());
         }
     }

@@ -29,8 +29,6 @@ pub struct Tally {
     pub failures: Vec<String>,
     /// What each worker has contributed.
     pub shares: Vec<Totals>,
-    /// Results that arrived when their task had been added already.
-    pub repeated: u64,
     added: HashSet<u64>,
     partial: HashMap<(u64, u32), Vec<u8>>,
 }
@@ -43,7 +41,6 @@ impl Tally {
             words: Words::new(),
             failures: Vec::new(),
             shares: vec![Totals::default(); workers],
-            repeated: 0,
             added: HashSet::new(),
             partial: HashMap::new(),
         })
@@ -58,7 +55,6 @@ impl Tally {
     pub fn take(&mut self, chunk: Chunk) -> Result<()> {
         let Chunk { worker, task, attempt, last, bytes } = chunk;
         if self.added.contains(&task) {
-            self.repeated += u64::from(last);
             return Ok(());
         }
         self.partial.entry((task, attempt)).or_default().extend_from_slice(&bytes);
@@ -68,6 +64,13 @@ impl Tally {
             self.added.insert(task);
             self.add(worker, Outcome::decode(&outcome)?)?;
         }
+        Ok(())
+    }
+
+    /// Adds files and directories that never made it into a task.
+    pub fn add_failures(&mut self, failures: Vec<String>) -> Result<()> {
+        self.totals.update(|totals| totals.unreadable += failures.len() as u64)?;
+        self.failures.extend(failures);
         Ok(())
     }
 
