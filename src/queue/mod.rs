@@ -5,6 +5,8 @@
 //! that are in somebody's hands. What goes through it is encoded by postcard in `put`, in the caller.
 
 mod get_error;
+#[cfg(test)]
+mod hostile;
 mod iter;
 mod joinable;
 mod layout;

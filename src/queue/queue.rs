@@ -303,6 +303,11 @@ impl<T> Queue<T> {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn placed(&self) -> &Placed<QueueHead> {
+        &self.placed
+    }
+
     pub(super) fn ring(&self) -> Result<Ring<'_>, RingError> {
         self.layout.ring(&self.placed)
     }

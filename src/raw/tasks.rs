@@ -364,3 +364,127 @@ impl<'a> Tasks<'a> {
         true
     }
 }
+
+#[cfg(all(test, not(loom)))]
+#[allow(unsafe_code, clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+    use crate::raw::{RawRing, Wait};
+
+    struct Owned {
+        ring: RawRing,
+        raw: RawTasks,
+        entries: [TaskEntry; 2],
+        words: Vec<AtomicU64>,
+    }
+
+    impl Owned {
+        fn with_items(items: &[u8]) -> Self {
+            let owned = Self {
+                ring: RawRing::new(8),
+                raw: RawTasks::default(),
+                entries: Default::default(),
+                words: (0..80).map(|_| AtomicU64::new(0)).collect(),
+            };
+            // SAFETY: the ring outlives the call.
+            items.iter().for_each(|&item| unsafe { owned.tasks().ring.put(&[item], None) }.unwrap());
+            owned
+        }
+
+        fn tasks(&self) -> Tasks<'_> {
+            let (words, payloads) = self.words.split_at(64);
+            let ring = self.ring.with_words(words).unwrap();
+            Tasks { ring, raw: &self.raw, entries: &self.entries, payloads }
+        }
+
+        fn step<R>(
+            &self,
+            step: impl for<'a> Fn(&Tasks<'a>, &Consuming<'a>, &mut Vec<u8>) -> Result<Attempt<'a, R>, RingError>,
+        ) -> Result<(R, Vec<u8>), RingError> {
+            let (tasks, mut payload) = (self.tasks(), Vec::new());
+            let orphaned = || tasks.seem_orphaned();
+            // SAFETY: the ring outlives the call, and the thread's leases.
+            let done =
+                unsafe { tasks.ring.consume(Wait::Never, orphaned, |c| step(&tasks, c, &mut payload)) };
+            done.map(|done| (done, payload))
+        }
+
+        fn take(&self) -> Result<(Taken, Vec<u8>), RingError> {
+            self.step(|tasks, consuming, payload| tasks.take(consuming, payload))
+        }
+
+        fn get(&self) -> Result<Vec<u8>, RingError> {
+            self.step(|tasks, consuming, payload| tasks.get(consuming, payload)).map(|(_, payload)| payload)
+        }
+
+        fn unfinished(&self) -> u64 {
+            self.step(|tasks, consuming, _| tasks.unfinished(consuming)).unwrap().0
+        }
+
+        /// As if a thread had died that has written an entry for the item at the front, and not freed the item.
+        fn claim_and_die(&self, number: u64, payload: u8) {
+            let entry = &self.entries[0];
+            self.tasks().write_payload(0, &[payload]).unwrap();
+            entry.length.store(1, Ordering::Relaxed);
+            entry.attempt.store(1, Ordering::Relaxed);
+            entry.number.store(number.wrapping_add(1), Ordering::Relaxed);
+            std::thread::scope(|scope| {
+                // SAFETY: the memory outlives the thread, with which the lease ends.
+                let dying = scope.spawn(|| unsafe { entry.lease.try_take() }.is_ok());
+                assert!(dying.join().unwrap());
+            });
+            self.ring.let_a_consumer_die();
+        }
+    }
+
+    #[test]
+    fn an_item_of_an_aborted_claim_is_got_once() {
+        let owned = Owned::with_items(&[7, 8]);
+        owned.claim_and_die(0, 7);
+        assert_eq!(owned.get(), Ok(vec![7]));
+        // Not repaired before the get, the entry would look like a task that its holder left.
+        let (taken, payload) = owned.take().unwrap();
+        assert_eq!((payload, taken.number, taken.attempt), (vec![8], 1, 1));
+        assert!(owned.tasks().finish(taken));
+        assert_eq!(owned.tasks().task_done(), Ok(true));
+        assert_eq!((owned.unfinished(), owned.take()), (0, Err(RingError::WouldBlock)));
+    }
+
+    #[test]
+    fn an_item_of_an_aborted_claim_is_taken_for_the_first_time() {
+        let owned = Owned::with_items(&[7]);
+        owned.claim_and_die(0, 7);
+        assert_eq!(owned.unfinished(), 1);
+        let (taken, payload) = owned.take().unwrap();
+        assert_eq!((payload, taken.number, taken.attempt), (vec![7], 0, 1));
+        assert_eq!(owned.unfinished(), 1);
+        assert!(owned.tasks().finish(taken) && !owned.tasks().finish(taken));
+        assert_eq!(owned.unfinished(), 0);
+    }
+
+    #[test]
+    fn an_orphan_is_taken_though_the_table_is_full_and_an_item_waits() {
+        let owned = Owned::with_items(&[1, 2, 3]);
+        std::thread::scope(|scope| {
+            scope.spawn(|| [0, 1].map(|_| owned.take().unwrap())).join().unwrap();
+        });
+        let taken = [0, 1].map(|_| owned.take().unwrap());
+        assert_eq!(taken.each_ref().map(|(taken, payload)| (taken.attempt, payload[0])), [(2, 1), (2, 2)]);
+        assert_eq!(owned.take(), Err(RingError::WouldBlock), "the table is full");
+        assert!(owned.tasks().finish(taken[0].0));
+        assert_eq!(owned.take().unwrap().1, [3]);
+    }
+
+    #[test]
+    fn a_take_that_does_not_look_for_orphans_takes_one_item() {
+        let owned = Owned::with_items(&[1, 2]);
+        let (first, _) = owned.take().unwrap();
+        assert!(owned.tasks().finish(first));
+        std::thread::scope(|scope| {
+            scope.spawn(|| owned.take().unwrap()).join().unwrap();
+        });
+        assert_eq!(owned.unfinished(), 1);
+        let (second, payload) = owned.take().unwrap();
+        assert_eq!((payload, second.attempt), (vec![2], 2));
+    }
+}

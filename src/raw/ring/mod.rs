@@ -46,6 +46,8 @@ mod consumer;
 mod error;
 mod producer;
 mod record;
+#[cfg(all(test, not(loom)))]
+mod tests;
 mod waiting;
 
 use core::sync::atomic::Ordering;
