@@ -138,7 +138,8 @@ fn a_program_with_raised_rights_runs_as_usual() {
     let directory = std::env::temp_dir().join(format!("multiproc-secure-{}", std::process::id()));
     std::fs::create_dir(&directory).unwrap();
     let path = directory.join("program");
-    std::fs::copy(current_exe().unwrap(), &path).unwrap();
+    // Not by this process: a child that another test starts meanwhile would hold the copy open for writing.
+    assert!(Command::new("cp").arg(current_exe().unwrap()).arg(&path).status().unwrap().success());
     const NOBODY: u32 = 65534;
     std::os::unix::fs::chown(&path, Some(NOBODY), None).unwrap();
     std::fs::set_permissions(&path, Permissions::from_mode(0o4755)).unwrap();
