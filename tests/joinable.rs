@@ -234,8 +234,15 @@ fn a_full_table_waits_and_goes_on_when_a_task_is_done() {
     let jobs = with_max_taken(2, 0..5);
     let first = jobs.take().unwrap();
     let second = jobs.take().unwrap();
-    assert_eq!(jobs.try_take().unwrap_err(), GetError::Empty);
-    assert_eq!(jobs.take_timeout(SHORT).unwrap_err(), GetError::TimedOut);
+    // Who holds all that may be taken would wait for itself; another thread waits for it.
+    assert_eq!(jobs.try_take().unwrap_err(), GetError::Deadlock);
+    assert_eq!(jobs.take().unwrap_err(), GetError::Deadlock);
+    let elsewhere = |take: fn(&Jobs) -> Option<GetError>| {
+        let jobs = jobs.clone();
+        std::thread::spawn(move || take(&jobs)).join().unwrap()
+    };
+    assert_eq!(elsewhere(|jobs| jobs.try_take().err()), Some(GetError::Empty));
+    assert_eq!(elsewhere(|jobs| jobs.take_timeout(SHORT).err()), Some(GetError::TimedOut));
     let taker = taker(&jobs, take_one_woken);
     second.done();
     assert_eq!(taker.join(), Ok(Taken { item: 2, number: 2, attempt: 1 }));

@@ -470,7 +470,7 @@ mod tests {
         });
         let taken = [0, 1].map(|_| owned.take().unwrap());
         assert_eq!(taken.each_ref().map(|(taken, payload)| (taken.attempt, payload[0])), [(2, 1), (2, 2)]);
-        assert_eq!(owned.take(), Err(RingError::WouldBlock), "the table is full");
+        assert_eq!(owned.take(), Err(RingError::Deadlock), "the table is full of the caller's own tasks");
         assert!(owned.tasks().finish(taken[0].0));
         assert_eq!(owned.take().unwrap().1, [3]);
     }
