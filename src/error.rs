@@ -94,9 +94,9 @@ impl fmt::Display for Error {
             Self::Mismatch { object, expected, found } => {
                 write!(f, "{object}: expected {expected}, found {found}")
             }
-            Self::NotInTransfer => f.write_str(
-                "a handle travels only in process arguments and results or over a connection",
-            ),
+            Self::NotInTransfer => {
+                f.write_str("a handle travels only in process arguments and results or over a connection")
+            }
             Self::Encode(why) => write!(f, "encode: {why}"),
             Self::Decode(why) => write!(f, "decode: {why}"),
             Self::Operation(error) => error.fmt(f),
