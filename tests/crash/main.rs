@@ -14,6 +14,8 @@
 #[cfg(target_arch = "x86_64")]
 mod case;
 #[cfg(target_arch = "x86_64")]
+mod crowd;
+#[cfg(target_arch = "x86_64")]
 mod harness;
 #[cfg(target_arch = "x86_64")]
 mod holes;
@@ -26,9 +28,13 @@ mod page;
 #[cfg(target_arch = "x86_64")]
 mod pthread;
 #[cfg(target_arch = "x86_64")]
+mod queue;
+#[cfg(target_arch = "x86_64")]
 mod scenario;
 #[cfg(target_arch = "x86_64")]
 mod tracer;
+#[cfg(target_arch = "x86_64")]
+mod transfer;
 #[cfg(target_arch = "x86_64")]
 mod victim;
 #[cfg(target_arch = "x86_64")]
@@ -36,7 +42,7 @@ mod witness;
 
 #[cfg(target_arch = "x86_64")]
 fn main() -> std::process::ExitCode {
-    let groups = [harness::SCENARIOS, pthread::SCENARIOS, lock::SCENARIOS];
+    let groups = [harness::SCENARIOS, pthread::SCENARIOS, lock::SCENARIOS, queue::SCENARIOS];
     scenario::run(&groups.concat(), victim::available)
 }
 

@@ -1,5 +1,6 @@
 //! One death for every instruction of an operation.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use crate::scenario::Report;
@@ -23,6 +24,12 @@ pub(crate) trait Operation {
 
     /// In the victim: the operation. It must make the same steps each time.
     fn run(&self, state: &Self::State);
+
+    /// Of an instruction that is executed more than twice as often, only the first and the last so many executions are
+    /// kill points: the turns of a spin are all alike.
+    fn turns(&self) -> usize {
+        usize::MAX
+    }
 
     /// The victim sleeps inside of the operation, for the `nth` time (from 0).
     fn asleep(&self, _state: &mut Self::State, _nth: usize) -> Result<Sleep, String> {
@@ -57,7 +64,7 @@ pub(crate) enum Mode {
 }
 
 /// Where a victim is killed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Point {
     /// Before the instruction at this address.
     Before(u64),
@@ -97,9 +104,14 @@ pub(crate) fn kill_at_every_instruction<O: Operation>(operation: &O, mode: Mode)
         Mode::Replay => record(operation)?,
         Mode::Step => Vec::new(),
     };
+    let alike = alike(&trace, operation.turns());
     for index in 0.. {
         if mode == Mode::Replay && index == trace.len() {
             break;
+        }
+        if alike.get(index) == Some(&true) {
+            report.left_out += 1;
+            continue;
         }
         let mut run = Run::begin(operation)?;
         let reached = match mode {
@@ -115,6 +127,19 @@ pub(crate) fn kill_at_every_instruction<O: Operation>(operation: &O, mode: Mode)
         report.add(run.die(&kill).map_err(|why| format!("{kill}: {why}"))?);
     }
     Ok(report)
+}
+
+/// Which points of `trace` are neither among the first nor the last `turns` of their kind.
+fn alike(trace: &[Point], turns: usize) -> Vec<bool> {
+    let mut total = HashMap::<Point, usize>::new();
+    trace.iter().for_each(|point| *total.entry(*point).or_default() += 1);
+    let mut seen = HashMap::<Point, usize>::new();
+    let in_the_middle = |point: &Point| {
+        let seen = seen.entry(*point).or_default();
+        *seen += 1;
+        *seen > turns && total[point] - *seen >= turns
+    };
+    trace.iter().map(in_the_middle).collect()
 }
 
 /// All kill points of one run, in their order.
