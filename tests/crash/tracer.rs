@@ -6,6 +6,10 @@ use std::fmt;
 use crate::scenario::Report;
 use crate::victim::{Stop, Symbol, Victim, end_pc};
 
+/// Runs that a kill point may take to reach. They differ when one of them reads the clock as the kernel updates it, or
+/// adds to a time at the end of a second.
+const RUNS: usize = 4;
+
 /// An operation on a shared object, and what its victims must leave to the survivors.
 pub(crate) trait Operation {
     /// The shared object, and the survivors that already use it.
@@ -100,33 +104,36 @@ impl fmt::Display for Kill {
 /// Kills a victim at each instruction of `operation`, and in each of its sleeps.
 pub(crate) fn kill_at_every_instruction<O: Operation>(operation: &O, mode: Mode) -> Result<Report, String> {
     let mut report = Report::default();
-    let trace = match mode {
-        Mode::Replay => record(operation)?,
-        Mode::Step => Vec::new(),
-    };
-    let alike = alike(&trace, operation.turns());
-    for index in 0.. {
-        if mode == Mode::Replay && index == trace.len() {
-            break;
+    if mode == Mode::Step {
+        for index in 0.. {
+            let mut run = Run::begin(operation)?;
+            if !run.step_to(index).map_err(|why| format!("on the way to kill point {index}: {why}"))? {
+                break;
+            }
+            run.die(index, &mut report)?;
         }
-        if alike.get(index) == Some(&true) {
+        return Ok(report);
+    }
+    let trace = record_twice(operation)?;
+    for (index, alike) in alike(&trace, operation.turns()).into_iter().enumerate() {
+        if alike {
             report.left_out += 1;
             continue;
         }
-        let mut run = Run::begin(operation)?;
-        let reached = match mode {
-            Mode::Replay => run.replay(&trace[..=index]).map(|()| true),
-            Mode::Step => run.step_to(index),
-        };
-        match reached {
-            Ok(true) => {}
-            Ok(false) => break,
-            Err(why) => return Err(format!("on the way to kill point {index}: {why}")),
-        }
-        let kill = Kill { index, point: run.point()? };
-        report.add(run.die(&kill).map_err(|why| format!("{kill}: {why}"))?);
+        let reached = (0..RUNS).map(|_| Run::begin(operation)?.replay(&trace[..=index]));
+        let run = first_ok(reached).map_err(|why| format!("on the way to {}: {why}", Kill { index, point: trace[index] }))?;
+        run.die(index, &mut report)?;
     }
     Ok(report)
+}
+
+/// The first success, or the last error.
+fn first_ok<R>(mut attempts: impl Iterator<Item = Result<R, String>>) -> Result<R, String> {
+    let mut outcome = Err("no attempt".to_owned());
+    while let (Err(_), Some(next)) = (&outcome, attempts.next()) {
+        outcome = next;
+    }
+    outcome
 }
 
 /// Which points of `trace` are neither among the first nor the last `turns` of their kind.
@@ -140,6 +147,19 @@ fn alike(trace: &[Point], turns: usize) -> Vec<bool> {
         *seen > turns && total[point] - *seen >= turns
     };
     trace.iter().map(in_the_middle).collect()
+}
+
+/// All kill points of a run, in their order, once two runs in a row had the same.
+fn record_twice<O: Operation>(operation: &O) -> Result<Vec<Point>, String> {
+    let mut last = record(operation)?;
+    for _ in 0..RUNS {
+        let next = record(operation)?;
+        if next == last {
+            return Ok(next);
+        }
+        last = next;
+    }
+    Err("hollow: no two runs in a row make the same steps".to_owned())
 }
 
 /// All kill points of one run, in their order.
@@ -209,7 +229,7 @@ impl<'a, O: Operation> Run<'a, O> {
 
     /// Goes to the last point of `trace`. Into a sleep and out of it by single steps, so that a woken victim stands
     /// still until the scenario lets it go on; everywhere else by breakpoints.
-    fn replay(&mut self, trace: &[Point]) -> Result<(), String> {
+    fn replay(mut self, trace: &[Point]) -> Result<Self, String> {
         let mut at = 0;
         while at + 1 < trace.len() {
             let sleep = trace[at + 1..].iter().position(|point| matches!(point, Point::Asleep(_)));
@@ -225,7 +245,7 @@ impl<'a, O: Operation> Run<'a, O> {
                 return Err(format!("hollow: at {:x?}, where the trace has {:x?}", self.point()?, trace[at]));
             }
         }
-        Ok(())
+        Ok(self)
     }
 
     /// Goes to the last point of a piece of the trace that has no sleep.
@@ -239,10 +259,15 @@ impl<'a, O: Operation> Run<'a, O> {
         Ok(())
     }
 
-    /// Kills the victim here and now. The class of this death.
-    fn die(mut self, kill: &Kill) -> Result<&'static str, String> {
-        self.operation.doomed(&mut self.state, kill).map_err(|why| format!("before the death: {why}"))?;
-        self.victim.kill()?;
-        self.operation.verify(self.state, kill)
+    /// Kills the victim here and now, and adds the class of this death to the report.
+    fn die(mut self, index: usize, report: &mut Report) -> Result<(), String> {
+        let kill = Kill { index, point: self.point()? };
+        let die = || {
+            self.operation.doomed(&mut self.state, &kill).map_err(|why| format!("before the death: {why}"))?;
+            self.victim.kill()?;
+            self.operation.verify(self.state, &kill)
+        };
+        report.add(die().map_err(|why| format!("{kill}: {why}"))?);
+        Ok(())
     }
 }

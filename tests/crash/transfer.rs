@@ -1,5 +1,7 @@
 //! One put or get in one situation of a queue, killed at each instruction.
 
+use std::cell::Cell;
+
 use multiproc::{Queue, QueueOptions};
 
 use crate::crowd::{Crowd, Item, Role};
@@ -19,7 +21,7 @@ pub(crate) const LEFT: &str = "the item left";
 const VICTIMS_ITEM: u64 = 100;
 
 /// Turns of a spin that count, at its beginning and at its end.
-const TURNS: usize = 2;
+const TURNS: usize = 1;
 
 /// What the victim does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -103,9 +105,10 @@ pub(crate) fn rehearse<T: Item>(queue: &Queue<T>) {
 }
 
 impl<T: Item> Operation for Case<T> {
-    type State = Crowd<T>;
+    /// With the victim's item, made beforehand.
+    type State = (Crowd<T>, Cell<Option<T>>);
 
-    fn prepare(&self) -> Result<Crowd<T>, String> {
+    fn prepare(&self) -> Result<Self::State, String> {
         multiproc::testing::set_sleep_slice(None);
         let mut crowd = Crowd::new(queue(self.max_items, self.ring_bytes)?, self.full_at);
         let (put, got) = self.before;
@@ -121,27 +124,27 @@ impl<T: Item> Operation for Case<T> {
             crowd.get_one()?;
         }
         rehearse(&self.spare);
-        Ok(crowd)
+        Ok((crowd, Cell::new(Some(T::of(VICTIMS_ITEM)))))
     }
 
-    fn enter(&self, _: &Crowd<T>) {
+    fn enter(&self, _: &Self::State) {
         if !self.first_use {
             rehearse(&self.spare);
         }
     }
 
-    fn entered(&self, crowd: &mut Crowd<T>) -> Result<(), String> {
+    fn entered(&self, (crowd, _): &mut Self::State) -> Result<(), String> {
         let (role, count) = self.asleep;
         crowd.add(role, count)?;
         if crowd.waiting(role) == count { Ok(()) } else { Err("a survivor does not sleep".to_owned()) }
     }
 
-    fn run(&self, crowd: &Crowd<T>) {
-        let _ = match self.act {
-            Act::Put => crowd.queue.put(T::of(VICTIMS_ITEM)).is_ok(),
-            Act::TryPut => crowd.queue.try_put(T::of(VICTIMS_ITEM)).is_ok(),
-            Act::Get => crowd.queue.get().is_ok(),
-            Act::TryGet => crowd.queue.try_get().is_ok(),
+    fn run(&self, (crowd, item): &Self::State) {
+        let _ = match (self.act, item.take()) {
+            (Act::Put, Some(item)) => crowd.queue.put(item).is_ok(),
+            (Act::TryPut, Some(item)) => crowd.queue.try_put(item).is_ok(),
+            (Act::TryGet, _) => crowd.queue.try_get().is_ok(),
+            _ => crowd.queue.get().is_ok(),
         };
     }
 
@@ -149,7 +152,7 @@ impl<T: Item> Operation for Case<T> {
         TURNS
     }
 
-    fn asleep(&self, crowd: &mut Crowd<T>, nth: usize) -> Result<Sleep, String> {
+    fn asleep(&self, (crowd, _): &mut Self::State, nth: usize) -> Result<Sleep, String> {
         if nth > 0 {
             return Ok(Sleep::Last);
         }
@@ -162,11 +165,11 @@ impl<T: Item> Operation for Case<T> {
         Ok(Sleep::Woken)
     }
 
-    fn doomed(&self, crowd: &mut Crowd<T>, _: &Kill) -> Result<(), String> {
+    fn doomed(&self, (crowd, _): &mut Self::State, _: &Kill) -> Result<(), String> {
         self.add_behind(crowd)
     }
 
-    fn verify(&self, mut crowd: Crowd<T>, kill: &Kill) -> Result<&'static str, String> {
+    fn verify(&self, (mut crowd, _): Self::State, kill: &Kill) -> Result<&'static str, String> {
         if crowd.all_waiting() == 0 {
             // Nobody runs: what the victim has done is all that can have happened.
             self.done(&crowd)?;
