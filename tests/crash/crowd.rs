@@ -2,41 +2,11 @@
 
 use std::time::Instant;
 
-use multiproc::{GetError, PutError, Queue};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
+use crate::fifo::{Fifo, Refusal};
 use crate::witness::{BOUND, Settled, Witness};
 
-/// An item that can be told from others.
-pub(crate) trait Item: Serialize + DeserializeOwned + 'static {
-    fn of(number: u64) -> Self;
-    fn number(&self) -> u64;
-}
-
-impl Item for u64 {
-    fn of(number: u64) -> u64 {
-        number
-    }
-
-    fn number(&self) -> u64 {
-        *self
-    }
-}
-
-/// A text of 40 bytes: a record of 12 words.
-impl Item for String {
-    fn of(number: u64) -> String {
-        format!("{number:040}")
-    }
-
-    fn number(&self) -> u64 {
-        self.parse().unwrap_or(u64::MAX)
-    }
-}
-
 /// What a survivor's put or get came to, as its process reports it: the item's number, or one of these.
-pub(crate) const SHUTDOWN: u64 = u64::MAX - 1;
+const SHUTDOWN: u64 = u64::MAX - 1;
 const BROKEN: u64 = u64::MAX;
 
 /// Items that survivors put; each below 128, so that they are all equally long.
@@ -58,8 +28,8 @@ struct Survivor {
 }
 
 /// A queue and those who use it beside the victim.
-pub(crate) struct Crowd<T> {
-    pub(crate) queue: Queue<T>,
+pub(crate) struct Crowd<Q> {
+    pub(crate) queue: Q,
     /// From how many items on a producer may sleep.
     full_at: usize,
     survivors: Vec<Survivor>,
@@ -73,8 +43,8 @@ pub(crate) struct Crowd<T> {
     next_of_test: u64,
 }
 
-impl<T: Item> Crowd<T> {
-    pub(crate) fn new(queue: Queue<T>, full_at: usize) -> Crowd<T> {
+impl<Q: Fifo> Crowd<Q> {
+    pub(crate) fn new(queue: Q, full_at: usize) -> Crowd<Q> {
         Crowd {
             queue,
             full_at,
@@ -93,8 +63,8 @@ impl<T: Item> Crowd<T> {
             let number = self.next_of_survivors;
             self.next_of_survivors += 1;
             let witness = Witness::spawn(|| match role {
-                Role::Producer => put_code(self.queue.put(T::of(number)), number),
-                Role::Consumer => get_code(self.queue.get()),
+                Role::Producer => code(self.queue.put(number, None).map(|()| number)),
+                Role::Consumer => code(self.queue.get(None)),
             })?;
             witness.settle()?;
             self.survivors.push(Survivor { role, witness });
@@ -155,14 +125,14 @@ impl<T: Item> Crowd<T> {
     pub(crate) fn put_one(&mut self) -> Result<(), String> {
         let number = self.next_of_test;
         self.next_of_test += 1;
-        self.queue.put_timeout(T::of(number), BOUND).map_err(|error| format!("the test's put: {error}"))?;
+        self.queue.put(number, Some(BOUND)).map_err(|why| format!("the test's put: {why:?}"))?;
         self.put.push(number);
         Ok(())
     }
 
     /// The test itself gets an item.
     pub(crate) fn get_one(&mut self) -> Result<u64, String> {
-        let number = self.queue.get_timeout(BOUND).map_err(|error| format!("the test's get: {error}"))?.number();
+        let number = self.queue.get(Some(BOUND)).map_err(|why| format!("the test's get: {why:?}"))?;
         self.got.push(number);
         Ok(number)
     }
@@ -191,9 +161,8 @@ impl<T: Item> Crowd<T> {
             self.expect_len(left)?;
         }
         match self.queue.try_get() {
-            Err(GetError::Empty) => {}
-            Ok(item) => return Err(format!("item {} was not counted", item.number())),
-            Err(error) => return Err(format!("try_get from an empty queue: {error}")),
+            Err(Refusal::NotNow) => {}
+            other => return Err(format!("try_get from an empty queue: {other:?}")),
         }
         for _ in 0..3 {
             self.put_one()?;
@@ -232,18 +201,10 @@ impl<T: Item> Crowd<T> {
     }
 }
 
-fn put_code<T>(done: Result<(), PutError<T>>, number: u64) -> u64 {
+fn code(done: Result<u64, Refusal>) -> u64 {
     match done {
-        Ok(()) => number,
-        Err(PutError::Shutdown(_)) => SHUTDOWN,
-        Err(_) => BROKEN,
-    }
-}
-
-fn get_code<T: Item>(done: Result<T, GetError>) -> u64 {
-    match done {
-        Ok(item) => item.number(),
-        Err(GetError::Shutdown) => SHUTDOWN,
+        Ok(number) => number,
+        Err(Refusal::Shutdown) => SHUTDOWN,
         Err(_) => BROKEN,
     }
 }

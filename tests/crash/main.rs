@@ -16,6 +16,8 @@ mod case;
 #[cfg(target_arch = "x86_64")]
 mod crowd;
 #[cfg(target_arch = "x86_64")]
+mod fifo;
+#[cfg(target_arch = "x86_64")]
 mod harness;
 #[cfg(target_arch = "x86_64")]
 mod holes;

@@ -1,10 +1,7 @@
 //! One put or get in one situation of a queue, killed at each instruction.
 
-use std::cell::Cell;
-
-use multiproc::{Queue, QueueOptions};
-
-use crate::crowd::{Crowd, Item, Role};
+use crate::crowd::{Crowd, Role};
+use crate::fifo::{Fifo, Size};
 use crate::scenario::Report;
 use crate::tracer::{Kill, Mode, Operation, Sleep, kill_at_every_instruction};
 
@@ -20,8 +17,10 @@ pub(crate) const LEFT: &str = "the item left";
 /// The victim's item.
 const VICTIMS_ITEM: u64 = 100;
 
+const SIZE: Size = Size { max_items: 4, ring_bytes: 512, item_bytes: 8 };
+
 /// Turns of a spin that count, at its beginning and at its end.
-const TURNS: usize = 1;
+const TURNS: usize = 8;
 
 /// What the victim does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,13 +32,11 @@ pub(crate) enum Act {
 }
 
 /// An operation in a situation.
-pub(crate) struct Case<T> {
+pub(crate) struct Case<Q> {
     pub(crate) act: Act,
     /// Whether the act comes to nothing: the queue is full, or empty.
     pub(crate) in_vain: bool,
-    /// How many items the queue takes.
-    pub(crate) max_items: usize,
-    pub(crate) ring_bytes: usize,
+    pub(crate) size: Size,
     /// From how many items on a producer may sleep.
     pub(crate) full_at: usize,
     /// How many items were put before, and how many of those were got.
@@ -51,22 +48,21 @@ pub(crate) struct Case<T> {
     /// Whether it is the first use of any queue in the victim's process.
     pub(crate) first_use: bool,
     /// For a process to use once before it is traced.
-    pub(crate) spare: Queue<T>,
+    pub(crate) spare: Q,
 }
 
-impl<T: Item> Case<T> {
-    pub(crate) fn new(act: Act) -> Result<Case<T>, String> {
+impl<Q: Fifo> Case<Q> {
+    pub(crate) fn new(act: Act) -> Result<Case<Q>, String> {
         Ok(Case {
             act,
             in_vain: false,
-            max_items: 4,
-            ring_bytes: 512,
+            size: SIZE,
             full_at: 4,
             before: (2, 0),
             asleep: (Role::Consumer, 0),
             behind: (0, 0),
             first_use: false,
-            spare: queue(4, 512)?,
+            spare: Q::new(SIZE)?,
         })
     }
 
@@ -79,7 +75,7 @@ impl<T: Item> Case<T> {
         matches!(self.act, Act::Put | Act::TryPut)
     }
 
-    fn add_behind(&self, crowd: &mut Crowd<T>) -> Result<(), String> {
+    fn add_behind(&self, crowd: &mut Crowd<Q>) -> Result<(), String> {
         let (producers, consumers) = self.behind;
         if crowd.all_waiting() == 0 {
             crowd.add(Role::Producer, producers)?;
@@ -89,62 +85,46 @@ impl<T: Item> Case<T> {
     }
 }
 
-/// A queue with no more memory than it needs.
-pub(crate) fn queue<T: Item>(max_items: usize, ring_bytes: usize) -> Result<Queue<T>, String> {
-    let options = QueueOptions::new(max_items).max_message(64).ring_bytes(ring_bytes);
-    options.queue().map_err(|error| error.to_string())
-}
+impl<Q: Fifo> Operation for Case<Q> {
+    type State = Crowd<Q>;
 
-/// Does each operation of a queue, so that later ones allocate what these gave back.
-pub(crate) fn rehearse<T: Item>(queue: &Queue<T>) {
-    for number in [1, 2] {
-        let done = queue.put(T::of(number)).is_ok() && queue.get().is_ok();
-        let tried = queue.try_put(T::of(number)).is_ok() && queue.try_get().is_ok();
-        assert!(done && tried, "a queue that nobody else uses works");
-    }
-}
-
-impl<T: Item> Operation for Case<T> {
-    /// With the victim's item, made beforehand.
-    type State = (Crowd<T>, Cell<Option<T>>);
-
-    fn prepare(&self) -> Result<Self::State, String> {
+    fn prepare(&self) -> Result<Crowd<Q>, String> {
         multiproc::testing::set_sleep_slice(None);
-        let mut crowd = Crowd::new(queue(self.max_items, self.ring_bytes)?, self.full_at);
+        let mut crowd = Crowd::new(Q::new(self.size)?, self.full_at);
         let (put, got) = self.before;
         let window = u64::try_from(self.full_at).unwrap_or(u64::MAX);
         for number in 0..put {
             if number >= window && crowd.got.len() < usize::try_from(got).unwrap_or(0) {
                 crowd.get_one()?;
             }
-            crowd.queue.try_put(T::of(number)).map_err(|error| format!("item {number}: {error}"))?;
+            crowd.queue.try_put(number).map_err(|why| format!("item {number}: {why:?}"))?;
             crowd.put.push(number);
         }
         while crowd.got.len() < usize::try_from(got).unwrap_or(0) {
             crowd.get_one()?;
         }
-        rehearse(&self.spare);
-        Ok((crowd, Cell::new(Some(T::of(VICTIMS_ITEM)))))
+        Ok(crowd)
     }
 
-    fn enter(&self, _: &Self::State) {
+    fn enter(&self, _: &Crowd<Q>) {
         if !self.first_use {
-            rehearse(&self.spare);
+            self.spare.rehearse();
         }
     }
 
-    fn entered(&self, (crowd, _): &mut Self::State) -> Result<(), String> {
+    fn entered(&self, crowd: &mut Crowd<Q>) -> Result<(), String> {
         let (role, count) = self.asleep;
         crowd.add(role, count)?;
         if crowd.waiting(role) == count { Ok(()) } else { Err("a survivor does not sleep".to_owned()) }
     }
 
-    fn run(&self, (crowd, item): &Self::State) {
-        let _ = match (self.act, item.take()) {
-            (Act::Put, Some(item)) => crowd.queue.put(item).is_ok(),
-            (Act::TryPut, Some(item)) => crowd.queue.try_put(item).is_ok(),
-            (Act::TryGet, _) => crowd.queue.try_get().is_ok(),
-            _ => crowd.queue.get().is_ok(),
+    fn run(&self, crowd: &Crowd<Q>) {
+        let queue = &crowd.queue;
+        let _ = match self.act {
+            Act::Put => queue.put(VICTIMS_ITEM, None),
+            Act::TryPut => queue.try_put(VICTIMS_ITEM),
+            Act::Get => queue.get(None).map(drop),
+            Act::TryGet => queue.try_get().map(drop),
         };
     }
 
@@ -152,7 +132,7 @@ impl<T: Item> Operation for Case<T> {
         TURNS
     }
 
-    fn asleep(&self, (crowd, _): &mut Self::State, nth: usize) -> Result<Sleep, String> {
+    fn asleep(&self, crowd: &mut Crowd<Q>, nth: usize) -> Result<Sleep, String> {
         if nth > 0 {
             return Ok(Sleep::Last);
         }
@@ -165,11 +145,11 @@ impl<T: Item> Operation for Case<T> {
         Ok(Sleep::Woken)
     }
 
-    fn doomed(&self, (crowd, _): &mut Self::State, _: &Kill) -> Result<(), String> {
+    fn doomed(&self, crowd: &mut Crowd<Q>, _: &Kill) -> Result<(), String> {
         self.add_behind(crowd)
     }
 
-    fn verify(&self, (mut crowd, _): Self::State, kill: &Kill) -> Result<&'static str, String> {
+    fn verify(&self, mut crowd: Crowd<Q>, kill: &Kill) -> Result<&'static str, String> {
         if crowd.all_waiting() == 0 {
             // Nobody runs: what the victim has done is all that can have happened.
             self.done(&crowd)?;
@@ -197,9 +177,9 @@ impl<T: Item> Operation for Case<T> {
     }
 }
 
-impl<T: Item> Case<T> {
+impl<Q: Fifo> Case<Q> {
     /// Whether the victim has put or got its item, from the numbers of items.
-    fn done(&self, crowd: &Crowd<T>) -> Result<bool, String> {
+    fn done(&self, crowd: &Crowd<Q>) -> Result<bool, String> {
         let (len, put, got) = (crowd.queue.len(), crowd.put.len(), crowd.got.len());
         let difference = if self.puts() { (len + got).checked_sub(put) } else { put.checked_sub(len + got) };
         match difference {
