@@ -137,6 +137,19 @@ impl<Q: Fifo> Crowd<Q> {
         Ok(number)
     }
 
+    /// Whether a put is refused for ever. One that is not puts an item if there is room.
+    pub(crate) fn is_shut_down(&mut self) -> Result<bool, String> {
+        let number = self.next_of_test;
+        self.next_of_test += 1;
+        match self.queue.try_put(number) {
+            Ok(()) => self.put.push(number),
+            Err(Refusal::Shutdown) => return Ok(true),
+            Err(Refusal::NotNow) if self.queue.len() >= self.full_at => {}
+            Err(wrong) => return Err(format!("the test's try_put: {wrong:?}")),
+        }
+        Ok(false)
+    }
+
     /// Wakes those who sleep for good reason, one after the other.
     pub(crate) fn release_all(&mut self) -> Result<(), String> {
         while !self.survivors.is_empty() {

@@ -123,7 +123,11 @@ impl RawFifo {
         ring.with_words(&words[..self.size.ring_bytes / 8]).expect("the size is one of a ring")
     }
 
-    fn with_item<R>(&self, number: u64, put: impl FnOnce(&[u8]) -> Result<R, RingError>) -> Result<R, Refusal> {
+    fn with_item<R>(
+        &self,
+        number: u64,
+        put: impl FnOnce(&[u8]) -> Result<R, RingError>,
+    ) -> Result<R, Refusal> {
         let mut item = [0; 64];
         item[..8].copy_from_slice(&number.to_le_bytes());
         put(&item[..self.size.item_bytes]).map_err(of_ring)
@@ -134,9 +138,7 @@ impl RawFifo {
         buffer.clear();
         get(&mut buffer).map_err(of_ring)?;
         match buffer.split_first_chunk() {
-            Some((number, rest)) if rest.len() + 8 == self.size.item_bytes && rest.iter().all(|byte| *byte == 0) => {
-                Ok(u64::from_le_bytes(*number))
-            }
+            Some((number, rest)) if rest.len() + 8 == self.size.item_bytes => Ok(u64::from_le_bytes(*number)),
             _ => Err(Refusal::Failed),
         }
     }

@@ -7,6 +7,7 @@ use multiproc::Queue;
 use crate::crowd::Role::{Consumer, Producer};
 use crate::fifo::{RawFifo, Size};
 use crate::scenario::{Report, Scenario};
+use crate::shutdown;
 use crate::transfer::{Act, COMMITTED, Case, FREED, LEFT, NOT_COMMITTED};
 
 type Public = Case<Queue<u64>>;
@@ -26,13 +27,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "queue::put_with_sleeping_consumer",
         run: || Public { before: EMPTY, asleep: (Consumer, 1), ..Case::new(Act::Put)? }.test(PUT),
     },
-    Scenario { name: "queue::try_put", run: || Public::new(Act::TryPut)?.test(PUT) },
     Scenario { name: "queue::get", run: || Public::new(Act::Get)?.test(GET) },
     Scenario {
         name: "queue::get_with_blocked_producer",
         run: || Public { before: FULL, asleep: (Producer, 1), ..Case::new(Act::Get)? }.test(GET),
     },
-    Scenario { name: "queue::try_get", run: || Public::new(Act::TryGet)?.test(GET) },
     Scenario { name: "ring::put", run: || Raw::new(Act::Put)?.test(PUT) },
     Scenario {
         name: "ring::first_put_of_a_process",
@@ -55,14 +54,12 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "ring::put_behind_a_pad_with_sleeping_consumer",
         run: || Raw { asleep: (Consumer, 1), ..before_the_end(0)? }.test(PUT),
     },
-    Scenario {
-        name: "ring::put_blocked",
-        run: || Raw { before: FULL, ..Case::new(Act::Put)? }.test(PUT),
-    },
+    Scenario { name: "ring::put_blocked", run: || Raw { before: FULL, ..Case::new(Act::Put)? }.test(PUT) },
     Scenario {
         name: "ring::put_blocked_with_producer_behind",
         run: || Raw { before: FULL, behind: (1, 0), ..Case::new(Act::Put)? }.test(PUT),
     },
+    Scenario { name: "ring::try_put", run: || Raw::new(Act::TryPut)?.test(PUT) },
     Scenario {
         name: "ring::try_put_with_sleeping_consumer",
         run: || Raw { before: EMPTY, asleep: (Consumer, 1), ..Case::new(Act::TryPut)? }.test(PUT),
@@ -96,14 +93,12 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "ring::get_behind_a_pad_with_blocked_producer",
         run: || Raw { asleep: (Producer, 1), ..behind_the_end()? }.test(GET),
     },
-    Scenario {
-        name: "ring::get_blocked",
-        run: || Raw { before: EMPTY, ..Case::new(Act::Get)? }.test(GET),
-    },
+    Scenario { name: "ring::get_blocked", run: || Raw { before: EMPTY, ..Case::new(Act::Get)? }.test(GET) },
     Scenario {
         name: "ring::get_blocked_with_consumer_behind",
         run: || Raw { before: EMPTY, behind: (0, 1), ..Case::new(Act::Get)? }.test(GET),
     },
+    Scenario { name: "ring::try_get", run: || Raw::new(Act::TryGet)?.test(GET) },
     Scenario {
         name: "ring::try_get_with_blocked_producer",
         run: || Raw { before: FULL, asleep: (Producer, 1), ..Case::new(Act::TryGet)? }.test(GET),
@@ -114,6 +109,15 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             let empty = Raw { before: EMPTY, in_vain: true, ..Case::new(Act::TryGet)? };
             only(Raw { asleep: (Consumer, 1), ..empty }.test(&[LEFT])?, FREED)
         },
+    },
+    Scenario {
+        name: "queue::shutdown_with_sleeping_consumers",
+        run: || shutdown::Case::<Queue<u64>>::new(Consumer, 2)?.test(),
+    },
+    Scenario { name: "ring::shutdown", run: || shutdown::Case::<RawFifo>::new(Consumer, 0)?.test() },
+    Scenario {
+        name: "ring::shutdown_with_blocked_producers",
+        run: || shutdown::Case::<RawFifo>::new(Producer, 2)?.test(),
     },
 ];
 

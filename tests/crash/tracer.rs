@@ -1,9 +1,9 @@
 //! One death for every instruction of an operation.
 
-use std::collections::HashMap;
 use std::fmt;
 
 use crate::scenario::Report;
+use crate::trace::Trace;
 use crate::victim::{Stop, Symbol, Victim, end_pc};
 
 /// Runs that a kill point may take to reach. They differ when one of them reads the clock as the kernel updates it, or
@@ -29,8 +29,8 @@ pub(crate) trait Operation {
     /// In the victim: the operation. It must make the same steps each time.
     fn run(&self, state: &Self::State);
 
-    /// Of an instruction that is executed more than twice as often, only the first and the last so many executions are
-    /// kill points: the turns of a spin are all alike.
+    /// Where the operation spins, with more than twice as many turns that are all alike, only the first and the last so
+    /// many turns have kill points.
     fn turns(&self) -> usize {
         usize::MAX
     }
@@ -114,14 +114,15 @@ pub(crate) fn kill_at_every_instruction<O: Operation>(operation: &O, mode: Mode)
         }
         return Ok(report);
     }
-    let trace = record_twice(operation)?;
-    for (index, alike) in alike(&trace, operation.turns()).into_iter().enumerate() {
-        if alike {
+    let trace = Trace::record_twice(operation)?;
+    for (index, left_out) in trace.left_out(operation.turns()).into_iter().enumerate() {
+        if left_out {
             report.left_out += 1;
             continue;
         }
-        let reached = (0..RUNS).map(|_| Run::begin(operation)?.replay(&trace[..=index]));
-        let run = first_ok(reached).map_err(|why| format!("on the way to {}: {why}", Kill { index, point: trace[index] }))?;
+        let reached = (0..RUNS).map(|_| Run::begin(operation)?.replay(&trace, index));
+        let kill = Kill { index, point: trace.points[index] };
+        let run = first_ok(reached).map_err(|why| format!("on the way to {kill}: {why}"))?;
         run.die(index, &mut report)?;
     }
     Ok(report)
@@ -136,46 +137,8 @@ fn first_ok<R>(mut attempts: impl Iterator<Item = Result<R, String>>) -> Result<
     outcome
 }
 
-/// Which points of `trace` are neither among the first nor the last `turns` of their kind.
-fn alike(trace: &[Point], turns: usize) -> Vec<bool> {
-    let mut total = HashMap::<Point, usize>::new();
-    trace.iter().for_each(|point| *total.entry(*point).or_default() += 1);
-    let mut seen = HashMap::<Point, usize>::new();
-    let in_the_middle = |point: &Point| {
-        let seen = seen.entry(*point).or_default();
-        *seen += 1;
-        *seen > turns && total[point] - *seen >= turns
-    };
-    trace.iter().map(in_the_middle).collect()
-}
-
-/// All kill points of a run, in their order, once two runs in a row had the same.
-fn record_twice<O: Operation>(operation: &O) -> Result<Vec<Point>, String> {
-    let mut last = record(operation)?;
-    for _ in 0..RUNS {
-        let next = record(operation)?;
-        if next == last {
-            return Ok(next);
-        }
-        last = next;
-    }
-    Err("hollow: no two runs in a row make the same steps".to_owned())
-}
-
-/// All kill points of one run, in their order.
-fn record<O: Operation>(operation: &O) -> Result<Vec<Point>, String> {
-    let mut points = Vec::new();
-    let mut run = Run::begin(operation)?;
-    loop {
-        points.push(run.point()?);
-        if !run.step()? {
-            return Ok(points);
-        }
-    }
-}
-
 /// One victim on its way through the operation.
-struct Run<'a, O: Operation> {
+pub(crate) struct Run<'a, O: Operation> {
     operation: &'a O,
     state: O::State,
     victim: Victim,
@@ -185,14 +148,14 @@ struct Run<'a, O: Operation> {
 
 impl<'a, O: Operation> Run<'a, O> {
     /// A victim before the first instruction.
-    fn begin(operation: &'a O) -> Result<Run<'a, O>, String> {
+    pub(crate) fn begin(operation: &'a O) -> Result<Run<'a, O>, String> {
         let mut state = operation.prepare().map_err(|why| format!("prepare: {why}"))?;
         let victim = Victim::spawn(|| operation.enter(&state), || operation.run(&state))?;
         operation.entered(&mut state).map_err(|why| format!("before the operation: {why}"))?;
         Ok(Run { operation, state, victim, stop: Stop::Trapped, sleeps: 0 })
     }
 
-    fn point(&self) -> Result<Point, String> {
+    pub(crate) fn point(&self) -> Result<Point, String> {
         match self.stop {
             Stop::Asleep => Ok(Point::Asleep(self.sleeps - 1)),
             Stop::Trapped => self.victim.pc().map(Point::Before),
@@ -200,7 +163,7 @@ impl<'a, O: Operation> Run<'a, O> {
     }
 
     /// Goes on to the next kill point; `false` if this is the last.
-    fn step(&mut self) -> Result<bool, String> {
+    pub(crate) fn step(&mut self) -> Result<bool, String> {
         let stop = if self.stop == Stop::Asleep {
             let sleep = self.operation.asleep(&mut self.state, self.sleeps - 1);
             if sleep.map_err(|why| format!("in its sleep: {why}"))? == Sleep::Last {
@@ -227,34 +190,43 @@ impl<'a, O: Operation> Run<'a, O> {
         Ok(true)
     }
 
-    /// Goes to the last point of `trace`. Into a sleep and out of it by single steps, so that a woken victim stands
-    /// still until the scenario lets it go on; everywhere else by breakpoints.
-    fn replay(mut self, trace: &[Point]) -> Result<Self, String> {
+    /// Goes to point `index` of `trace`. Into a sleep and out of it by single steps, so that a woken victim stands still
+    /// until the scenario lets it go on; everywhere else by breakpoints.
+    fn replay(mut self, trace: &Trace, index: usize) -> Result<Self, String> {
+        let points = &trace.points;
         let mut at = 0;
-        while at + 1 < trace.len() {
-            let sleep = trace[at + 1..].iter().position(|point| matches!(point, Point::Asleep(_)));
-            let leg = if self.stop == Stop::Asleep { 0 } else { sleep.unwrap_or(trace.len() - at - 1) };
-            if leg == 0 {
+        while at < index {
+            let sleep = points[at + 1..=index].iter().position(|point| matches!(point, Point::Asleep(_)));
+            let goal = at + sleep.unwrap_or(index - at);
+            if self.stop == Stop::Asleep || goal == at {
                 self.step()?;
                 at += 1;
             } else {
-                self.run_along(&trace[at + 1..=at + leg])?;
-                at += leg;
+                self.run_along(trace, goal)?;
+                at = goal;
             }
-            if self.point()? != trace[at] {
-                return Err(format!("hollow: at {:x?}, where the trace has {:x?}", self.point()?, trace[at]));
+            if self.point()? != points[at] {
+                return Err(format!(
+                    "hollow: at {:x?}, where the trace has {:x?}",
+                    self.point()?,
+                    points[at]
+                ));
             }
         }
         Ok(self)
     }
 
-    /// Goes to the last point of a piece of the trace that has no sleep.
-    fn run_along(&mut self, leg: &[Point]) -> Result<(), String> {
-        let Some(Point::Before(goal)) = leg.last() else { return Ok(()) };
-        for _ in leg.iter().filter(|point| **point == Point::Before(*goal)) {
-            if self.victim.run_to(*goal)? == Stop::Asleep {
+    /// Goes to point `goal`, before which there is no sleep.
+    fn run_along(&mut self, trace: &Trace, goal: usize) -> Result<(), String> {
+        let stop_at = trace.breakpoint(goal);
+        let Point::Before(pc) = trace.points[stop_at] else { return Ok(()) };
+        for _ in 0..trace.nth[stop_at] {
+            if self.victim.run_to(pc)? == Stop::Asleep {
                 return Err("hollow: sleeps where the trace does not".to_owned());
             }
+        }
+        for _ in stop_at..goal {
+            self.step()?;
         }
         Ok(())
     }
@@ -263,7 +235,9 @@ impl<'a, O: Operation> Run<'a, O> {
     fn die(mut self, index: usize, report: &mut Report) -> Result<(), String> {
         let kill = Kill { index, point: self.point()? };
         let die = || {
-            self.operation.doomed(&mut self.state, &kill).map_err(|why| format!("before the death: {why}"))?;
+            self.operation
+                .doomed(&mut self.state, &kill)
+                .map_err(|why| format!("before the death: {why}"))?;
             self.victim.kill()?;
             self.operation.verify(self.state, &kill)
         };

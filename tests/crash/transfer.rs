@@ -19,8 +19,8 @@ const VICTIMS_ITEM: u64 = 100;
 
 const SIZE: Size = Size { max_items: 4, ring_bytes: 512, item_bytes: 8 };
 
-/// Turns of a spin that count, at its beginning and at its end.
-const TURNS: usize = 8;
+/// Turns of a spin in which the victim is killed, at its beginning and at its end.
+const TURNS: usize = 2;
 
 /// What the victim does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,6 +53,9 @@ pub(crate) struct Case<Q> {
 
 impl<Q: Fifo> Case<Q> {
     pub(crate) fn new(act: Act) -> Result<Case<Q>, String> {
+        let spare = Q::new(SIZE)?;
+        // This process's first use of a lock starts a thread; a victim's must not.
+        spare.rehearse();
         Ok(Case {
             act,
             in_vain: false,
@@ -62,7 +65,7 @@ impl<Q: Fifo> Case<Q> {
             asleep: (Role::Consumer, 0),
             behind: (0, 0),
             first_use: false,
-            spare: Q::new(SIZE)?,
+            spare,
         })
     }
 
