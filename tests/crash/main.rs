@@ -64,6 +64,7 @@ fn main() -> std::process::ExitCode {
         array::SCENARIOS,
         event::SCENARIOS,
         queue::SCENARIOS,
+        joinable::SCENARIOS,
     ];
     scenario::run(&groups.concat(), victim::available)
 }
