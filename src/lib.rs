@@ -1,4 +1,30 @@
 //! Python's multiprocessing for Rust, on process-shared primitives that a SIGKILL can neither wedge nor corrupt.
+//!
+//! | I want to | I take |
+//! |---|---|
+//! | run a function in another process | [`Process::spawn`] |
+//! | hand out jobs, and have those of a killed worker done by another | [`JoinableQueue`], [`JoinableQueue::tasks`] |
+//! | pass values between processes | [`Queue`] |
+//! | share one value, read without waiting and never torn | [`Value`] |
+//! | share many elements under one lock | [`Array`] |
+//! | let one process at a time do something | [`Lock`] |
+//! | tell other processes that something has happened | [`Event`] |
+//! | put a robust lock or a ring into a struct of my own | [`raw`] |
+//!
+//! Everything but `raw` is a *handle*: it is cheap to clone, Send and Sync, the same object in every process, and travels
+//! in the arguments and results of a [`Process`]. Its memory is an anonymous, sealed, reserved file, which goes with its
+//! last handle: nothing is left in `/dev/shm`, whoever is killed.
+//!
+//! # Process death
+//! A process may be killed between any two instructions. Whoever waits for something that it held goes on, and nothing
+//! that it had committed is lost; each type says under this heading what that means for it. The threat model, the
+//! invariants and the evidence are in SAFETY.md.
+//!
+//! # Features
+//! `serde` (on): queues, and handles in messages. `process` (on): [`Process`]. `auto-init` (on): spawned copies of this
+//! executable become workers before `main`; without it, call [`init`]. With `default-features = false` what is left is
+//! [`raw`], [`Segment`], [`Lock`], [`Event`], [`Value`] and [`Array`]. No feature changes a layout.
+#![cfg_attr(not(feature = "auto-init"), allow(rustdoc::broken_intra_doc_links))]
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64")))]
 compile_error!(
@@ -41,3 +67,8 @@ pub use sync::{Event, Lock, LockError, LockGuard};
 pub mod testing {
     pub use crate::sys::slice::set_sleep_slice;
 }
+
+/// The program in the README is a test.
+#[cfg(all(doctest, feature = "auto-init"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -142,7 +142,9 @@ impl<T: Serialize + DeserializeOwned + 'static> JoinableQueue<T> {
         let tasks = self.queue.tasks()?;
         let mut bytes = Vec::new();
         // SAFETY: the handle keeps the memory mapped for as long as it is borrowed; the task that is returned has one too.
-        let taken = unsafe { tasks.ring.consume(wait, |consuming| tasks.take(consuming, &mut bytes)) }?;
+        let taken = unsafe {
+            tasks.ring.consume(wait, || tasks.seem_orphaned(), |consuming| tasks.take(consuming, &mut bytes))
+        }?;
         match decode(&bytes) {
             Ok(item) => Ok(Task::new(item, taken, self.queue.clone())),
             Err(error) => {
@@ -240,7 +242,7 @@ impl<T> JoinableQueue<T> {
 
 fn count_unfinished(tasks: &Tasks<'_>, deadline: Option<Deadline>) -> Result<u64, RingError> {
     // SAFETY: whoever calls borrows the handle that keeps the memory mapped.
-    unsafe { tasks.ring.consume(Wait::Until(deadline), |consuming| tasks.unfinished(consuming)) }
+    unsafe { tasks.ring.consume(Wait::Until(deadline), || false, |consuming| tasks.unfinished(consuming)) }
 }
 
 impl<T> Deref for JoinableQueue<T> {

@@ -111,9 +111,14 @@ impl Layout {
         Ok(Tasks { ring: self.ring(placed)?, raw: &placed.tasks, entries, payloads })
     }
 
+    /// Whether items can be taken as tasks.
+    pub(super) fn has_tasks(self) -> bool {
+        self.max_taken != 0
+    }
+
     /// Bytes of the longest encoded item.
     pub(super) fn max_message(self) -> usize {
-        let ring = (self.ring_words / 2 - 4) * 8;
+        let ring = ((self.ring_words / 2 - 4) * 8).min(u32::MAX as usize);
         if self.max_taken == 0 { ring } else { ring.min(self.task_words.saturating_mul(8)) }
     }
 }

@@ -57,7 +57,7 @@ impl QueueOptions {
     /// Makes a queue.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for a bound of no items; [`Error::OutOfMemory`], [`Error::TooManyFiles`],
+    /// [`Error::InvalidArgument`] for a bound of no items and messages of 4 GiB; [`Error::OutOfMemory`], [`Error::TooManyFiles`],
     /// [`Error::Unsupported`].
     pub fn queue<T: Serialize + DeserializeOwned + 'static>(&self) -> Result<Queue<T>> {
         self.check()?;
@@ -78,6 +78,14 @@ impl QueueOptions {
             0 => Err(Error::InvalidArgument { what, expected: "at least 1".into(), found: "0".into() }),
             _ => Ok(()),
         };
+        let longest = self.max_message.unwrap_or(0);
+        if u32::try_from(longest).is_err() {
+            return Err(Error::InvalidArgument {
+                what: "max_message of a queue",
+                expected: "less than 4 GiB".into(),
+                found: longest.to_string(),
+            });
+        }
         least_one("max_items of a queue", self.max_items)?;
         least_one("max_taken of a joinable queue", self.taken())
     }

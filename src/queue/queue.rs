@@ -226,9 +226,15 @@ impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
 
     fn get_waiting(&self, wait: Wait) -> Result<T, GetError> {
         let mut bytes = Vec::new();
+        if self.layout.has_tasks() {
+            let tasks = self.tasks()?;
+            // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
+            unsafe { tasks.ring.consume(wait, || false, |consuming| tasks.get(consuming, &mut bytes)) }?;
+            return decode(&bytes);
+        }
         let ring = self.ring()?;
         match wait {
-            // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
+            // SAFETY: as above.
             Wait::Never => unsafe { ring.try_get(&mut bytes) },
             // SAFETY: as above.
             Wait::Until(deadline) => unsafe { ring.get(&mut bytes, deadline) },

@@ -1,5 +1,5 @@
 //! Loom models of [`RawEvent`].
-#![allow(clippy::unwrap_used)]
+#![allow(unsafe_code, clippy::unwrap_used)]
 
 use std::sync::Arc;
 
@@ -92,13 +92,11 @@ fn set_publishes(sabotage: Sabotage) {
     });
 }
 
-#[allow(unsafe_code)]
 fn read(cell: &UnsafeCell<u32>) -> u32 {
     // SAFETY: the event orders the accesses; loom checks that it does.
     cell.with(|data| unsafe { *data })
 }
 
-#[allow(unsafe_code)]
 fn write(cell: &UnsafeCell<u32>, value: u32) {
     // SAFETY: as for `read`.
     cell.with_mut(|data| unsafe { *data = value });

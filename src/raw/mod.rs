@@ -14,6 +14,8 @@
     clippy::as_conversions,
     clippy::arithmetic_side_effects
 )]
+// Without serde there is no queue, which is what uses all of the ring and the tasks.
+#![cfg_attr(not(feature = "serde"), allow(dead_code, unused_imports))]
 
 mod acquire;
 mod event;

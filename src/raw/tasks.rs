@@ -17,10 +17,11 @@
 //! **Fairness.** Orphans go first, then the ring's order.
 //!
 //! **Ordering.** (T1) the number's Release -> Acquire: attempt, length and payload of whoever claimed the entry.
+#![allow(unsafe_code)]
 
 use core::sync::atomic::Ordering;
 
-use super::ring::{Attempt, Consuming, Front, Ring, RingError, Spot};
+use super::ring::{Attempt, Consuming, Item, Ring, RingError, Spot};
 use super::{Deadline, Lease};
 use crate::sys::atomic::{AtomicU32, AtomicU64};
 use crate::sys::{futex, slice};
@@ -86,7 +87,7 @@ impl<'a> Tasks<'a> {
         let takes = self.raw.takes.load(Ordering::Relaxed); // Relaxed: written under the consumers' lease.
         self.raw.takes.store(takes.wrapping_add(1), Ordering::Relaxed);
         let look = takes.is_multiple_of(TAKES_PER_LOOK) || self.raw.given_up.load(Ordering::Relaxed) != 0;
-        if let (true, Some(taken)) = (look, self.adopt(payload)?) {
+        if look && let Some(taken) = self.adopt(payload)? {
             return Ok(Attempt::Done(taken));
         }
         match consuming.front() {
@@ -99,7 +100,29 @@ impl<'a> Tasks<'a> {
         }
     }
 
-    /// Frees entries of claims that were killed before their commit.
+    /// Gets an item, not as a task: a step for [`Ring::consume`].
+    ///
+    /// # Errors
+    /// Those of [`Consuming::get`].
+    pub(crate) fn get(
+        &self,
+        consuming: &Consuming<'a>,
+        payload: &mut Vec<u8>,
+    ) -> Result<Attempt<'a, ()>, RingError> {
+        self.repair(consuming)?;
+        consuming.get(payload)
+    }
+
+    /// Whether a task seems to be in nobody's hands.
+    pub(crate) fn seem_orphaned(&self) -> bool {
+        // Relaxed: a guess. Whoever gave a task up has released its lease before.
+        self.entries
+            .iter()
+            .any(|entry| entry.number.load(Ordering::Relaxed) != 0 && entry.lease.holder().is_none())
+    }
+
+    /// Frees entries of claims that were killed before their commit: before anything else is done under the lease, for
+    /// the item is still in the ring, and once it is got by somebody else the entry looks like an orphan.
     fn repair(&self, consuming: &Consuming<'a>) -> Result<(), RingError> {
         if !consuming.owner_died {
             return Ok(());
@@ -117,13 +140,17 @@ impl<'a> Tasks<'a> {
     fn claim(
         &self,
         consuming: &Consuming<'a>,
-        front: Front<'a>,
+        front: Item<'a>,
         payload: &mut Vec<u8>,
     ) -> Result<Attempt<'a, Taken>, RingError> {
         let (index, entry) = match self.claim_entry()? {
             Some(claimed) => claimed,
             None => {
                 let spot = self.spot();
+                // Some of those that fill the table may be orphans.
+                if let Some(taken) = self.adopt(payload)? {
+                    return Ok(Attempt::Done(taken));
+                }
                 match self.claim_entry()? {
                     Some(claimed) => claimed,
                     None => return Ok(Attempt::NotYet(spot)),
@@ -148,7 +175,6 @@ impl<'a> Tasks<'a> {
     }
 
     /// A free entry, with its lease taken.
-    #[allow(unsafe_code)]
     fn claim_entry(&self) -> Result<Option<(usize, &'a TaskEntry)>, RingError> {
         for (index, entry) in self.entries.iter().enumerate() {
             if entry.number.load(Ordering::Relaxed) != 0 {
@@ -168,7 +194,6 @@ impl<'a> Tasks<'a> {
     }
 
     /// Takes over a task whose holder died or gave it up.
-    #[allow(unsafe_code)]
     fn adopt(&self, payload: &mut Vec<u8>) -> Result<Option<Taken>, RingError> {
         self.raw.given_up.store(0, Ordering::Relaxed); // Relaxed: a hint.
         for (index, entry) in self.entries.iter().enumerate() {

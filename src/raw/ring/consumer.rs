@@ -24,7 +24,7 @@ impl<'a> Ring<'a> {
     /// Until the call returns, the ring and its words must stay mapped and in place.
     pub unsafe fn get(self, payload: &mut Vec<u8>, deadline: Option<Deadline>) -> Result<(), RingError> {
         // SAFETY: the caller's promise is the one that `consume` asks for.
-        unsafe { self.consume(Wait::Until(deadline), |consuming| consuming.get(payload)) }
+        unsafe { self.consume(Wait::Until(deadline), || false, |consuming| consuming.get(payload)) }
     }
 
     /// Gets one item's payload to the end of `payload` if there is an item.
@@ -36,16 +36,18 @@ impl<'a> Ring<'a> {
     /// As for [`get`](Self::get).
     pub unsafe fn try_get(self, payload: &mut Vec<u8>) -> Result<(), RingError> {
         // SAFETY: the caller's promise is the one that `consume` asks for.
-        unsafe { self.consume(Wait::Never, |consuming| consuming.get(payload)) }
+        unsafe { self.consume(Wait::Never, || false, |consuming| consuming.get(payload)) }
     }
 
-    /// Runs `step` at the consumers' end until it is done.
+    /// Runs `step` at the consumers' end until it is done. `elsewhere` says whether there may be something for it to do
+    /// that is not in the ring.
     ///
     /// # Safety
     /// As for [`get`](Self::get).
     pub(crate) unsafe fn consume<R>(
         self,
         wait: Wait,
+        elsewhere: impl Fn() -> bool,
         mut step: impl FnMut(&Consuming<'a>) -> Result<Attempt<'a, R>, RingError>,
     ) -> Result<R, RingError> {
         let end = End {
@@ -53,7 +55,12 @@ impl<'a> Ring<'a> {
             room: &self.ring.consumers_room.lease,
             hint: &self.ring.consumer_sleeps,
         };
-        end.run(wait, || self.seems_ready(), |deadline| step(&Consuming::begin(self, deadline)?))
+        end.run(
+            wait,
+            || self.seems_ready(),
+            || !self.seems_ready() && !elsewhere(),
+            |deadline| step(&Consuming::begin(self, deadline)?),
+        )
     }
 
     /// A guess, for spinning; never wrong about an item that has been ready since before the call.
@@ -78,7 +85,7 @@ pub(crate) struct Consuming<'a> {
 
 /// The item at the front.
 #[derive(Clone, Copy)]
-pub(crate) struct Front<'a> {
+pub(crate) struct Item<'a> {
     slot: Slot<'a>,
     position: u64,
     payload: &'a [AtomicU64],
@@ -86,7 +93,7 @@ pub(crate) struct Front<'a> {
     pub(crate) length: usize,
 }
 
-impl Front<'_> {
+impl Item<'_> {
     /// How many items were put before it.
     pub(crate) fn number(&self) -> u64 {
         self.slot.number
@@ -154,7 +161,7 @@ impl<'a> Consuming<'a> {
     ///
     /// # Errors
     /// `Closed` if nothing can come any more.
-    pub(crate) fn front(&self) -> Result<Attempt<'a, Front<'a>>, RingError> {
+    pub(crate) fn front(&self) -> Result<Attempt<'a, Item<'a>>, RingError> {
         let found = self.ready()?;
         if matches!(found, Attempt::NotYet(_)) && self.ring.ring.is_closed() {
             // Whoever began to close the ring was killed or is stopped; a put that is under way comes first.
@@ -164,7 +171,7 @@ impl<'a> Consuming<'a> {
         Ok(found)
     }
 
-    fn ready(&self) -> Result<Attempt<'a, Front<'a>>, RingError> {
+    fn ready(&self) -> Result<Attempt<'a, Item<'a>>, RingError> {
         // A pad is followed by a record; two in a row are no ring's.
         for _ in 0..2 {
             let position = self.ring.ring.consuming.head.load(Ordering::Relaxed); // Relaxed: written by lease holders.
@@ -181,15 +188,15 @@ impl<'a> Consuming<'a> {
                 State::Ready => {
                     let payload = self.ring.payload(slot.at, slot.extent.words())?;
                     let length = usize::try_from(slot.extent.length).map_err(|_| Corrupt)?;
-                    return Ok(Attempt::Done(Front { slot, position, payload, length }));
+                    return Ok(Attempt::Done(Item { slot, position, payload, length }));
                 }
             }
         }
         Err(RingError::Corrupt)
     }
 
-    /// Gets the item at the front.
-    fn get(&self, payload: &mut Vec<u8>) -> Result<Attempt<'a, ()>, RingError> {
+    /// Gets the item at the front. Whoever keeps state of its own under the lease repairs it first.
+    pub(crate) fn get(&self, payload: &mut Vec<u8>) -> Result<Attempt<'a, ()>, RingError> {
         if self.owner_died {
             self.recover();
         }
@@ -204,11 +211,12 @@ impl<'a> Consuming<'a> {
     }
 
     /// Frees the item at the front: from here on it is delivered. Counts it as `got` gets, 1 or 0.
-    pub(crate) fn free(&self, front: Front<'_>, got: u64) {
+    pub(crate) fn free(&self, front: Item<'_>, got: u64) {
         let [even, odd] = &self.ring.ring.consuming.got;
         let (now, next) = if front.slot.number.is_multiple_of(2) { (even, odd) } else { (odd, even) };
-        // Written to the place of the next number, which counts only once the item is freed. Relaxed: as the head.
-        next.store(now.load(Ordering::Relaxed).wrapping_add(got), Ordering::Relaxed);
+        // Written to the place of the next number, which counts only once the item is freed.
+        // SYNC: Release -> `Ring::got`'s Acquire: whoever sees this sees the head that made the place reusable.
+        next.store(now.load(Ordering::Relaxed).wrapping_add(got), Ordering::Release);
         self.pass(&front.slot, front.position);
     }
 
@@ -229,7 +237,8 @@ impl<'a> Consuming<'a> {
     /// # Errors
     /// `Corrupt`.
     pub(crate) fn counts(&self) -> Result<Counts, RingError> {
-        let gets = self.ring.gets()?;
+        // Repaired, the head is exact, and its header is not reused as long as the lease is held.
+        let gets = self.ring.slot(self.ring.ring.consuming.head.load(Ordering::Relaxed))?.number;
         let [even, odd] = &self.ring.ring.consuming.got;
         let got = if gets.is_multiple_of(2) { even } else { odd };
         // Relaxed: written by holders of the lease.

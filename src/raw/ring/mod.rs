@@ -53,7 +53,7 @@ use core::sync::atomic::Ordering;
 use super::RawMutex;
 use crate::sys::atomic::{AtomicU32, AtomicU64, fence};
 use crate::sys::futex::{self, Half};
-pub(crate) use consumer::{Consuming, Front};
+pub(crate) use consumer::{Consuming, Item};
 use error::Corrupt;
 pub use error::RingError;
 use record::{Extent, HEADER, Halves, State};
@@ -126,6 +126,14 @@ pub struct Ring<'a> {
     words: &'a [AtomicU64],
 }
 
+/// The first item that was not got, or where the next one goes.
+#[derive(Clone, Copy)]
+struct Front {
+    position: u64,
+    /// Items before it.
+    number: u64,
+}
+
 /// The header at a position.
 #[derive(Clone, Copy)]
 struct Slot<'a> {
@@ -185,11 +193,11 @@ impl RawRing {
 }
 
 impl<'a> Ring<'a> {
-    /// The largest payload, in bytes, that always fits into an empty ring: a record of half the words. Records are never
-    /// split, so before one of w words up to w - 4 may be a pad, and the next header's 4 follow.
+    /// The largest payload, in bytes, that always fits into an empty ring: a record of half the words, up to 4 GiB.
+    /// Records are never split, so before one of w words up to w - 4 may be a pad, and the next header's 4 follow.
     #[must_use]
     pub fn max_payload(self) -> u64 {
-        (self.capacity() / 2).saturating_sub(HEADER).saturating_mul(8)
+        (self.capacity() / 2).saturating_sub(HEADER).saturating_mul(8).min(u64::from(u32::MAX))
     }
 
     /// The ring without its words.
@@ -198,13 +206,23 @@ impl<'a> Ring<'a> {
         self.ring
     }
 
-    /// Items in the ring at one moment: exact when nobody moves any, also after a death.
+    /// Items in the ring at one moment, also after a death.
     ///
     /// # Errors
     /// `Corrupt`.
     pub fn len(self) -> Result<u64, RingError> {
-        let gets = self.gets()?;
-        Ok(self.puts()?.saturating_sub(gets))
+        let mut gets = self.gets()?;
+        let mut len = 0;
+        for _ in 0..LOOKS {
+            len = self.puts()?.saturating_sub(gets);
+            // If nothing was got meanwhile, that is what there was when the puts were counted.
+            let now = self.gets()?;
+            if now == gets {
+                break;
+            }
+            gets = now;
+        }
+        Ok(len.min(self.ring.max_items()))
     }
 
     /// Whether [`len`](Self::len) is 0.
@@ -238,41 +256,62 @@ impl<'a> Ring<'a> {
 
     /// Items that were ever got or taken.
     pub(super) fn gets(self) -> Result<u64, Corrupt> {
-        let (head, free) = (&self.ring.consuming.head, &self.ring.producing.free);
         let mut gets = 0;
         for _ in 0..LOOKS {
-            // SYNC: Acquire <- the consumer's Release of the head: the header there is initialised.
-            let at = head.load(Ordering::Acquire);
-            // SYNC: Acquire <- the producer's Release of the cursor: the header there is initialised.
-            let cursor = free.load(Ordering::Acquire);
-            // A dead consumer's free may be ahead of the head; where its words are reused, the cursor is the head.
-            let slot = self.slot(at.max(cursor));
-            // SYNC: Acquire fence <- the producer's Release fence (R3): a reused header shows a cursor that has moved.
-            fence(Ordering::Acquire);
-            if head.load(Ordering::Relaxed) == at && free.load(Ordering::Relaxed) == cursor {
-                let slot = slot?;
-                let ahead = slot.state == State::Freed && !slot.extent.pad;
-                return Ok(slot.number.wrapping_add(u64::from(ahead)));
+            match self.front()? {
+                Some(front) => return Ok(front.number),
+                None => {
+                    gets = self
+                        .slot(self.ring.consuming.head.load(Ordering::Relaxed))
+                        .map_or(gets, |slot| slot.number)
+                }
             }
-            gets = slot.map_or(gets, |slot| slot.number);
         }
         Ok(gets)
+    }
+
+    /// Where the ring begins; `None` if it moved during the look.
+    fn front(self) -> Result<Option<Front>, Corrupt> {
+        let (head, free) = (&self.ring.consuming.head, &self.ring.producing.free);
+        // SYNC: Acquire <- the consumer's Release of the head: the header there is initialised.
+        let at = head.load(Ordering::Acquire);
+        // SYNC: Acquire <- the producer's Release of the cursor: the header there is initialised.
+        let cursor = free.load(Ordering::Acquire);
+        // A dead consumer's free may be ahead of the head; where its words are reused, the cursor is the head.
+        let position = at.max(cursor);
+        let slot = self.slot(position);
+        // SYNC: Acquire fence <- the producer's Release fence (R3): a reused header shows a cursor that has moved.
+        fence(Ordering::Acquire);
+        if head.load(Ordering::Relaxed) != at || free.load(Ordering::Relaxed) != cursor {
+            return Ok(None);
+        }
+        let slot = slot?;
+        Ok(Some(match slot.state {
+            // A pad carries the number of the item behind it.
+            State::Freed => {
+                let number = slot.number.wrapping_add(u64::from(!slot.extent.pad));
+                Front { position: slot.end(position), number }
+            }
+            _ => Front { position, number: slot.number },
+        }))
     }
 
     /// Of those, the ones that were not taken as tasks.
     pub(super) fn got(self) -> Result<u64, Corrupt> {
         let [even, odd] = &self.ring.consuming.got;
         let mut gets = self.gets()?;
-        loop {
-            let got = if gets.is_multiple_of(2) { even } else { odd };
-            // SYNC: Acquire -> keeps the count below from being read before this: the place is reused two gets later.
-            let got = got.load(Ordering::Acquire);
+        let mut got = 0;
+        for _ in 0..LOOKS {
+            let place = if gets.is_multiple_of(2) { even } else { odd };
+            // SYNC: Acquire <- `Consuming::free`'s Release: a place that was reused, two gets later, shows the gets.
+            got = place.load(Ordering::Acquire);
             let now = self.gets()?;
             if now == gets {
-                return Ok(got);
+                break;
             }
             gets = now;
         }
+        Ok(got)
     }
 
     /// Wakes a consumer that sleeps, to look for something else than an item. One that is just falling asleep may miss

@@ -5,7 +5,7 @@ use core::sync::atomic::Ordering;
 
 use super::record::{self, Extent, HEADER, Halves, State};
 use super::waiting::{Attempt, End, Spot, Wait};
-use super::{Corrupt, Ring, RingError, Slot, wide};
+use super::{Corrupt, Front, Ring, RingError, Slot, wide};
 use crate::raw::{AcquireError, Acquired, Deadline};
 use crate::sys::atomic::fence;
 use crate::sys::futex::{self, Half};
@@ -70,6 +70,7 @@ impl<'a> Ring<'a> {
         end.run(
             wait,
             || self.seems_to_have_room(),
+            || self.was_full(wide(payload.len())),
             |deadline| Producing::begin(self, deadline)?.push(payload),
         )
     }
@@ -78,6 +79,25 @@ impl<'a> Ring<'a> {
     fn seems_to_have_room(self) -> bool {
         let cursor = self.ring.producing.free.load(Ordering::Relaxed); // Relaxed: a guess.
         self.slot(cursor).map_or(true, |slot| slot.state != State::Ready)
+    }
+
+    /// Whether there was a moment without room for a payload of `length` bytes; false where it can't be told.
+    fn was_full(self, length: u64) -> bool {
+        // SYNC: Acquire <- the producer's Release of the tail: the front below is not older.
+        let tail = self.ring.producing.tail.load(Ordering::Acquire);
+        let Ok((end, _)) = self.place(tail, length) else { return false };
+        // The tail only moves on, and the record's end with it: at the moment of the front it is that far at least.
+        let full = |front: Front| end.wrapping_add(HEADER).saturating_sub(front.position) > self.capacity();
+        let by_bytes = self.front().is_ok_and(|front| front.is_some_and(full));
+        by_bytes || self.len().is_ok_and(|items| items >= self.ring.max_items())
+    }
+
+    /// Where a record for `length` bytes would end that is put at `tail`, and the words of the pad before it.
+    fn place(self, tail: u64, length: u64) -> Result<(u64, u64), Corrupt> {
+        let words = record::words(length);
+        let to_end = self.capacity().wrapping_sub(wide(self.index(tail)?));
+        let pad = if words > to_end { to_end } else { 0 };
+        Ok((tail.wrapping_add(pad).wrapping_add(words), pad))
     }
 }
 
@@ -143,9 +163,7 @@ impl<'a> Producing<'a> {
         let (tail, slot) = self.tail()?;
         let (number, next_number) = (slot.number, slot.number.wrapping_add(1));
         let words = record::words(wide(payload.len()));
-        let to_end = ring.capacity().wrapping_sub(wide(slot.at));
-        let pad = if words > to_end { to_end } else { 0 };
-        let next = tail.wrapping_add(pad).wrapping_add(words);
+        let (next, pad) = ring.place(tail, wide(payload.len()))?;
         if let Some(full) = self.make_room(next.wrapping_add(HEADER), number)? {
             return Ok(Attempt::NotYet(full));
         }

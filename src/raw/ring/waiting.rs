@@ -100,17 +100,19 @@ pub(super) struct End<'a> {
 }
 
 impl<'a> End<'a> {
-    /// Runs `attempt`, which takes the lease until the deadline it is given, until it succeeds. `promising` is a cheap
-    /// guess whether it would.
+    /// Runs `attempt`, which takes the lease until the deadline it is given, until it succeeds. While it waits,
+    /// `promising` is a cheap guess whether it would; if it does not wait, `hopeless` is asked first where somebody else
+    /// holds the lease, and must be right when it says so.
     pub(super) fn run<R>(
         &self,
         wait: Wait,
         promising: impl Fn() -> bool,
+        hopeless: impl Fn() -> bool,
         mut attempt: impl FnMut(Option<Deadline>) -> Result<Attempt<'a, R>, RingError>,
     ) -> Result<R, RingError> {
         let deadline = match wait {
             Wait::Until(deadline) => deadline,
-            Wait::Never => return self.run_once(promising, attempt),
+            Wait::Never => return self.run_once(hopeless, attempt),
         };
         if let Attempt::Done(done) = attempt(deadline)? {
             return Ok(done);
@@ -126,10 +128,10 @@ impl<'a> End<'a> {
 
     fn run_once<R>(
         &self,
-        promising: impl Fn() -> bool,
+        hopeless: impl Fn() -> bool,
         mut attempt: impl FnMut(Option<Deadline>) -> Result<Attempt<'a, R>, RingError>,
     ) -> Result<R, RingError> {
-        if self.lease.is_locked() && !self.lease.is_held() && !promising() {
+        if self.lease.is_locked() && !self.lease.is_held() && hopeless() {
             return Err(RingError::WouldBlock);
         }
         match attempt(Deadline::after(HOLDERS_STEP)) {

@@ -1,0 +1,104 @@
+//! [`Worker`]: a spawned process that does not outlive its test.
+#![allow(dead_code)]
+
+use std::time::{Duration, Instant};
+
+use multiproc::{Process, ProcessError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Longer than anything takes that works, on a loaded machine too.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+/// A process that is killed and reaped when dropped.
+pub(crate) struct Worker<R: Serialize + DeserializeOwned> {
+    process: Process<R>,
+    reaped: bool,
+}
+
+impl<R: Serialize + DeserializeOwned> Worker<R> {
+    pub(crate) fn spawn<A: Serialize + DeserializeOwned>(f: fn(A) -> R, args: A) -> Self {
+        Self { process: Process::spawn(f, args).unwrap(), reaped: false }
+    }
+
+    /// The result, which comes soon.
+    pub(crate) fn join(mut self) -> R {
+        let result = self.process.join_timeout(SOON);
+        self.reaped = !matches!(result, Err(ProcessError::TimedOut));
+        result.unwrap()
+    }
+
+    /// Ends it by SIGKILL; when this returns, the kernel has released what it held.
+    pub(crate) fn kill(mut self) {
+        self.end();
+    }
+
+    /// Stops it until [`go_on`](Self::go_on).
+    pub(crate) fn stop(&self) {
+        self.signal(rustix::process::Signal::STOP);
+        self.wait_for_state('T');
+    }
+
+    pub(crate) fn go_on(&self) {
+        self.signal(rustix::process::Signal::CONT);
+    }
+
+    /// Waits until its main thread sleeps; the caller knows of one place only where it does.
+    pub(crate) fn wait_until_asleep(&self) {
+        self.wait_for_state('S');
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_raw(i32::try_from(self.process.pid()).unwrap()).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    fn wait_for_state(&self, state: char) {
+        let begun = Instant::now();
+        let path = format!("/proc/{}/stat", self.process.pid());
+        loop {
+            let stat = std::fs::read_to_string(&path).unwrap();
+            if stat.rsplit(") ").next().unwrap().starts_with(state) {
+                return;
+            }
+            assert!(begun.elapsed() < SOON, "never in state {state}: {stat}");
+            std::thread::yield_now();
+        }
+    }
+
+    fn end(&mut self) {
+        if !std::mem::replace(&mut self.reaped, true) {
+            let _ = self.process.kill();
+            let _ = self.process.join();
+        }
+    }
+}
+
+impl<R: Serialize + DeserializeOwned> Drop for Worker<R> {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Numbers that look random, the same for the same seed.
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed | 1)
+    }
+
+    /// One below `end`.
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end
+    }
+}
+
+/// How long a test that kills at random goes on: `MULTIPROC_STRESS_SECONDS`, or about two seconds.
+pub(crate) fn stress_time() -> Duration {
+    let seconds = std::env::var("MULTIPROC_STRESS_SECONDS").ok().and_then(|text| text.parse().ok());
+    Duration::from_secs_f64(seconds.unwrap_or(1.7))
+}
