@@ -38,6 +38,8 @@ mod pthread;
 #[cfg(target_arch = "x86_64")]
 mod queue;
 #[cfg(target_arch = "x86_64")]
+mod queue_holes;
+#[cfg(target_arch = "x86_64")]
 mod scenario;
 #[cfg(target_arch = "x86_64")]
 mod shutdown;
@@ -64,6 +66,7 @@ fn main() -> std::process::ExitCode {
         array::SCENARIOS,
         event::SCENARIOS,
         queue::SCENARIOS,
+        queue_holes::SCENARIOS,
         joinable::SCENARIOS,
     ];
     scenario::run(&groups.concat(), victim::available)
