@@ -11,6 +11,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "harness::step_comes_between_two_stores", run: || two_stores(Mode::Step) },
     Scenario { name: "harness::replay_reaches_each_turn_of_a_loop", run: each_turn_of_a_loop },
     Scenario { name: "harness::point_that_is_not_reached_fails", run: point_not_reached },
+    Scenario { name: "harness::operation_that_does_not_repeat_fails", run: steps_not_repeated },
 ];
 
 /// Two stores that belong together, with nothing that holds them together.
@@ -81,17 +82,19 @@ fn each_turn_of_a_loop() -> Result<Report, String> {
     report.demand(&["no turn", "half of the turns", "all turns at the end"])
 }
 
-/// An operation that is shorter each time.
-struct Shrinking(Page<AtomicU32>);
+/// An operation that is shorter each time, from the run with this number on.
+struct Shrinking {
+    from: u32,
+    runs: Page<AtomicU32>,
+}
 
 impl Operation for Shrinking {
     type State = u32;
 
     fn prepare(&self) -> Result<u32, String> {
         // Relaxed: one process changes it.
-        let turns = self.0.load(Ordering::Relaxed);
-        self.0.store(turns.saturating_sub(1), Ordering::Relaxed);
-        Ok(turns)
+        let runs = self.runs.fetch_add(1, Ordering::Relaxed);
+        Ok(100 - runs.saturating_sub(self.from).min(100))
     }
 
     fn run(&self, turns: &u32) {
@@ -105,9 +108,19 @@ impl Operation for Shrinking {
     }
 }
 
+/// The first two runs, which are recorded, are alike.
 fn point_not_reached() -> Result<Report, String> {
-    match kill_at_every_instruction(&Shrinking(Page::new(AtomicU32::new(20))?), Mode::Replay) {
-        Err(why) if why.contains("hollow") => Ok(Report::default()),
+    refused(1, "hollow: operation ended")
+}
+
+fn steps_not_repeated() -> Result<Report, String> {
+    refused(0, "hollow: no two")
+}
+
+fn refused(from: u32, because: &str) -> Result<Report, String> {
+    let operation = Shrinking { from, runs: Page::new(AtomicU32::new(0))? };
+    match kill_at_every_instruction(&operation, Mode::Replay) {
+        Err(why) if why.contains(because) => Ok(Report::default()),
         Err(why) => Err(why),
         Ok(report) => Err(format!("missed: {report}")),
     }

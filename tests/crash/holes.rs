@@ -29,7 +29,7 @@ pub(crate) enum Fate {
 }
 
 /// Recognises a futex system call that wakes.
-fn is_wake(number: libc::c_long, args: [u64; 6]) -> bool {
+pub(crate) fn is_wake(number: libc::c_long, args: [u64; 6]) -> bool {
     let command = i32::try_from(args[1] & 0x7f).unwrap_or(-1);
     number == libc::SYS_futex && [libc::FUTEX_WAKE, libc::FUTEX_WAKE_OP].contains(&command)
 }

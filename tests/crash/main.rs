@@ -12,11 +12,21 @@
 //! `ptrace` is forbidden the binary prints SKIP and why, which is a failure if the environment variable `CI` is set.
 
 #[cfg(target_arch = "x86_64")]
+mod array;
+#[cfg(target_arch = "x86_64")]
 mod case;
+#[cfg(target_arch = "x86_64")]
+mod crowd;
+#[cfg(target_arch = "x86_64")]
+mod event;
+#[cfg(target_arch = "x86_64")]
+mod fifo;
 #[cfg(target_arch = "x86_64")]
 mod harness;
 #[cfg(target_arch = "x86_64")]
 mod holes;
+#[cfg(target_arch = "x86_64")]
+mod joinable;
 #[cfg(target_arch = "x86_64")]
 mod lock;
 #[cfg(target_arch = "x86_64")]
@@ -26,9 +36,21 @@ mod page;
 #[cfg(target_arch = "x86_64")]
 mod pthread;
 #[cfg(target_arch = "x86_64")]
+mod queue;
+#[cfg(target_arch = "x86_64")]
+mod queue_holes;
+#[cfg(target_arch = "x86_64")]
 mod scenario;
 #[cfg(target_arch = "x86_64")]
+mod shutdown;
+#[cfg(target_arch = "x86_64")]
+mod trace;
+#[cfg(target_arch = "x86_64")]
 mod tracer;
+#[cfg(target_arch = "x86_64")]
+mod transfer;
+#[cfg(target_arch = "x86_64")]
+mod value;
 #[cfg(target_arch = "x86_64")]
 mod victim;
 #[cfg(target_arch = "x86_64")]
@@ -36,7 +58,17 @@ mod witness;
 
 #[cfg(target_arch = "x86_64")]
 fn main() -> std::process::ExitCode {
-    let groups = [harness::SCENARIOS, pthread::SCENARIOS, lock::SCENARIOS];
+    let groups = [
+        harness::SCENARIOS,
+        pthread::SCENARIOS,
+        lock::SCENARIOS,
+        value::SCENARIOS,
+        array::SCENARIOS,
+        event::SCENARIOS,
+        queue::SCENARIOS,
+        queue_holes::SCENARIOS,
+        joinable::SCENARIOS,
+    ];
     scenario::run(&groups.concat(), victim::available)
 }
 

@@ -12,6 +12,8 @@ use std::time::Instant;
 pub(crate) struct Report {
     /// Deaths, each at another point of the operation.
     pub(crate) kill_points: usize,
+    /// Points in the middle of a spin, which are like those before and after them.
+    pub(crate) left_out: usize,
     /// How many of the deaths were of which class, in the words of the scenario.
     pub(crate) notes: BTreeMap<&'static str, usize>,
 }
@@ -19,7 +21,7 @@ pub(crate) struct Report {
 impl Report {
     /// A scenario with one death, constructed rather than searched for.
     pub(crate) fn of_one(note: &'static str) -> Report {
-        Report { kill_points: 1, notes: BTreeMap::from([(note, 1)]) }
+        Report { kill_points: 1, left_out: 0, notes: BTreeMap::from([(note, 1)]) }
     }
 
     /// Deaths of the class `note`.
@@ -46,6 +48,9 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} kill point{}", self.kill_points, if self.kill_points == 1 { "" } else { "s" })?;
+        if self.left_out > 0 {
+            write!(f, " and {} left out in the middle of a spin", self.left_out)?;
+        }
         for (note, count) in &self.notes {
             write!(f, ", {count} with {note}")?;
         }

@@ -3,7 +3,12 @@
 use std::fmt;
 
 use crate::scenario::Report;
+use crate::trace::Trace;
 use crate::victim::{Stop, Symbol, Victim, end_pc};
+
+/// Runs that a kill point may take to reach. They differ when one of them reads the clock as the kernel updates it, or
+/// adds to a time at the end of a second.
+const RUNS: usize = 4;
 
 /// An operation on a shared object, and what its victims must leave to the survivors.
 pub(crate) trait Operation {
@@ -23,6 +28,12 @@ pub(crate) trait Operation {
 
     /// In the victim: the operation. It must make the same steps each time.
     fn run(&self, state: &Self::State);
+
+    /// Where the operation spins, with more than twice as many turns that are all alike, only the first and the last so
+    /// many turns have kill points.
+    fn turns(&self) -> usize {
+        usize::MAX
+    }
 
     /// The victim sleeps inside of the operation, for the `nth` time (from 0).
     fn asleep(&self, _state: &mut Self::State, _nth: usize) -> Result<Sleep, String> {
@@ -57,7 +68,7 @@ pub(crate) enum Mode {
 }
 
 /// Where a victim is killed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Point {
     /// Before the instruction at this address.
     Before(u64),
@@ -93,44 +104,41 @@ impl fmt::Display for Kill {
 /// Kills a victim at each instruction of `operation`, and in each of its sleeps.
 pub(crate) fn kill_at_every_instruction<O: Operation>(operation: &O, mode: Mode) -> Result<Report, String> {
     let mut report = Report::default();
-    let trace = match mode {
-        Mode::Replay => record(operation)?,
-        Mode::Step => Vec::new(),
-    };
-    for index in 0.. {
-        if mode == Mode::Replay && index == trace.len() {
-            break;
+    if mode == Mode::Step {
+        for index in 0.. {
+            let mut run = Run::begin(operation)?;
+            if !run.step_to(index).map_err(|why| format!("on the way to kill point {index}: {why}"))? {
+                break;
+            }
+            run.die(index, &mut report)?;
         }
-        let mut run = Run::begin(operation)?;
-        let reached = match mode {
-            Mode::Replay => run.replay(&trace[..=index]).map(|()| true),
-            Mode::Step => run.step_to(index),
-        };
-        match reached {
-            Ok(true) => {}
-            Ok(false) => break,
-            Err(why) => return Err(format!("on the way to kill point {index}: {why}")),
+        return Ok(report);
+    }
+    let trace = Trace::record_twice(operation)?;
+    for (index, left_out) in trace.left_out(operation.turns()).into_iter().enumerate() {
+        if left_out {
+            report.left_out += 1;
+            continue;
         }
-        let kill = Kill { index, point: run.point()? };
-        report.add(run.die(&kill).map_err(|why| format!("{kill}: {why}"))?);
+        let reached = (0..RUNS).map(|_| Run::begin(operation)?.replay(&trace, index));
+        let kill = Kill { index, point: trace.points[index] };
+        let run = first_ok(reached).map_err(|why| format!("on the way to {kill}: {why}"))?;
+        run.die(index, &mut report)?;
     }
     Ok(report)
 }
 
-/// All kill points of one run, in their order.
-fn record<O: Operation>(operation: &O) -> Result<Vec<Point>, String> {
-    let mut points = Vec::new();
-    let mut run = Run::begin(operation)?;
-    loop {
-        points.push(run.point()?);
-        if !run.step()? {
-            return Ok(points);
-        }
+/// The first success, or the last error.
+fn first_ok<R>(mut attempts: impl Iterator<Item = Result<R, String>>) -> Result<R, String> {
+    let mut outcome = Err("no attempt".to_owned());
+    while let (Err(_), Some(next)) = (&outcome, attempts.next()) {
+        outcome = next;
     }
+    outcome
 }
 
 /// One victim on its way through the operation.
-struct Run<'a, O: Operation> {
+pub(crate) struct Run<'a, O: Operation> {
     operation: &'a O,
     state: O::State,
     victim: Victim,
@@ -140,14 +148,14 @@ struct Run<'a, O: Operation> {
 
 impl<'a, O: Operation> Run<'a, O> {
     /// A victim before the first instruction.
-    fn begin(operation: &'a O) -> Result<Run<'a, O>, String> {
+    pub(crate) fn begin(operation: &'a O) -> Result<Run<'a, O>, String> {
         let mut state = operation.prepare().map_err(|why| format!("prepare: {why}"))?;
         let victim = Victim::spawn(|| operation.enter(&state), || operation.run(&state))?;
         operation.entered(&mut state).map_err(|why| format!("before the operation: {why}"))?;
         Ok(Run { operation, state, victim, stop: Stop::Trapped, sleeps: 0 })
     }
 
-    fn point(&self) -> Result<Point, String> {
+    pub(crate) fn point(&self) -> Result<Point, String> {
         match self.stop {
             Stop::Asleep => Ok(Point::Asleep(self.sleeps - 1)),
             Stop::Trapped => self.victim.pc().map(Point::Before),
@@ -155,7 +163,7 @@ impl<'a, O: Operation> Run<'a, O> {
     }
 
     /// Goes on to the next kill point; `false` if this is the last.
-    fn step(&mut self) -> Result<bool, String> {
+    pub(crate) fn step(&mut self) -> Result<bool, String> {
         let stop = if self.stop == Stop::Asleep {
             let sleep = self.operation.asleep(&mut self.state, self.sleeps - 1);
             if sleep.map_err(|why| format!("in its sleep: {why}"))? == Sleep::Last {
@@ -182,42 +190,58 @@ impl<'a, O: Operation> Run<'a, O> {
         Ok(true)
     }
 
-    /// Goes to the last point of `trace`. Into a sleep and out of it by single steps, so that a woken victim stands
-    /// still until the scenario lets it go on; everywhere else by breakpoints.
-    fn replay(&mut self, trace: &[Point]) -> Result<(), String> {
+    /// Goes to point `index` of `trace`. Into a sleep and out of it by single steps, so that a woken victim stands still
+    /// until the scenario lets it go on; everywhere else by breakpoints.
+    fn replay(mut self, trace: &Trace, index: usize) -> Result<Self, String> {
+        let points = &trace.points;
         let mut at = 0;
-        while at + 1 < trace.len() {
-            let sleep = trace[at + 1..].iter().position(|point| matches!(point, Point::Asleep(_)));
-            let leg = if self.stop == Stop::Asleep { 0 } else { sleep.unwrap_or(trace.len() - at - 1) };
-            if leg == 0 {
+        while at < index {
+            let sleep = points[at + 1..=index].iter().position(|point| matches!(point, Point::Asleep(_)));
+            let goal = at + sleep.unwrap_or(index - at);
+            if self.stop == Stop::Asleep || goal == at {
                 self.step()?;
                 at += 1;
             } else {
-                self.run_along(&trace[at + 1..=at + leg])?;
-                at += leg;
+                self.run_along(trace, goal)?;
+                at = goal;
             }
-            if self.point()? != trace[at] {
-                return Err(format!("hollow: at {:x?}, where the trace has {:x?}", self.point()?, trace[at]));
+            if self.point()? != points[at] {
+                return Err(format!(
+                    "hollow: at {:x?}, where the trace has {:x?}",
+                    self.point()?,
+                    points[at]
+                ));
             }
         }
-        Ok(())
+        Ok(self)
     }
 
-    /// Goes to the last point of a piece of the trace that has no sleep.
-    fn run_along(&mut self, leg: &[Point]) -> Result<(), String> {
-        let Some(Point::Before(goal)) = leg.last() else { return Ok(()) };
-        for _ in leg.iter().filter(|point| **point == Point::Before(*goal)) {
-            if self.victim.run_to(*goal)? == Stop::Asleep {
+    /// Goes to point `goal`, before which there is no sleep.
+    fn run_along(&mut self, trace: &Trace, goal: usize) -> Result<(), String> {
+        let stop_at = trace.breakpoint(goal);
+        let Point::Before(pc) = trace.points[stop_at] else { return Ok(()) };
+        for _ in 0..trace.nth[stop_at] {
+            if self.victim.run_to(pc)? == Stop::Asleep {
                 return Err("hollow: sleeps where the trace does not".to_owned());
             }
         }
+        for _ in stop_at..goal {
+            self.step()?;
+        }
         Ok(())
     }
 
-    /// Kills the victim here and now. The class of this death.
-    fn die(mut self, kill: &Kill) -> Result<&'static str, String> {
-        self.operation.doomed(&mut self.state, kill).map_err(|why| format!("before the death: {why}"))?;
-        self.victim.kill()?;
-        self.operation.verify(self.state, kill)
+    /// Kills the victim here and now, and adds the class of this death to the report.
+    fn die(mut self, index: usize, report: &mut Report) -> Result<(), String> {
+        let kill = Kill { index, point: self.point()? };
+        let die = || {
+            self.operation
+                .doomed(&mut self.state, &kill)
+                .map_err(|why| format!("before the death: {why}"))?;
+            self.victim.kill()?;
+            self.operation.verify(self.state, &kill)
+        };
+        report.add(die().map_err(|why| format!("{kill}: {why}"))?);
+        Ok(())
     }
 }
