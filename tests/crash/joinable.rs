@@ -224,7 +224,7 @@ impl Operation for Case {
     }
 
     fn turns(&self) -> usize {
-        2
+        1
     }
 
     fn asleep(&self, scene: &mut Scene, nth: usize) -> Result<Sleep, String> {
