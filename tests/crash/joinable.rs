@@ -93,6 +93,12 @@ impl Case {
         kill_at_every_instruction(self, Mode::Replay)?.demand(notes)
     }
 
+    /// Whether a sleeper has to notice a death on another word than its own. A victim that sleeps itself must do so until
+    /// it is woken, so that its steps repeat.
+    fn deaths_are_noticed(&self) -> bool {
+        self.act != Act::Take && (self.taker || self.joiner)
+    }
+
     fn add_taker(&self, scene: &mut Scene) -> Result<(), String> {
         if self.taker && scene.taker.is_none() {
             let taker = Witness::spawn(|| match scene.jobs.take() {
@@ -147,10 +153,11 @@ impl Scene {
         Ok(())
     }
 
-    /// What the taker has finished. It must, with nobody's help, if there is something that is not.
-    fn taken_by_taker(&mut self) -> Result<Option<u64>, String> {
+    /// What the taker has finished. It must, with nobody's help, if there is an item; or also a task that is not done,
+    /// if the deaths of their holders are `noticed`.
+    fn taken_by_taker(&mut self, noticed: bool) -> Result<Option<u64>, String> {
         let Some(taker) = &self.taker else { return Ok(None) };
-        let must_finish = self.unfinished()? > 0;
+        let must_finish = if noticed { self.unfinished()? > 0 } else { !self.jobs.is_empty() };
         // It may have finished the last one just before that look.
         if must_finish || taker.settle()? == Settled::Finished {
             return self.taker.take().map(|taker| taker.finish_within(BOUND)).transpose();
@@ -168,7 +175,7 @@ impl Operation for Case {
     type State = Scene;
 
     fn prepare(&self) -> Result<Scene, String> {
-        multiproc::testing::set_sleep_slice((self.taker || self.joiner).then_some(SLICE));
+        multiproc::testing::set_sleep_slice(self.deaths_are_noticed().then_some(SLICE));
         let task = Cell::new(None);
         let mut scene = Scene { jobs: jobs()?, task, put: 0, taker: None, joiner: None, handed_over: false };
         for _ in 0..self.items {
@@ -187,8 +194,6 @@ impl Operation for Case {
     }
 
     fn enter(&self, scene: &Scene) {
-        // The victim itself sleeps until it is woken, so that its steps repeat.
-        multiproc::testing::set_sleep_slice(None);
         rehearse(&self.spare).expect("a queue that nobody else uses works");
         match self.act {
             Act::Take => {}
@@ -219,7 +224,7 @@ impl Operation for Case {
     }
 
     fn turns(&self) -> usize {
-        2
+        1
     }
 
     fn asleep(&self, scene: &mut Scene, nth: usize) -> Result<Sleep, String> {
@@ -247,7 +252,7 @@ impl Operation for Case {
         let mut finished = 0;
         let mut tasks = Vec::new();
         let mut again = false;
-        tasks.extend(scene.taken_by_taker()?);
+        tasks.extend(scene.taken_by_taker(self.deaths_are_noticed())?);
         if self.joiner && scene.unfinished()? == 0 {
             scene.joiner.take().map(|joiner| joiner.finish_within(BOUND)).transpose()?;
         }

@@ -20,7 +20,7 @@ const VICTIMS_ITEM: u64 = 100;
 const SIZE: Size = Size { max_items: 4, ring_bytes: 512, item_bytes: 8 };
 
 /// Turns of a spin in which the victim is killed, at its beginning and at its end.
-const TURNS: usize = 2;
+const TURNS: usize = 1;
 
 /// What the victim does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
