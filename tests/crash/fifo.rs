@@ -106,8 +106,8 @@ fn of_get(error: &GetError) -> Refusal {
     }
 }
 
-/// As many words as any scenario has.
-const WORDS: usize = 64;
+/// As many words as any scenario has, with the states of their records.
+const WORDS: usize = 64 + 16;
 
 /// A ring and its words in a page. An item is its number, filled up with zeros.
 pub(crate) struct RawFifo {
@@ -120,7 +120,8 @@ pub(crate) struct RawFifo {
 impl RawFifo {
     fn ring(&self) -> Ring<'_> {
         let (ring, words) = &*self.page;
-        ring.with_words(&words[..self.size.ring_bytes / 8]).expect("the size is one of a ring")
+        let records = self.size.ring_bytes / 8;
+        ring.with_words(&words[..records + records / 4]).expect("the size is one of a ring")
     }
 
     fn with_item<R>(
@@ -128,7 +129,7 @@ impl RawFifo {
         number: u64,
         put: impl FnOnce(&[u8]) -> Result<R, RingError>,
     ) -> Result<R, Refusal> {
-        let mut item = [0; 64];
+        let mut item = [0; 80];
         item[..8].copy_from_slice(&number.to_le_bytes());
         put(&item[..self.size.item_bytes]).map_err(of_ring)
     }

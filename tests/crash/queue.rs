@@ -133,7 +133,7 @@ fn behind_the_end() -> Result<Raw, String> {
 
 /// Items whose records are 12 words long.
 fn long_items(ring_bytes: usize) -> Size {
-    Size { max_items: 8, ring_bytes, item_bytes: 40 }
+    Size { max_items: 8, ring_bytes, item_bytes: 72 }
 }
 
 fn only(report: Report, never: &str) -> Result<Report, String> {
