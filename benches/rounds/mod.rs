@@ -1,6 +1,8 @@
 //! Interleaved rounds: every contestant runs once per round, so that whatever disturbs the machine disturbs all of them;
 //! figures are medians, and ratios are medians of the ratios within one round.
 
+#![allow(dead_code)] // Each benchmark uses a part.
+
 /// One thing that is measured.
 pub(crate) struct Contestant<'a> {
     pub(crate) name: &'static str,
@@ -48,6 +50,17 @@ impl Figures {
     /// The median over the rounds of how many times as long as `peer` `name` took.
     pub(crate) fn ratio(&self, name: &str, peer: &str) -> f64 {
         median(self.row(name).iter().zip(self.row(peer)).map(|(own, other)| own / other).collect())
+    }
+
+    /// Prints operations per second, and how many times as many as each of `peers` has.
+    pub(crate) fn print_rates(&self, peers: &[&str]) {
+        let heads: String = peers.iter().map(|peer| format!(" / {peer} |")).collect();
+        println!("| | M/s |{heads}\n|---|---|{}", "---|".repeat(peers.len()));
+        for name in self.names() {
+            let ratios: String =
+                peers.iter().map(|peer| format!(" {:.2} |", self.ratio(peer, name))).collect();
+            println!("| {name} | {:.2} |{ratios}", 1e3 / self.nanos(name));
+        }
     }
 
     fn row(&self, name: &str) -> &[f64] {

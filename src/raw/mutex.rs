@@ -153,10 +153,10 @@ impl RawMutex {
             if seen & WAITERS != 0 {
                 return None;
             }
-            if seen & TID_MASK == 0 {
-                if let Some(acquired) = self.lease.try_take_pending(thread) {
-                    return Some(acquired);
-                }
+            if seen & TID_MASK == 0
+                && let Some(acquired) = self.lease.try_take_pending(thread)
+            {
+                return Some(acquired);
             }
             spin_loop();
         }
