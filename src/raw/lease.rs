@@ -80,9 +80,21 @@ impl Lease {
     ///
     /// # Errors
     /// `NotHeld`. `Corrupt` if another process overwrote the word: this thread no longer holds the lease then.
+    #[inline]
     pub fn release(&self) -> Result<(), AcquireError> {
-        let thread = Thread::current()?;
+        let Some(thread) = Thread::enrolled() else { return Err(AcquireError::NotHeld) };
         thread.set_pending(&self.node);
+        if !thread.pop_only(&self.node) {
+            return self.release_nested(thread);
+        }
+        let outcome = self.give_up(thread);
+        thread.clear_pending();
+        outcome
+    }
+
+    /// Ends a [`release`](Lease::release) where the thread holds other leases too, or not this one.
+    #[cold]
+    fn release_nested(&self, thread: Thread) -> Result<(), AcquireError> {
         let outcome = if thread.pop(&self.node) { self.give_up(thread) } else { Err(AcquireError::NotHeld) };
         thread.clear_pending();
         outcome
@@ -99,7 +111,7 @@ impl Lease {
     /// Whether the calling thread holds the lease.
     #[must_use]
     pub fn is_held(&self) -> bool {
-        Thread::current().is_ok_and(|thread| thread.holds(&self.node))
+        Thread::enrolled().is_some_and(|thread| thread.holds(&self.node))
     }
 
     /// The thread id of the holder, at this moment.
@@ -115,12 +127,14 @@ impl Lease {
     }
 
     /// A hint: the last wake found nobody.
+    #[inline]
     fn stale(&self) -> &AtomicU32 {
         let [stale, ..] = &self.node.beside;
         stale
     }
 
     /// Nonzero: a holder died and nobody has called `recover`. Written by holders only.
+    #[inline]
     fn inconsistent(&self) -> &AtomicU32 {
         let [_, inconsistent, ..] = &self.node.beside;
         inconsistent
@@ -129,14 +143,22 @@ impl Lease {
     /// Refuses what must be refused before the word is touched, and makes the word pending.
     #[inline]
     pub(super) fn enter(&self) -> Result<Thread, AcquireError> {
+        let Some(thread) = Thread::enrolled().filter(Thread::holds_none) else {
+            return self.enter_checked();
+        };
+        thread.set_pending(&self.node);
+        Ok(thread)
+    }
+
+    /// [`Lease::enter`] for a thread that holds leases already, or takes its first one ever.
+    #[cold]
+    fn enter_checked(&self) -> Result<Thread, AcquireError> {
         let thread = Thread::current()?;
-        if thread.held() > 0 {
-            if thread.holds(&self.node) {
-                return Err(AcquireError::Deadlock);
-            }
-            if thread.held() >= CAPACITY {
-                return Err(AcquireError::TooManyHeld);
-            }
+        if thread.holds(&self.node) {
+            return Err(AcquireError::Deadlock);
+        }
+        if thread.held() >= CAPACITY {
+            return Err(AcquireError::TooManyHeld);
         }
         thread.set_pending(&self.node);
         Ok(thread)
@@ -145,12 +167,21 @@ impl Lease {
     /// Takes the word, for which `thread` is pending, if it is free.
     #[inline]
     pub(super) fn try_take_pending(&self, thread: Thread) -> Option<Acquired> {
+        self.try_take_unmarked(thread).or_else(|seen| self.try_take_marked(thread, seen).ok_or(())).ok()
+    }
+
+    /// Takes the word, for which `thread` is pending, if it is 0, or says what it is.
+    #[inline]
+    pub(super) fn try_take_unmarked(&self, thread: Thread) -> Result<Acquired, u32> {
         // SYNC: Acquire <- `give_up`'s Release, or the kernel's marking: what was written under the lease is seen.
-        let mut seen =
-            match self.word().compare_exchange(0, thread.tid(), Ordering::Acquire, Ordering::Relaxed) {
-                Ok(_) => return Some(self.taken(thread, 0)),
-                Err(seen) => seen,
-            };
+        self.word()
+            .compare_exchange(0, thread.tid(), Ordering::Acquire, Ordering::Relaxed)
+            .map(|_| self.taken(thread, 0))
+    }
+
+    /// [`Lease::try_take_pending`] where the word was `seen` to be held, or free with marks on it.
+    #[cold]
+    pub(super) fn try_take_marked(&self, thread: Thread, mut seen: u32) -> Option<Acquired> {
         while seen & TID_MASK == 0 {
             let held = (seen & WAITERS) | thread.tid();
             // SYNC: Acquire <- as above.
@@ -218,6 +249,7 @@ impl Default for Lease {
 }
 
 impl From<Unavailable> for AcquireError {
+    #[inline]
     fn from(Unavailable(what): Unavailable) -> Self {
         Self::Unsupported(what)
     }

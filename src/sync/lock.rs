@@ -185,6 +185,7 @@ impl Lock {
 
 impl<'a> LockGuard<'a> {
     /// The guard of `mutex`, which the calling thread has just taken.
+    #[inline]
     pub(crate) fn new(mutex: &'a RawMutex) -> Self {
         Self { mutex, thread_bound: PhantomData }
     }

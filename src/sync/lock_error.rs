@@ -38,6 +38,7 @@ pub trait Flagged {
 
 impl<G> LockError<G> {
     /// What becomes of `acquired`, where `guard` unlocks it.
+    #[inline]
     pub(crate) fn sort(
         acquired: Result<Acquired, AcquireError>,
         guard: impl FnOnce() -> G,

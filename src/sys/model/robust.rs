@@ -52,6 +52,10 @@ impl Thread {
         Ok(Self)
     }
 
+    pub(crate) fn enrolled() -> Option<Self> {
+        Some(Self)
+    }
+
     pub(crate) fn tid(&self) -> u32 {
         LIST.with(|list| list.tid.get())
     }
@@ -78,6 +82,10 @@ impl Thread {
         LIST.with(|list| list.held.borrow().contains(&ptr::from_ref(node)))
     }
 
+    pub(crate) fn holds_none(&self) -> bool {
+        self.held() == 0
+    }
+
     pub(crate) fn held(&self) -> usize {
         LIST.with(|list| list.held.borrow().len())
     }
@@ -86,6 +94,10 @@ impl Thread {
         if step() {
             LIST.with(|list| list.held.borrow_mut().push(node));
         }
+    }
+
+    pub(crate) fn pop_only(&self, node: &Node) -> bool {
+        self.held() == 1 && self.holds(node) && self.pop(node)
     }
 
     pub(crate) fn pop(&self, node: &Node) -> bool {

@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 
 use super::Unavailable;
-use super::thread::Context;
+use super::context::Context;
 
 /// Contexts in the first chunk; each next chunk has twice as many.
 const FIRST_CHUNK: usize = 32;

@@ -17,13 +17,17 @@
 //! get_robust_list(2); the kernel's Documentation/locking/robust-futex-ABI.rst.
 
 mod arena;
+mod context;
 mod node;
 mod self_test;
+#[cfg(test)]
+mod tests;
 mod thread;
 
 pub(crate) use arena::holds_any_in;
+pub(crate) use context::CAPACITY;
 pub(crate) use node::Node;
-pub(crate) use thread::{CAPACITY, Thread};
+pub(crate) use thread::Thread;
 
 /// Why this thread can't hold robust words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -40,6 +40,7 @@ impl Node {
     }
 
     /// The address by which the kernel and the list know this node.
+    #[inline]
     pub(super) fn link(&self) -> u64 {
         (&raw const self.next).addr() as u64
     }

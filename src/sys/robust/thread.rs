@@ -2,62 +2,13 @@
 #![allow(unsafe_code)]
 
 use core::cell::Cell;
-use core::mem::offset_of;
 use core::ptr;
-use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_fence};
+use core::sync::atomic::Ordering;
 
+use super::context::{Context, Head};
 use super::node::FUTEX_OFFSET;
 use super::{Node, Unavailable, arena, self_test};
 use crate::sys::futex::Word;
-
-/// Words one thread can hold at once. The kernel walks 2048 entries, and glibc's own mutexes count too.
-pub(crate) const CAPACITY: usize = 1024;
-
-/// `struct robust_list_head` of the kernel's ABI, which glibc owns.
-#[repr(C)]
-pub(super) struct Head {
-    first: AtomicU64,
-    futex_offset: i64,
-    pending: AtomicU64,
-}
-
-/// An entry of the list in private memory, laid out as glibc lays out a mutex, because glibc enqueues before `top` and
-/// dequeues after `bottom` and then writes their `prev` and `next`.
-#[repr(C, align(8))]
-struct Sentinel {
-    word: AtomicU32,
-    _beside: [u32; 5],
-    prev: AtomicU64,
-    next: AtomicU64,
-}
-
-const _: () = {
-    assert!(offset_of!(Sentinel, word) as i64 - offset_of!(Sentinel, next) as i64 == FUTEX_OFFSET);
-    assert!(offset_of!(Sentinel, next) - offset_of!(Sentinel, prev) == 8);
-};
-
-impl Sentinel {
-    fn link(&self) -> u64 {
-        (&raw const self.next).addr() as u64
-    }
-}
-
-/// One thread's sentinels and shadow. Lives in an arena that a fork wipes; all-zero means unused.
-#[repr(C)]
-pub(super) struct Context {
-    /// The *bottom*'s word holds the thread's id. The kernel reads a node's `next` before it marks the node, and the
-    /// bottom is the last node of ours: when its word says "owner died", the kernel is done with this whole context, and
-    /// another thread may have it.
-    bottom: Sentinel,
-    top: Sentinel,
-    head: Cell<*const Head>,
-    /// The address of the owning thread's [`CONTEXT`] variable: tells a forked child, and whoever inherits a
-    /// dead thread's context, that this one is not theirs.
-    owner: Cell<usize>,
-    held: AtomicUsize,
-    /// Addresses of the nodes held, oldest first. Atomic because [`arena::holds_any_in`] reads it from other threads.
-    shadow: [AtomicUsize; CAPACITY],
-}
 
 thread_local! {
     // No destructor: a guard may be dropped in another variable's destructor.
@@ -74,25 +25,30 @@ impl Thread {
     /// The calling thread; links it into its robust list at the first call.
     #[inline]
     pub(crate) fn current() -> Result<Self, Unavailable> {
+        Self::enrolled().map_or_else(Self::enrol, Ok)
+    }
+
+    /// The calling thread, if it is in its robust list: one that isn't holds nothing.
+    #[inline]
+    pub(crate) fn enrolled() -> Option<Self> {
         CONTEXT.with(|variable| {
             let context = variable.get();
             // SAFETY: contexts are never unmapped, and only their owner, this thread, writes `owner` while it lives.
-            if !context.is_null() && unsafe { &*context }.owner.get() == ptr::from_ref(variable).addr() {
-                return Ok(Self { context });
-            }
-            self_test::passed()?;
-            Self::enrol(variable)
+            let is_own =
+                !context.is_null() && unsafe { &*context }.owner.get() == ptr::from_ref(variable).addr();
+            is_own.then_some(Self { context })
         })
+    }
+
+    #[cold]
+    fn enrol() -> Result<Self, Unavailable> {
+        self_test::passed()?;
+        Self::enrol_untested()
     }
 
     /// Claims a context and links it into the robust list, without asking whether the kernel honours it.
     #[cold]
     pub(super) fn enrol_untested() -> Result<Self, Unavailable> {
-        CONTEXT.with(Self::enrol)
-    }
-
-    #[cold]
-    fn enrol(variable: &Cell<*const Context>) -> Result<Self, Unavailable> {
         let head = registered_head()?;
         let tid = rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs();
         let context = arena::claim(tid)?;
@@ -100,8 +56,10 @@ impl Thread {
         let own = unsafe { &*context };
         // SAFETY: `registered_head` checked the pointer that the kernel holds for this very thread.
         own.link_into(unsafe { &*head });
-        own.owner.set(ptr::from_ref(variable).addr());
-        variable.set(context);
+        CONTEXT.with(|variable| {
+            own.owner.set(ptr::from_ref(variable).addr());
+            variable.set(context);
+        });
         Ok(Self { context })
     }
 
@@ -115,7 +73,7 @@ impl Thread {
     #[inline]
     pub(crate) fn tid(&self) -> u32 {
         // Relaxed: written by this thread.
-        self.context().bottom.word.load(Ordering::Relaxed)
+        self.context().word().load(Ordering::Relaxed)
     }
 
     /// Tells the kernel which word this thread is about to take, release or wait for: at death it marks the word if
@@ -143,116 +101,36 @@ impl Thread {
     /// Whether this thread holds `node`. Membership is what counts, not the word, which a peer can scribble over.
     #[inline]
     pub(crate) fn holds(&self, node: &Node) -> bool {
-        let context = self.context();
-        let held = context.held.load(Ordering::Relaxed);
-        let address = ptr::from_ref(node).addr();
-        context.shadow.iter().take(held).any(|entry| entry.load(Ordering::Relaxed) == address)
+        self.context().contains(node.link())
+    }
+
+    /// Whether this thread holds nothing.
+    #[inline]
+    pub(crate) fn holds_none(&self) -> bool {
+        self.context().is_empty()
     }
 
     /// The number of words this thread holds.
-    #[inline]
     pub(crate) fn held(&self) -> usize {
-        self.context().held.load(Ordering::Relaxed)
+        self.context().len()
     }
 
     /// Links a word that this thread has just taken, and for which it is pending.
     #[inline]
     pub(crate) fn push(&self, node: &Node) {
-        let context = self.context();
-        let held = context.held.load(Ordering::Relaxed);
-        let Some(entry) = context.shadow.get(held) else {
-            debug_assert!(false, "push beyond the capacity");
-            return;
-        };
-        // Relaxed, here and in `pop`: the list is read by the kernel on this very thread, after its last instruction.
-        // The compiler must keep the order, for the thread may be killed between any two of these stores.
-        node.next.store(context.link_below(held), Ordering::Relaxed);
-        compiler_fence(Ordering::SeqCst);
-        context.top.next.store(node.link(), Ordering::Relaxed);
-        compiler_fence(Ordering::SeqCst);
-        entry.store(ptr::from_ref(node).addr(), Ordering::Relaxed);
-        context.held.store(held + 1, Ordering::Relaxed);
+        self.context().push(&node.next);
+    }
+
+    /// [`Thread::pop`] where `node` is the only word that this thread holds; does nothing and is false where it isn't,
+    /// or if the thread doesn't know at once.
+    #[inline]
+    pub(crate) fn pop_only(&self, node: &Node) -> bool {
+        self.context().remove_only(node.link())
     }
 
     /// Unlinks a word for which this thread is pending; false if it doesn't hold it.
-    #[inline]
     pub(crate) fn pop(&self, node: &Node) -> bool {
-        let context = self.context();
-        let held = context.held.load(Ordering::Relaxed);
-        let address = ptr::from_ref(node).addr();
-        let shadow = context.shadow.get(..held).unwrap_or(&[]);
-        let Some(position) = shadow.iter().rposition(|entry| entry.load(Ordering::Relaxed) == address) else {
-            return false;
-        };
-        let below = context.link_below(position);
-        match shadow.get(position + 1) {
-            None => context.top.next.store(below, Ordering::Relaxed),
-            Some(above) => {
-                let above = ptr::with_exposed_provenance::<Node>(above.load(Ordering::Relaxed));
-                // SAFETY: the shadow lists nodes this thread holds; holding one keeps its memory mapped (L4).
-                let above = unsafe { &*above };
-                above.next.store(below, Ordering::Relaxed);
-            }
-        }
-        compiler_fence(Ordering::SeqCst);
-        for pair in shadow.windows(2).skip(position) {
-            if let [lower, upper] = pair {
-                lower.store(upper.load(Ordering::Relaxed), Ordering::Relaxed);
-            }
-        }
-        context.held.store(held - 1, Ordering::Relaxed);
-        true
-    }
-}
-
-impl Context {
-    /// The bottom's word: 0 or "owner died" when the context is free.
-    pub(super) fn word(&self) -> &AtomicU32 {
-        &self.bottom.word
-    }
-
-    /// Whether a node in `range` is in the shadow.
-    pub(super) fn holds_any_in(&self, range: &core::ops::Range<usize>) -> bool {
-        let held = self.held.load(Ordering::Relaxed);
-        self.shadow.iter().take(held).any(|entry| range.contains(&entry.load(Ordering::Relaxed)))
-    }
-
-    /// The link of the node under position `position` of the shadow.
-    #[inline]
-    fn link_below(&self, position: usize) -> u64 {
-        match position.checked_sub(1).and_then(|below| self.shadow.get(below)) {
-            None => self.bottom.link(),
-            Some(below) => (below.load(Ordering::Relaxed) + offset_of!(Node, next)) as u64,
-        }
-    }
-
-    #[inline]
-    fn store_pending(&self, link: u64) {
-        compiler_fence(Ordering::SeqCst);
-        // SAFETY: the head is part of the calling thread's own descriptor, which lives as long as the thread.
-        let head = unsafe { &*self.head.get() };
-        head.pending.store(link, Ordering::Relaxed);
-        compiler_fence(Ordering::SeqCst);
-    }
-
-    /// Inserts `top -> bottom` at the head of the list, exactly as glibc inserts a mutex: nothing is walked.
-    fn link_into(&self, head: &Head) {
-        self.head.set(head);
-        self.held.store(0, Ordering::Relaxed);
-        let first = head.first.load(Ordering::Relaxed);
-        self.bottom.next.store(first, Ordering::Relaxed);
-        self.bottom.prev.store(self.top.link(), Ordering::Relaxed);
-        self.top.next.store(self.bottom.link(), Ordering::Relaxed);
-        self.top.prev.store((&raw const head.first).addr() as u64, Ordering::Relaxed);
-        // Bit 0 of a link marks a priority-inheriting mutex; 8 bytes before the `next` that it points at lies `prev`,
-        // in glibc's empty head too.
-        let prev = ptr::with_exposed_provenance::<AtomicU64>((first & !1) as usize - 8);
-        // SAFETY: `first` is glibc's head, one of its locked mutexes or another copy's sentinel, each with a `prev`.
-        let prev = unsafe { &*prev };
-        prev.store(self.bottom.link(), Ordering::Relaxed);
-        compiler_fence(Ordering::SeqCst);
-        head.first.store(self.top.link(), Ordering::Relaxed);
-        compiler_fence(Ordering::SeqCst);
+        self.context().remove(node.link())
     }
 }
 

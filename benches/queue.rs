@@ -1,0 +1,38 @@
+//! One producer, one consumer, 8-byte items: `Queue<u64>` between processes and between threads, beside std's bounded
+//! channel: `cargo bench --bench queue [-- --quick]`. The peers that are crates: `benches/compare`.
+
+#[path = "rounds/queue.rs"]
+mod one_to_one;
+mod rounds;
+
+use std::sync::mpsc::sync_channel;
+
+use multiproc::Queue;
+use one_to_one::{CAPACITY, Producer};
+use rounds::Contestant;
+
+const STD: &str = "std sync_channel, threads";
+const THREADS: &str = "multiproc::Queue, threads";
+const PROCESSES: &str = "multiproc::Queue, processes";
+
+fn main() -> multiproc::Result<()> {
+    let (rounds, operations) = if rounds::is_quick() { (1, 2_000) } else { (15, 100_000) };
+    let producer = Producer::spawn()?;
+    let queue = Queue::<u64>::bounded(CAPACITY)?;
+    let mut contestants = [
+        Contestant::new(STD, |n| {
+            let (sender, receiver) = sync_channel(CAPACITY);
+            let send = move |item| sender.send(item).expect("a receiver");
+            one_to_one::threads(n, send, || receiver.recv().expect("a sender"))
+        }),
+        Contestant::new(THREADS, |n| {
+            let send = |item| queue.put(item).expect("room in time");
+            one_to_one::threads(n, send, || queue.get().expect("an item"))
+        }),
+        Contestant::new(PROCESSES, |n| producer.run(n)),
+    ];
+    let figures = rounds::measure(&mut contestants, rounds, operations);
+    drop(contestants);
+    figures.print_rates(&[STD]);
+    producer.end()
+}
