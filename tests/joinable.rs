@@ -506,6 +506,36 @@ fn a_forked_childs_copy_of_a_task_does_nothing() {
 }
 
 #[test]
+fn an_inherited_task_does_not_finish_what_the_forked_child_took_itself() {
+    let alone = |jobs: Jobs| {
+        let task = jobs.take().unwrap();
+        // SAFETY: a copy of the task, as fork makes one.
+        let copy = unsafe { std::ptr::read(&raw const task) };
+        task.done();
+        // SAFETY: this process has one thread.
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            let own = jobs.take().unwrap(); // in the entry where the parent's was
+            copy.done();
+            let kept = jobs.unfinished() == Ok(1) && own.attempt() == 1;
+            // SAFETY: ends the child.
+            unsafe { libc::_exit(i32::from(!kept)) }
+        }
+        std::mem::forget(copy);
+        let mut status = 0;
+        // SAFETY: `status` is written to and outlives the call.
+        unsafe { libc::waitpid(pid, &raw mut status, 0) };
+        assert_eq!(status, 0);
+        // The child ended with its task in hand.
+        let again = jobs.take().unwrap();
+        let attempt = again.attempt();
+        again.done();
+        (attempt, jobs.unfinished().unwrap())
+    };
+    assert_eq!(Worker::spawn(alone, jobs(1..3)).join(), (2, 0));
+}
+
+#[test]
 fn a_task_that_is_leaked_leaves_the_queue_mapped() {
     let leak = |jobs: Jobs| {
         let task = jobs.take().unwrap();

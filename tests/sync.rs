@@ -196,6 +196,30 @@ fn a_guard_dropped_in_a_forked_child_does_nothing() {
 }
 
 #[test]
+fn an_inherited_guard_does_not_unlock_what_the_forked_child_locked_itself() {
+    let lock = Lock::new().unwrap();
+    let guard = lock.lock().unwrap();
+    let (released, locked) = (Event::new().unwrap(), Event::new().unwrap());
+    let child = Child::fork(|| {
+        released.wait();
+        let own = lock.lock();
+        // SAFETY: a copy of the guard, as fork makes one; the original belongs to the parent, which has dropped it.
+        drop(unsafe { std::ptr::read(&raw const guard) });
+        let still_held = own.is_ok() && lock.is_locked();
+        locked.set();
+        // SAFETY: ends the child.
+        unsafe { libc::_exit(i32::from(!still_held)) }
+    });
+    // SAFETY: dropped once in this process; the child has a copy of the bytes.
+    drop(unsafe { std::ptr::read(&raw const guard) });
+    std::mem::forget(guard);
+    released.set();
+    locked.wait();
+    assert_eq!(child.wait(), 0);
+    assert!(matches!(lock.lock(), Err(LockError::OwnerDied(_))));
+}
+
+#[test]
 fn an_event_set_in_another_process_wakes_a_waiter() {
     let event = Event::new().unwrap();
     proves_a_wake(|| {

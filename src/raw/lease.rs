@@ -82,7 +82,18 @@ impl Lease {
     /// `NotHeld`. `Corrupt` if another process overwrote the word: this thread no longer holds the lease then.
     #[inline]
     pub fn release(&self) -> Result<(), AcquireError> {
-        let Some(thread) = Thread::enrolled() else { return Err(AcquireError::NotHeld) };
+        Thread::enrolled().map_or(Err(AcquireError::NotHeld), |thread| self.release_by(thread))
+    }
+
+    /// [`release`](Lease::release) if the calling thread is the thread `tid`: for guards, of which a forked child has a copy.
+    #[inline]
+    pub(crate) fn release_as(&self, tid: u32) -> Result<(), AcquireError> {
+        let holder = Thread::enrolled().filter(|thread| thread.tid() == tid);
+        holder.map_or(Err(AcquireError::NotHeld), |thread| self.release_by(thread))
+    }
+
+    #[inline]
+    fn release_by(&self, thread: Thread) -> Result<(), AcquireError> {
         thread.set_pending(&self.node);
         if !thread.pop_only(&self.node) {
             return self.release_nested(thread);
@@ -240,6 +251,12 @@ impl Lease {
         }
         Ok(())
     }
+}
+
+/// The calling thread's id, if it has ever taken a lease.
+#[inline]
+pub(crate) fn own_tid() -> Option<u32> {
+    Thread::enrolled().map(|thread| thread.tid())
 }
 
 impl Default for Lease {

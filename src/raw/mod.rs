@@ -28,6 +28,7 @@ pub use crate::sys::Deadline;
 pub use acquire::{AcquireError, Acquired};
 pub use event::RawEvent;
 pub use lease::Lease;
+pub(crate) use lease::own_tid;
 pub use mutex::RawMutex;
 pub(crate) use ring::Wait;
 pub use ring::{RawRing, Ring, RingError};

@@ -55,13 +55,23 @@ impl RawMutex {
     /// Until the calling thread has unlocked the mutex, its memory must stay mapped and in place.
     #[inline(always)] // Else the result travels through memory, which costs a fifth of an uncontended lock + unlock.
     pub unsafe fn lock(&self, deadline: Option<Deadline>) -> Result<Acquired, AcquireError> {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.lock_by(deadline) }.map(|(acquired, _)| acquired)
+    }
+
+    /// [`lock`](RawMutex::lock), and the calling thread's id.
+    ///
+    /// # Safety
+    /// As for [`RawMutex::lock`].
+    #[inline(always)]
+    pub(crate) unsafe fn lock_by(&self, deadline: Option<Deadline>) -> Result<(Acquired, u32), AcquireError> {
         let thread = self.lease.enter()?;
         let acquired = match self.lease.try_take_unmarked(thread) {
             Ok(acquired) => acquired,
-            Err(seen) => return self.lock_contended(thread, seen, deadline),
+            Err(seen) => return Ok((self.lock_contended(thread, seen, deadline)?, thread.tid())),
         };
         thread.clear_pending();
-        Ok(acquired)
+        Ok((acquired, thread.tid()))
     }
 
     /// Takes the mutex if nobody alive holds it.
@@ -84,6 +94,13 @@ impl RawMutex {
     #[inline]
     pub fn unlock(&self) -> Result<(), AcquireError> {
         self.lease.release()
+    }
+
+    /// [`unlock`](RawMutex::unlock) if the calling thread is the thread `tid`: for guards, of which a forked child has a
+    /// copy.
+    #[inline]
+    pub(crate) fn unlock_as(&self, tid: u32) -> Result<(), AcquireError> {
+        self.lease.release_as(tid)
     }
 
     /// Declares the protected state consistent: later acquirers are no longer told that a holder died.

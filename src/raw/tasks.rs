@@ -22,10 +22,9 @@
 use core::sync::atomic::Ordering;
 
 use super::ring::{Attempt, Consuming, Item, Ring, RingError, Spot};
-use super::{Deadline, Lease};
+use super::{Deadline, Lease, own_tid};
 use crate::sys::atomic::{AtomicU32, AtomicU64};
 use crate::sys::futex::Word;
-use crate::sys::robust::Thread;
 use crate::sys::{futex, slice};
 
 const WAITERS: u32 = 1;
@@ -75,10 +74,6 @@ pub(crate) struct Taken {
     pub(crate) attempt: u32,
     /// The thread id of who took it: a forked child inherits the value, not the task.
     tid: u32,
-}
-
-fn own_tid() -> Result<u32, RingError> {
-    Ok(Thread::current().map_err(super::AcquireError::from)?.tid())
 }
 
 impl<'a> Tasks<'a> {
@@ -183,7 +178,7 @@ impl<'a> Tasks<'a> {
         // SYNC: Release -> `adopt`'s Acquire (T1).
         entry.number.store(number.wrapping_add(1), Ordering::Release);
         consuming.free(front, 0);
-        Ok(Attempt::Done(Taken { entry: index, number, attempt: 1, tid: own_tid()? }))
+        Ok(Attempt::Done(Taken { entry: index, number, attempt: 1, tid: own_tid().unwrap_or(0) }))
     }
 
     /// A free entry, with its lease taken.
@@ -229,7 +224,7 @@ impl<'a> Tasks<'a> {
             entry.attempt.store(attempt, Ordering::Relaxed); // Relaxed: for whoever holds the lease next.
             self.raw.given_up.store(1, Ordering::Relaxed); // Relaxed: a hint: there may be more.
             let number = number.wrapping_sub(1);
-            return Ok(Some(Taken { entry: index, number, attempt, tid: own_tid()? }));
+            return Ok(Some(Taken { entry: index, number, attempt, tid: own_tid().unwrap_or(0) }));
         }
         Ok(None)
     }
@@ -269,7 +264,7 @@ impl<'a> Tasks<'a> {
     }
 
     fn held(&self, taken: Taken) -> Option<&'a TaskEntry> {
-        let is_holders = Thread::current().is_ok_and(|thread| thread.tid() == taken.tid);
+        let is_holders = own_tid() == Some(taken.tid);
         self.entries.get(taken.entry).filter(|entry| is_holders && entry.lease.is_held())
     }
 

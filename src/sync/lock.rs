@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::lock_error::{Flagged, LockError};
 use crate::error::Result;
-use crate::raw::{Deadline, RawMutex};
+use crate::raw::{Deadline, RawMutex, own_tid};
 use crate::segment::{Kind, ObjectType, Placed};
 
 /// A lock that threads of several processes take in turn.
@@ -39,6 +39,8 @@ pub struct Lock {
 #[must_use = "dropping the guard unlocks at once"]
 pub struct LockGuard<'a> {
     mutex: &'a RawMutex,
+    /// Who holds it: a forked child has a copy of the guard, and may take the lock itself.
+    tid: u32,
     thread_bound: PhantomData<*const ()>,
 }
 
@@ -178,8 +180,10 @@ impl Lock {
     #[inline]
     fn lock_until(&self, deadline: Option<Deadline>) -> Result<LockGuard<'_>, LockError<LockGuard<'_>>> {
         // SAFETY: the guard borrows the handle, which keeps the memory mapped; a leaked guard leaks the mapping (I5).
-        let acquired = unsafe { self.mutex.lock(deadline) };
-        LockError::sort(acquired, || LockGuard::new(&self.mutex))
+        let acquired = unsafe { self.mutex.lock_by(deadline) };
+        let tid = acquired.map_or(0, |(_, tid)| tid);
+        let guard = || LockGuard { mutex: &self.mutex, tid, thread_bound: PhantomData };
+        LockError::sort(acquired.map(|(acquired, _)| acquired), guard)
     }
 }
 
@@ -187,12 +191,12 @@ impl<'a> LockGuard<'a> {
     /// The guard of `mutex`, which the calling thread has just taken.
     #[inline]
     pub(crate) fn new(mutex: &'a RawMutex) -> Self {
-        Self { mutex, thread_bound: PhantomData }
+        Self { mutex, tid: own_tid().unwrap_or(0), thread_bound: PhantomData }
     }
 
     /// Whether the calling thread holds the lock: not so in a forked child.
     pub(crate) fn is_held(&self) -> bool {
-        self.mutex.is_held()
+        own_tid() == Some(self.tid) && self.mutex.is_held()
     }
 }
 
@@ -206,7 +210,7 @@ impl Drop for LockGuard<'_> {
     #[inline]
     fn drop(&mut self) {
         // `NotHeld` in a forked child, `Corrupt` after a peer's scribble: in neither case is there anything left to do.
-        let _ = self.mutex.unlock();
+        let _ = self.mutex.unlock_as(self.tid);
     }
 }
 
