@@ -16,6 +16,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "ring::consumer_dies_between_free_and_wake", run: consumer_at_its_wake },
     Scenario { name: "ring::woken_consumer_dies_before_it_takes_the_item", run: woken_consumer },
     Scenario { name: "ring::woken_producer_dies_before_it_takes_the_room", run: woken_producer },
+    Scenario { name: "ring::robbed_consumer_is_woken_for_the_next_item", run: || robbed(Role::Consumer) },
+    Scenario { name: "ring::robbed_producer_is_woken_for_the_next_room", run: || robbed(Role::Producer) },
     Scenario { name: "ring::shutdown_dies_between_its_wakes", run: shutdown_at_its_wake },
     Scenario { name: "ring::stopped_consumer_delays_nobody", run: || stopped(Role::Consumer) },
     Scenario { name: "ring::stopped_producer_delays_nobody", run: || stopped(Role::Producer) },
@@ -90,6 +92,36 @@ fn woken_producer() -> Result<Report, String> {
     crowd.get_one()?;
     stay_woken(&mut holder)?;
     crowd.expect_len(1)?;
+    holder.kill()?;
+    check(crowd, 0)
+}
+
+/// Somebody else takes what the holder of the waiting room was woken for; it sleeps again, is woken again, and dies then.
+fn robbed(role: Role) -> Result<Report, String> {
+    let mut crowd = if role == Role::Consumer { empty()? } else { full()? };
+    let run = || {
+        let _ = match role {
+            Role::Consumer => crowd.queue.get(None).map(drop),
+            Role::Producer => crowd.queue.put(VICTIMS_ITEM, None),
+        };
+    };
+    let mut holder = Victim::spawn(|| {}, run)?;
+    fall_asleep(&mut holder)?;
+    crowd.add(role, 1)?;
+    for time in 0..2 {
+        match role {
+            Role::Consumer => crowd.put_one()?,
+            Role::Producer => _ = crowd.get_one()?,
+        }
+        stay_woken(&mut holder)?;
+        if time == 0 {
+            match role {
+                Role::Consumer => _ = crowd.get_one()?,
+                Role::Producer => crowd.put_one()?,
+            }
+            fall_asleep(&mut holder)?;
+        }
+    }
     holder.kill()?;
     check(crowd, 0)
 }
