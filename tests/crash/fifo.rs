@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -111,15 +112,21 @@ const WORDS: usize = 64 + 16;
 
 /// A ring and its words in a page. An item is its number, filled up with zeros.
 pub(crate) struct RawFifo {
-    page: Page<(RawRing, [AtomicU64; WORDS])>,
+    page: Rc<Page<(RawRing, [AtomicU64; WORDS])>>,
     size: Size,
     /// Room for an item, so that nothing is allocated.
     buffer: RefCell<Vec<u8>>,
 }
 
 impl RawFifo {
+    /// The same ring for items of another size.
+    pub(crate) fn with_items_of(&self, item_bytes: usize) -> RawFifo {
+        let (page, size) = (Rc::clone(&self.page), Size { item_bytes, ..self.size });
+        RawFifo { page, size, buffer: RefCell::new(Vec::with_capacity(128)) }
+    }
+
     fn ring(&self) -> Ring<'_> {
-        let (ring, words) = &*self.page;
+        let (ring, words) = &**self.page;
         let records = self.size.ring_bytes / 8;
         ring.with_words(&words[..records + records / 4]).expect("the size is one of a ring")
     }
@@ -149,6 +156,7 @@ impl Fifo for RawFifo {
     fn new(size: Size) -> Result<Self, String> {
         let max_items = u64::try_from(size.max_items).map_err(|error| error.to_string())?;
         let page = Page::new((RawRing::new(max_items), [const { AtomicU64::new(0) }; WORDS]))?;
+        let page = Rc::new(page);
         Ok(RawFifo { page, size, buffer: RefCell::new(Vec::with_capacity(128)) })
     }
 

@@ -1,11 +1,14 @@
 //! Single deaths of queue users, each constructed as one exact interleaving.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use crate::crowd::{Crowd, Role};
 use crate::fifo::{Fifo, RawFifo, Refusal, Size};
 use crate::holes::is_wake;
+use crate::page::Page;
 use crate::scenario::{Report, Scenario};
-use crate::victim::{Stop, Victim};
-use crate::witness::BOUND;
+use crate::victim::{Stop, Victim, end_pc};
+use crate::witness::{BOUND, Witness};
 
 const SIZE: Size = Size { max_items: 2, ring_bytes: 512, item_bytes: 8 };
 const VICTIMS_ITEM: u64 = 100;
@@ -16,6 +19,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "ring::consumer_dies_between_free_and_wake", run: consumer_at_its_wake },
     Scenario { name: "ring::woken_consumer_dies_before_it_takes_the_item", run: woken_consumer },
     Scenario { name: "ring::woken_producer_dies_before_it_takes_the_room", run: woken_producer },
+    Scenario { name: "ring::robbed_consumer_is_woken_for_the_next_item", run: || robbed(Role::Consumer) },
+    Scenario { name: "ring::robbed_producer_is_woken_for_the_next_room", run: || robbed(Role::Producer) },
+    Scenario { name: "ring::consumer_has_copied_the_item_that_it_frees", run: freed_is_copied },
     Scenario { name: "ring::shutdown_dies_between_its_wakes", run: shutdown_at_its_wake },
     Scenario { name: "ring::stopped_consumer_delays_nobody", run: || stopped(Role::Consumer) },
     Scenario { name: "ring::stopped_producer_delays_nobody", run: || stopped(Role::Producer) },
@@ -68,6 +74,30 @@ fn consumer_at_its_wake() -> Result<Report, String> {
     check(crowd, 1)
 }
 
+/// A consumer stands behind its free while another item is put over the words of its own.
+fn freed_is_copied() -> Result<Report, String> {
+    multiproc::testing::set_sleep_slice(None);
+    let long = RawFifo::new(Size { max_items: 8, ring_bytes: 512, item_bytes: 40 })?;
+    // Five records of 12 words, of 64. One of 8 words goes to the ring's start, and needs the first one's alone.
+    for number in 10..15 {
+        long.try_put(number).map_err(|why| format!("item {number}: {why:?}"))?;
+    }
+    let short = long.with_items_of(8);
+    let producer = Witness::spawn(|| u64::from(short.put(1, None).is_ok()))?;
+    producer.wait_until_asleep()?;
+    let got = Page::new(AtomicU64::new(0))?;
+    // Relaxed: read when the consumer stands still.
+    let get = || got.store(long.get(None).unwrap_or(0), Ordering::Relaxed);
+    let mut consumer = Victim::spawn(|| {}, get)?;
+    consumer.run_until_syscall_entry(is_wake)?;
+    short.try_put(2).map_err(|why| format!("a put over the freed item: {why:?}"))?;
+    consumer.run_to(end_pc())?;
+    match got.load(Ordering::Relaxed) {
+        10 => Ok(Report::of_one("the item that was freed")),
+        wrong => Err(format!("got {wrong}, not what was freed")),
+    }
+}
+
 /// The holder of the waiting room has been woken for an item, and another consumer is in the room.
 fn woken_consumer() -> Result<Report, String> {
     let mut crowd = empty()?;
@@ -90,6 +120,36 @@ fn woken_producer() -> Result<Report, String> {
     crowd.get_one()?;
     stay_woken(&mut holder)?;
     crowd.expect_len(1)?;
+    holder.kill()?;
+    check(crowd, 0)
+}
+
+/// Somebody else takes what the holder of the waiting room was woken for; it sleeps again, is woken again, and dies then.
+fn robbed(role: Role) -> Result<Report, String> {
+    let mut crowd = if role == Role::Consumer { empty()? } else { full()? };
+    let run = || {
+        let _ = match role {
+            Role::Consumer => crowd.queue.get(None).map(drop),
+            Role::Producer => crowd.queue.put(VICTIMS_ITEM, None),
+        };
+    };
+    let mut holder = Victim::spawn(|| {}, run)?;
+    fall_asleep(&mut holder)?;
+    crowd.add(role, 1)?;
+    for time in 0..2 {
+        match role {
+            Role::Consumer => crowd.put_one()?,
+            Role::Producer => _ = crowd.get_one()?,
+        }
+        stay_woken(&mut holder)?;
+        if time == 0 {
+            match role {
+                Role::Consumer => _ = crowd.get_one()?,
+                Role::Producer => crowd.put_one()?,
+            }
+            fall_asleep(&mut holder)?;
+        }
+    }
     holder.kill()?;
     check(crowd, 0)
 }

@@ -4,9 +4,8 @@ use std::collections::HashMap;
 
 use crate::tracer::{Operation, Point, Run};
 
-/// Recordings until one has been made twice. They differ when the kernel updates the clock while a run reads it, which
-/// takes a run long that makes single steps.
-const RECORDINGS: usize = 30;
+/// Recordings until one has been made twice. They differ when one of them adds to a time at the end of a second.
+const RECORDINGS: usize = 10;
 
 /// A breakpoint may be so many single steps before its goal.
 const STEPS: usize = 100;

@@ -6,8 +6,7 @@ use crate::scenario::Report;
 use crate::trace::Trace;
 use crate::victim::{Stop, Symbol, Victim, end_pc};
 
-/// Runs that a kill point may take to reach. They differ when one of them reads the clock as the kernel updates it, or
-/// adds to a time at the end of a second.
+/// Runs that a kill point may take to reach. They differ when one of them adds to a time at the end of a second.
 const RUNS: usize = 4;
 
 /// An operation on a shared object, and what its victims must leave to the survivors.

@@ -5,6 +5,8 @@ use std::arch::naked_asm;
 use std::ffi::CStr;
 use std::fmt;
 use std::mem::MaybeUninit;
+use std::ops::Range;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use crate::witness::{blocking_call, fork, kill_and_reap};
@@ -67,6 +69,19 @@ extern "C" fn end() {
 /// The program counter of a victim whose operation is over.
 pub(crate) fn end_pc() -> u64 {
     end as *const () as u64
+}
+
+/// Where the kernel's code in this process lies, and in its forks.
+fn vdso() -> &'static Range<u64> {
+    static VDSO: OnceLock<Range<u64>> = OnceLock::new();
+    VDSO.get_or_init(|| {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+        let line = maps.lines().find(|line| line.ends_with("[vdso]"));
+        let range = line.and_then(|line| line.split_once(' ')?.0.split_once('-'));
+        let (start, end) = range.unwrap_or(("0", "0"));
+        let number = |text| u64::from_str_radix(text, 16).unwrap_or(0);
+        number(start)..number(end)
+    })
 }
 
 /// An address of code, printed as the symbol or file it lies in, for `addr2line`.
@@ -135,8 +150,18 @@ impl Victim {
         Ok(self.pc()? == end_pc())
     }
 
-    /// Runs one instruction. A system call is one instruction.
+    /// Runs one instruction. A system call is one instruction, and so is one that the vDSO makes in its stead: how many
+    /// it takes depends on when the kernel updates its clock.
     pub(crate) fn step(&mut self) -> Result<Stop, String> {
+        loop {
+            let stop = self.step_one()?;
+            if stop == Stop::Asleep || !vdso().contains(&self.pc()?) {
+                return Ok(stop);
+            }
+        }
+    }
+
+    fn step_one(&mut self) -> Result<Stop, String> {
         let may_sleep = self.peek(self.pc()?)? & 0xffff == SYSCALL;
         self.request(libc::PTRACE_SINGLESTEP, 0, 0)?;
         // No other instruction sleeps, and the kernel's own wait is the fastest.
