@@ -7,23 +7,47 @@ use loom::thread::{self, JoinHandle};
 
 use super::{RawRing, RingError};
 use crate::sys::atomic::AtomicU64;
-use crate::sys::model::{Life, Outcome, Sabotage, every_death, every_death_with};
+use crate::sys::model::{Life, Outcome, Sabotage, every_death, every_death_with, in_full};
 
-/// A ring of 8 words and their 2 states: an item of 8 bytes takes 4 with its header, so every other one wraps around.
 struct Shared {
     ring: RawRing,
     words: Vec<AtomicU64>,
+    start: Start,
 }
 
+/// How large a ring and its items are, and where it begins.
+#[derive(Clone, Copy, Debug)]
+struct Start {
+    /// Words for records.
+    words: usize,
+    /// Words of an item: one makes a record of 4 words, three one of 8. The 4 of the next header must be free too.
+    item: usize,
+    /// Items without a payload that have gone through, of 4 words each.
+    passed: usize,
+}
+
+/// One item fits, at the beginning.
+const SMALL: Start = Start { words: 8, item: 1, passed: 0 };
+/// One item fits, at the ring's start and a pad before it at the end.
+const SMALL_PAD: Start = Start { words: 16, item: 3, passed: 3 };
+/// Two items fit, or three without a payload.
+const WIDE: Start = Start { words: 16, item: 1, passed: 0 };
+/// Two items fit: a pad is before the first.
+const WIDE_PAD: Start = Start { words: 32, item: 3, passed: 7 };
+/// Two items fit: a pad is before the second.
+const WIDE_PAD_BETWEEN: Start = Start { words: 32, item: 3, passed: 5 };
+
 impl Shared {
-    /// For `max_items`, after `passed` items have gone through.
-    fn new(max_items: u64, passed: u64) -> Arc<Self> {
-        let words = (0..10).map(|_| AtomicU64::new(0)).collect();
-        let shared = Arc::new(Self { ring: RawRing::new(max_items), words });
+    fn new(max_items: u64, start: Start) -> Arc<Self> {
+        let words = (0..start.words + start.words / 4).map(|_| AtomicU64::new(0)).collect();
+        let shared = Arc::new(Self { ring: RawRing::new(max_items), words, start });
         let _ = Life::long(9).run(|| {
-            for item in 0..passed {
-                shared.put(item).unwrap();
-                assert_eq!(shared.get(), Ok(item));
+            for _ in 0..start.passed {
+                let ring = shared.ring.with_words(&shared.words).unwrap();
+                // SAFETY: the models keep the ring until all threads have ended.
+                unsafe { ring.put(&[], None) }.unwrap();
+                // SAFETY: as above.
+                unsafe { ring.get(&mut Vec::new(), None) }.unwrap();
             }
         });
         shared
@@ -32,7 +56,7 @@ impl Shared {
     fn put(&self, item: u64) -> Result<(), RingError> {
         let ring = self.ring.with_words(&self.words).unwrap();
         // SAFETY: the models keep the ring until all threads have ended.
-        unsafe { ring.put(&item.to_le_bytes(), None) }
+        unsafe { ring.put(&item.to_le_bytes().repeat(self.start.item), None) }
     }
 
     fn get(&self) -> Result<u64, RingError> {
@@ -60,7 +84,11 @@ impl Shared {
     fn get_by(&self, get: impl FnOnce(&mut Vec<u8>) -> Result<(), RingError>) -> Result<u64, RingError> {
         let mut bytes = Vec::new();
         get(&mut bytes)?;
-        Ok(u64::from_le_bytes(bytes.try_into().unwrap()))
+        let (words, rest) = bytes.as_chunks::<8>();
+        let whole =
+            words.len() == self.start.item && rest.is_empty() && words.iter().all(|word| *word == words[0]);
+        assert!(whole, "torn: {bytes:?}");
+        Ok(u64::from_le_bytes(words[0]))
     }
 
     /// What is left when all threads have ended; the counts agree before and after.
@@ -87,10 +115,37 @@ fn mortal(tid: u32, step: usize) -> Life {
     Life { tid, dies_after: Some(step) }
 }
 
-/// A mortal and a lasting producer put an item each, a consumer gets one.
-fn a_consumer_gets_what_was_put(sabotage: Sabotage, passed: u64) {
+/// A mortal and a lasting producer put an item each.
+fn producers_put(start: Start) {
+    every_death(move |step| {
+        let shared = Shared::new(2, start);
+        let died = spawn(&shared, mortal(1, step), |shared| shared.put(100));
+        assert_eq!(Life::long(2).run(|| shared.put(200)), Outcome::Lived(Ok(())));
+        let died = died.join().unwrap() == Outcome::Died;
+        let Outcome::Lived(all) = Life::long(3).run(|| shared.drain()) else { panic!() };
+        match all.as_slice() {
+            [100, 200] | [200, 100] => {}
+            [200] => assert!(died),
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
+#[test]
+fn a_killed_producer_leaves_its_item_whole_or_nothing() {
+    producers_put(WIDE);
+}
+
+#[test]
+fn a_producer_killed_at_the_wrap_leaves_its_item_whole_or_nothing() {
+    producers_put(WIDE_PAD);
+    producers_put(WIDE_PAD_BETWEEN);
+}
+
+/// The same beside a consumer that gets one of the items.
+fn a_consumer_gets_what_was_put(sabotage: Sabotage, start: Start) {
     every_death_with(sabotage, move |step| {
-        let shared = Shared::new(2, passed);
+        let shared = Shared::new(2, start);
         let died = spawn(&shared, mortal(1, step), |shared| shared.put(100));
         let lived = spawn(&shared, Life::long(2), |shared| shared.put(200));
         let got = Life::long(3).run(|| shared.get());
@@ -100,36 +155,34 @@ fn a_consumer_gets_what_was_put(sabotage: Sabotage, passed: u64) {
         let Outcome::Lived(mut all) = Life::long(4).run(|| shared.drain()) else { panic!() };
         all.push(got);
         all.sort_unstable();
-        assert!(all == [100, 200] || (died && all == [200]), "{all:?}");
+        assert!(all == [100, 200] || (died && all == [200]), "got {all:?}");
     });
 }
 
 #[test]
-fn a_killed_producer_leaves_its_item_whole_or_nothing() {
-    a_consumer_gets_what_was_put(Sabotage::None, 0);
+fn full_two_producers_and_a_consumer_go_on() {
+    if in_full() {
+        a_consumer_gets_what_was_put(Sabotage::None, SMALL);
+        a_consumer_gets_what_was_put(Sabotage::None, SMALL_PAD);
+    }
 }
 
 #[test]
-fn a_producer_killed_at_the_wrap_leaves_its_item_whole_or_nothing() {
-    a_consumer_gets_what_was_put(Sabotage::None, 1);
-}
-
-#[test]
-#[should_panic]
+#[should_panic(expected = "torn")]
 fn twin_commit_without_release_is_read_early() {
-    a_consumer_gets_what_was_put(Sabotage::NoRelease, 0);
+    a_consumer_gets_what_was_put(Sabotage::NoRelease, SMALL);
 }
 
 /// A mortal producer puts the only item; if it was committed, a sleeping consumer is woken for it with nobody's help.
-fn a_lone_item_wakes_the_consumer(sabotage: Sabotage) {
-    every_death_with(sabotage, |step| {
-        let shared = Shared::new(2, 0);
+fn a_lone_item_wakes_the_consumer(sabotage: Sabotage, start: Start) {
+    every_death_with(sabotage, move |step| {
+        let shared = Shared::new(2, start);
         let consumer = spawn(&shared, Life::long(2), |shared| shared.get());
         let _ = mortal(1, step).run(|| shared.put(100));
         // Uncommitted, the item is put by somebody else; committed, nobody else comes.
         let _ = Life::long(3).run(|| {
             let ring = shared.ring.with_words(&shared.words).unwrap();
-            if ring.puts() == Ok(0) {
+            if ring.puts() == Ok(start.passed as u64) {
                 shared.put(100).unwrap();
             }
         });
@@ -139,31 +192,32 @@ fn a_lone_item_wakes_the_consumer(sabotage: Sabotage) {
 
 #[test]
 fn a_committed_item_wakes_the_consumer_though_its_producer_is_killed() {
-    a_lone_item_wakes_the_consumer(Sabotage::None);
+    a_lone_item_wakes_the_consumer(Sabotage::None, SMALL);
+    a_lone_item_wakes_the_consumer(Sabotage::None, SMALL_PAD);
 }
 
 #[test]
 #[should_panic(expected = "deadlock")]
 fn twin_without_the_kernels_wake_the_item_of_a_killed_producer_sleeps() {
-    a_lone_item_wakes_the_consumer(Sabotage::NoPendingWake);
+    a_lone_item_wakes_the_consumer(Sabotage::NoPendingWake, SMALL);
 }
 
 #[test]
 #[should_panic(expected = "deadlock")]
 fn twin_without_the_wake_the_consumer_sleeps() {
-    a_lone_item_wakes_the_consumer(Sabotage::NoWake);
+    a_lone_item_wakes_the_consumer(Sabotage::NoWake, SMALL);
 }
 
 #[test]
 #[should_panic(expected = "deadlock")]
 fn twin_without_the_fences_the_consumer_sleeps() {
-    a_lone_item_wakes_the_consumer(Sabotage::NoFence);
+    a_lone_item_wakes_the_consumer(Sabotage::NoFence, SMALL);
 }
 
 /// Two producers' worth of items through a ring of one: the second put waits for a get. One of two consumers dies.
-fn a_blocked_producer_goes_on(sabotage: Sabotage) {
-    every_death_with(sabotage, |step| {
-        let shared = Shared::new(1, 1);
+fn a_blocked_producer_goes_on(sabotage: Sabotage, start: Start) {
+    every_death_with(sabotage, move |step| {
+        let shared = Shared::new(1, start);
         let producer = spawn(&shared, Life::long(1), |shared| {
             shared.put(100).unwrap();
             shared.put(200).unwrap();
@@ -183,70 +237,220 @@ fn a_blocked_producer_goes_on(sabotage: Sabotage) {
 
 #[test]
 fn a_killed_consumer_leaves_its_item_or_its_room() {
-    a_blocked_producer_goes_on(Sabotage::None);
+    a_blocked_producer_goes_on(Sabotage::None, SMALL);
+    a_blocked_producer_goes_on(Sabotage::None, SMALL_PAD);
 }
 
 #[test]
-#[should_panic]
+#[should_panic(expected = "deadlock")]
 fn twin_without_the_wake_the_producer_sleeps() {
-    a_blocked_producer_goes_on(Sabotage::NoWake);
+    a_blocked_producer_goes_on(Sabotage::NoWake, SMALL);
+}
+
+/// A mortal thread holds the waiting room; a consumer that waits for it gets the item that is put then.
+fn the_waiting_room_passes_on(sabotage: Sabotage) {
+    every_death_with(sabotage, |step| {
+        let shared = Shared::new(2, SMALL);
+        let holder = spawn(&shared, mortal(1, step), |shared| {
+            let room = shared.ring.consumers_room();
+            // SAFETY: as for `put`.
+            let _ = unsafe { room.lock(None) }.unwrap();
+            room.unlock().unwrap();
+        });
+        let consumer = spawn(&shared, Life::long(2), |shared| shared.get());
+        let _ = Life::long(3).run(|| shared.put(100).unwrap());
+        let _ = holder.join().unwrap();
+        assert_eq!(consumer.join().unwrap(), Outcome::Lived(Ok(100)));
+    });
 }
 
 #[test]
 fn the_waiting_room_passes_on_when_its_holder_is_killed() {
+    the_waiting_room_passes_on(Sabotage::None);
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn twin_without_the_kernels_wake_the_waiting_room_is_stuck() {
+    the_waiting_room_passes_on(Sabotage::NoPendingWake);
+}
+
+#[test]
+fn a_consumer_that_is_killed_asleep_leaves_the_ring_to_the_next() {
     every_death(|step| {
-        let shared = Shared::new(2, 0);
+        let shared = Shared::new(2, SMALL);
+        let died = spawn(&shared, mortal(1, step), |shared| shared.get());
+        let _ = Life::long(2).run(|| shared.put(100).unwrap());
+        let died = died.join().unwrap();
+        let got = Life::long(3).run(|| {
+            let ring = shared.ring.with_words(&shared.words).unwrap();
+            if ring.len() == Ok(1) { shared.get() } else { Ok(0) }
+        });
+        match (died, got) {
+            (Outcome::Lived(Ok(100)), Outcome::Lived(Ok(0)))
+            | (Outcome::Died, Outcome::Lived(Ok(0 | 100))) => {}
+            other => panic!("{other:?}"),
+        }
+        let again = Life::long(4).run(|| {
+            shared.put(300).unwrap();
+            shared.get()
+        });
+        assert_eq!(again, Outcome::Lived(Ok(300)));
+    });
+}
+
+/// A mortal and a lasting consumer wait, in turn in the waiting room, for the only item.
+#[test]
+fn full_the_waiting_room_passes_on_between_consumers() {
+    if !in_full() {
+        return;
+    }
+    every_death(|step| {
+        let shared = Shared::new(2, SMALL);
         let died = spawn(&shared, mortal(1, step), |shared| shared.get());
         let lived = spawn(&shared, Life::long(2), |shared| shared.get());
-        let _ = Life::long(3).run(|| {
-            shared.put(100).unwrap();
-            shared.put(200).unwrap();
-        });
+        let _ = Life::long(3).run(|| shared.put(100).unwrap());
         let died = died.join().unwrap();
+        let _ = Life::long(3).run(|| {
+            let ring = shared.ring.with_words(&shared.words).unwrap();
+            // Left in the ring, the lasting one gets it with nobody's help.
+            if ring.len() == Ok(0) {
+                shared.put(200).unwrap();
+            }
+        });
         let Outcome::Lived(Ok(lived)) = lived.join().unwrap() else { panic!() };
         let Outcome::Lived(rest) = Life::long(4).run(|| shared.drain()) else { panic!() };
         match died {
-            Outcome::Lived(item) => assert_eq!((item.unwrap() + lived, rest.len()), (300, 0)),
+            Outcome::Lived(Ok(item)) => assert_eq!((item + lived, rest.len()), (300, 0)),
+            Outcome::Lived(Err(error)) => panic!("{error}"),
             Outcome::Died => assert!(rest.len() <= 1 && !rest.contains(&lived)),
         }
     });
 }
 
-/// A put and a close at once: whatever the put says it has put is got before the consumer is told that it is over.
-fn close_loses_nothing(killed: usize) {
-    every_death(move |step| {
-        let shared = Shared::new(2, 0);
-        let life = |who, tid| if who == killed { mortal(tid, step) } else { Life::long(tid) };
-        let put = spawn(&shared, life(0, 1), |shared| shared.put(100));
-        let close = spawn(&shared, life(1, 2), |shared| shared.close());
-        let drain = |shared: &Shared| std::iter::from_fn(|| shared.get().ok()).collect::<Vec<_>>();
-        let got = if killed == 1 {
-            // Killed half-way the ring is closed or not; a second close makes it certain.
-            let _ = close.join().unwrap();
-            Life::long(3).run(|| {
-                shared.close().unwrap();
-                drain(&shared)
-            })
-        } else {
-            let got = Life::long(3).run(|| drain(&shared));
-            let _ = close.join().unwrap();
-            got
-        };
-        let Outcome::Lived(got) = got else { panic!() };
-        match put.join().unwrap() {
-            Outcome::Lived(Ok(())) => assert_eq!(got, [100]),
-            Outcome::Lived(Err(error)) => assert_eq!((error, got.len()), (RingError::Closed, 0)),
-            Outcome::Died => assert!(got.len() <= 1),
-        }
+/// How many items were got, asked while others get.
+#[test]
+fn got_is_exact_while_items_are_got_and_after_a_death() {
+    every_death(|step| {
+        let shared = Shared::new(3, WIDE);
+        let _ = Life::long(9).run(|| {
+            let ring = shared.ring.with_words(&shared.words).unwrap();
+            // SAFETY: as for `put`.
+            (0..3).for_each(|_| unsafe { ring.put(&[], None) }.unwrap());
+        });
+        let consumer = spawn(&shared, mortal(1, step), |shared| {
+            let ring = shared.ring.with_words(&shared.words).unwrap();
+            // SAFETY: as for `put`.
+            (0..3).for_each(|_| unsafe { ring.get(&mut Vec::new(), None) }.unwrap());
+        });
+        let _ = Life::long(2).run(|| {
+            let ring = shared.ring.with_words(&shared.words).unwrap();
+            let got = ring.got().unwrap();
+            let gets = ring.gets().unwrap();
+            assert!(got <= gets, "{got} of {gets}");
+        });
+        let _ = consumer.join().unwrap();
+        let _ = Life::long(3).run(|| {
+            let ring = shared.ring.with_words(&shared.words).unwrap();
+            assert_eq!(ring.got(), ring.gets());
+        });
     });
+}
+
+/// Everything, until the ring is closed.
+fn drain_until_closed(shared: &Shared) -> Vec<u64> {
+    std::iter::from_fn(|| match shared.get() {
+        Ok(item) => Some(item),
+        Err(error) => {
+            assert_eq!(error, RingError::Closed);
+            None
+        }
+    })
+    .collect()
+}
+
+/// Whatever a put says that it has put is got before the consumer is told that it is over.
+fn check_put(put: Outcome<Result<(), RingError>>, got: &[u64]) {
+    match put {
+        Outcome::Lived(Ok(())) => assert_eq!(got, [100]),
+        Outcome::Lived(Err(error)) => assert_eq!((error, got), (RingError::Closed, [].as_slice())),
+        Outcome::Died => assert!(got.is_empty() || got == [100]),
+    }
 }
 
 #[test]
 fn close_loses_no_item_of_a_producer_that_may_be_killed() {
-    close_loses_nothing(0);
+    every_death(|step| {
+        let shared = Shared::new(2, SMALL);
+        let put = spawn(&shared, mortal(1, step), |shared| shared.put(100));
+        let _ = Life::long(2).run(|| shared.close().unwrap());
+        let put = put.join().unwrap();
+        let Outcome::Lived(got) = Life::long(3).run(|| drain_until_closed(&shared)) else { panic!() };
+        check_put(put, &got);
+    });
 }
 
 #[test]
 fn close_loses_no_item_when_the_closer_is_killed() {
-    close_loses_nothing(1);
+    every_death(|step| {
+        let shared = Shared::new(2, SMALL);
+        let put = spawn(&shared, Life::long(1), |shared| shared.put(100));
+        let _ = mortal(2, step).run(|| shared.close().unwrap());
+        let got = Life::long(3).run(|| {
+            // Killed before it has begun, somebody else closes; after that, whoever gets completes it.
+            if !shared.ring.is_closed() {
+                shared.close().unwrap();
+            }
+            drain_until_closed(&shared)
+        });
+        let Outcome::Lived(got) = got else { panic!() };
+        check_put(put.join().unwrap(), &got);
+    });
+}
+
+#[test]
+fn full_close_loses_no_item_beside_a_consumer() {
+    if !in_full() {
+        return;
+    }
+    every_death(|step| {
+        let shared = Shared::new(2, SMALL);
+        let put = spawn(&shared, mortal(1, step), |shared| shared.put(100));
+        let close = spawn(&shared, Life::long(2), |shared| shared.close().unwrap());
+        let Outcome::Lived(got) = Life::long(3).run(|| drain_until_closed(&shared)) else { panic!() };
+        let _ = close.join().unwrap();
+        check_put(put.join().unwrap(), &got);
+    });
+}
+
+/// Who sleeps for an item, and who sleeps for room, is told of the end.
+fn close_wakes(sabotage: Sabotage) {
+    every_death_with(sabotage, |step| {
+        let shared = Shared::new(1, SMALL);
+        let consumer = spawn(&shared, mortal(1, step), |shared| shared.get());
+        let _ = Life::long(2).run(|| shared.close().unwrap());
+        let consumer = consumer.join().unwrap();
+        assert!(matches!(consumer, Outcome::Died | Outcome::Lived(Err(RingError::Closed))), "{consumer:?}");
+    });
+    every_death_with(sabotage, |step| {
+        let shared = Shared::new(1, SMALL);
+        let _ = Life::long(2).run(|| shared.put(100).unwrap());
+        let producer = spawn(&shared, mortal(1, step), |shared| shared.put(200));
+        let _ = Life::long(2).run(|| shared.close().unwrap());
+        let producer = producer.join().unwrap();
+        assert!(matches!(producer, Outcome::Died | Outcome::Lived(Err(RingError::Closed))), "{producer:?}");
+        let Outcome::Lived(got) = Life::long(3).run(|| drain_until_closed(&shared)) else { panic!() };
+        assert_eq!(got, [100]);
+    });
+}
+
+#[test]
+fn close_wakes_who_sleeps() {
+    close_wakes(Sabotage::None);
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn twin_without_the_wake_nobody_is_told_of_the_close() {
+    close_wakes(Sabotage::NoWake);
 }

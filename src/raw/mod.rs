@@ -41,3 +41,5 @@ mod loom_event;
 mod loom_mutex;
 #[cfg(all(test, loom))]
 mod loom_ring;
+#[cfg(all(test, loom))]
+mod loom_tasks;

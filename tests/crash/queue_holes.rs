@@ -77,8 +77,9 @@ fn consumer_at_its_wake() -> Result<Report, String> {
 /// A consumer stands behind its free while another item is put over the words of its own.
 fn freed_is_copied() -> Result<Report, String> {
     multiproc::testing::set_sleep_slice(None);
-    let long = RawFifo::new(Size { max_items: 8, ring_bytes: 512, item_bytes: 40 })?;
-    // Five records of 12 words, of 64. One of 8 words goes to the ring's start, and needs the first one's alone.
+    let long = RawFifo::new(Size { max_items: 8, ring_bytes: 512, item_bytes: 72 })?;
+    // Five records of 12 words, of 64. One of 4 words goes to the ring's end, and the header behind it needs the first
+    // one's words; so does the next item.
     for number in 10..15 {
         long.try_put(number).map_err(|why| format!("item {number}: {why:?}"))?;
     }

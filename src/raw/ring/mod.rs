@@ -170,6 +170,12 @@ impl RawRing {
         }
     }
 
+    /// The lease of the consumers' waiting room.
+    #[cfg(all(test, loom))]
+    pub(super) fn consumers_room(&self) -> &RawMutex {
+        &self.consumers_room.lease
+    }
+
     /// Sets the bound of a ring that nobody else uses yet.
     pub fn set_max_items(&self, max_items: u64) {
         self.settings.max_items.store(max_items, Ordering::Relaxed); // Relaxed: before it is shared.

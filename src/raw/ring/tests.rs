@@ -1,6 +1,6 @@
 //! States of a ring that a death leaves, made by hand, and counts at the ends of their ranges.
+#![allow(unsafe_code)]
 #![allow(
-    unsafe_code,
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,

@@ -2,8 +2,7 @@
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::robust;
 
@@ -55,7 +54,7 @@ impl Life {
                 Outcome::Lived(value)
             }
             Err(panic) if panic.is::<Killed>() => {
-                DEATHS.fetch_add(1, Ordering::Relaxed);
+                DEATHS.set(DEATHS.get() + 1);
                 Outcome::Died
             }
             Err(panic) => resume_unwind(panic),
@@ -63,12 +62,13 @@ impl Life {
     }
 }
 
-/// Deaths in the exploration under way.
-static DEATHS: AtomicUsize = AtomicUsize::new(0);
-/// The fault that the model is asked to make.
-static SABOTAGE: AtomicUsize = AtomicUsize::new(Sabotage::None as usize);
-/// Explorations share these; tests run on several threads.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+// loom runs all threads of a model on the thread that explores it, so explorations don't share these.
+std::thread_local! {
+    /// Deaths in the exploration under way.
+    static DEATHS: Cell<usize> = const { Cell::new(0) };
+    /// The fault that the model is asked to make.
+    static SABOTAGE: Cell<Sabotage> = const { Cell::new(Sabotage::None) };
+}
 
 /// A fault in the machine, for negative twins: an algorithm that passes its model must fail it with the fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +87,7 @@ pub(crate) enum Sabotage {
 impl Sabotage {
     /// Whether the model is to make this fault.
     pub(super) fn is_on(self) -> bool {
-        SABOTAGE.load(Ordering::Relaxed) == self as usize
+        SABOTAGE.get() == self
     }
 }
 
@@ -100,21 +100,25 @@ pub(crate) fn every_death(model: impl Fn(usize) + Send + Sync + 'static) {
 /// [`every_death`] on a faulty machine.
 pub(crate) fn every_death_with(sabotage: Sabotage, model: impl Fn(usize) + Send + Sync + 'static) {
     let model = Arc::new(model);
-    let _exclusive = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    SABOTAGE.store(sabotage as usize, Ordering::Relaxed);
+    SABOTAGE.set(sabotage);
     for step in 0.. {
-        DEATHS.store(0, Ordering::Relaxed);
+        DEATHS.set(0);
         let mut builder = loom::model::Builder::new();
         builder.preemption_bound = Some(3);
         builder.max_branches = 100_000;
         let model = model.clone();
         builder.check(move || model(step));
-        if DEATHS.load(Ordering::Relaxed) == 0 {
+        if DEATHS.get() == 0 {
             // Nobody lives this long: every death has been explored.
             println!("    {step} deaths explored");
             return;
         }
     }
+}
+
+/// Whether to explore the scenarios that take minutes too: the environment variable `LOOM_FULL` is set.
+pub(crate) fn in_full() -> bool {
+    std::env::var_os("LOOM_FULL").is_some()
 }
 
 /// One step of the calling thread: false if it is dead and nothing may happen any more.

@@ -13,4 +13,4 @@ pub(crate) mod life;
 pub(crate) mod robust;
 pub(crate) mod slice;
 
-pub(crate) use life::{Life, Outcome, Sabotage, every_death, every_death_with};
+pub(crate) use life::{Life, Outcome, Sabotage, every_death, every_death_with, in_full};
