@@ -928,6 +928,8 @@ fn known_bad_46_a_put_with_no_reader_can_be_timed() {
     let queue = tight(1000, 32);
     while queue.try_put(vec![1; 20]).is_ok() {}
     assert!(!queue.is_full(), "by bytes, not by items");
-    assert!(matches!(queue.try_put(vec![2]), Err(PutError::Full(item)) if item == [2]));
-    assert!(matches!(queue.put_timeout(vec![2], SHORT), Err(PutError::TimedOut(item)) if item == [2]));
+    assert!(matches!(queue.try_put(vec![2; 20]), Err(PutError::Full(item)) if item == [2; 20]));
+    assert!(
+        matches!(queue.put_timeout(vec![2; 20], SHORT), Err(PutError::TimedOut(item)) if item == [2; 20])
+    );
 }
