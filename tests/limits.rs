@@ -1,4 +1,5 @@
 //! Limits of the system and of the crate, and times that make no sense: typed errors, and everything works afterwards.
+#![cfg(feature = "process")]
 #![allow(unsafe_code)]
 
 mod limited;
