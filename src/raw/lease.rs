@@ -98,7 +98,19 @@ impl Lease {
         if !thread.pop_only(&self.node) {
             return self.release_nested(thread);
         }
-        let outcome = self.give_up(thread);
+        match self.give_up(thread) {
+            Ok(()) => {
+                thread.clear_pending();
+                Ok(())
+            }
+            Err(seen) => self.release_contended(thread, seen),
+        }
+    }
+
+    /// Ends a [`release`](Lease::release) that has `seen` the word with waiters, or overwritten.
+    #[cold]
+    fn release_contended(&self, thread: Thread, seen: u32) -> Result<(), AcquireError> {
+        let outcome = self.give_up_contended(thread.tid(), seen);
         thread.clear_pending();
         outcome
     }
@@ -106,7 +118,11 @@ impl Lease {
     /// Ends a [`release`](Lease::release) where the thread holds other leases too, or not this one.
     #[cold]
     fn release_nested(&self, thread: Thread) -> Result<(), AcquireError> {
-        let outcome = if thread.pop(&self.node) { self.give_up(thread) } else { Err(AcquireError::NotHeld) };
+        let outcome = if thread.pop(&self.node) {
+            self.give_up(thread).or_else(|seen| self.give_up_contended(thread.tid(), seen))
+        } else {
+            Err(AcquireError::NotHeld)
+        };
         thread.clear_pending();
         outcome
     }
@@ -178,16 +194,18 @@ impl Lease {
     /// Takes the word, for which `thread` is pending, if it is free.
     #[inline]
     pub(super) fn try_take_pending(&self, thread: Thread) -> Option<Acquired> {
-        self.try_take_unmarked(thread).or_else(|seen| self.try_take_marked(thread, seen).ok_or(())).ok()
+        match self.claim(thread) {
+            Ok(()) => Some(self.taken(thread, 0)),
+            Err(seen) => self.try_take_marked(thread, seen),
+        }
     }
 
-    /// Takes the word, for which `thread` is pending, if it is 0, or says what it is.
+    /// Writes the thread's id into the word, for which it is pending, if the word is 0, or says what it is. After a claim
+    /// comes [`taken`](Lease::taken).
     #[inline]
-    pub(super) fn try_take_unmarked(&self, thread: Thread) -> Result<Acquired, u32> {
+    pub(super) fn claim(&self, thread: Thread) -> Result<(), u32> {
         // SYNC: Acquire <- `give_up`'s Release, or the kernel's marking: what was written under the lease is seen.
-        self.word()
-            .compare_exchange(0, thread.tid(), Ordering::Acquire, Ordering::Relaxed)
-            .map(|_| self.taken(thread, 0))
+        self.word().compare_exchange(0, thread.tid(), Ordering::Acquire, Ordering::Relaxed).map(drop)
     }
 
     /// [`Lease::try_take_pending`] where the word was `seen` to be held, or free with marks on it.
@@ -204,8 +222,9 @@ impl Lease {
         None
     }
 
+    /// Links the word, which was `before` the thread claimed it, and says in what state it leaves what it protects.
     #[inline]
-    fn taken(&self, thread: Thread, before: u32) -> Acquired {
+    pub(super) fn taken(&self, thread: Thread, before: u32) -> Acquired {
         let died = before & OWNER_DIED != 0;
         if died {
             // Killed before this store, the word says OWNER_DIED again. Relaxed: published by the release of the word.
@@ -219,15 +238,11 @@ impl Lease {
         }
     }
 
-    /// Releases the word, which is unlinked and pending.
+    /// Releases the word, which is unlinked and pending, if it has no waiters, or says what it is.
     #[inline]
-    fn give_up(&self, thread: Thread) -> Result<(), AcquireError> {
-        let tid = thread.tid();
-        // SYNC: Release -> `try_take_pending`'s Acquire: publishes what was written under the lease.
-        match self.word().compare_exchange(tid, 0, Ordering::Release, Ordering::Relaxed) {
-            Ok(_) => Ok(()),
-            Err(seen) => self.give_up_contended(tid, seen),
-        }
+    fn give_up(&self, thread: Thread) -> Result<(), u32> {
+        // SYNC: Release -> `claim`'s Acquire: publishes what was written under the lease.
+        self.word().compare_exchange(thread.tid(), 0, Ordering::Release, Ordering::Relaxed).map(drop)
     }
 
     #[cold]
@@ -238,11 +253,11 @@ impl Lease {
         }
         if self.stale().load(Ordering::Relaxed) != 0 {
             self.stale().store(0, Ordering::Relaxed);
-            // SYNC: a full barrier -> `try_take_pending`'s Acquire: publishes what was written under the lease.
+            // SYNC: a full barrier -> `try_take_marked`'s Acquire: publishes what was written under the lease.
             futex::wake_op(self.word(), Change::Set(0), futex::ALL);
             return Ok(());
         }
-        // SYNC: Release -> `try_take_pending`'s Acquire: publishes what was written under the lease.
+        // SYNC: Release -> `try_take_marked`'s Acquire: publishes what was written under the lease.
         if self.word().compare_exchange(seen, WAITERS, Ordering::Release, Ordering::Relaxed).is_err() {
             return Err(AcquireError::Corrupt);
         }

@@ -66,12 +66,14 @@ impl RawMutex {
     #[inline(always)]
     pub(crate) unsafe fn lock_by(&self, deadline: Option<Deadline>) -> Result<(Acquired, u32), AcquireError> {
         let thread = self.lease.enter()?;
-        let acquired = match self.lease.try_take_unmarked(thread) {
-            Ok(acquired) => acquired,
-            Err(seen) => return Ok((self.lock_contended(thread, seen, deadline)?, thread.tid())),
-        };
-        thread.clear_pending();
-        Ok((acquired, thread.tid()))
+        match self.lease.claim(thread) {
+            Ok(()) => {
+                let acquired = self.lease.taken(thread, 0);
+                thread.clear_pending();
+                Ok((acquired, thread.tid()))
+            }
+            Err(seen) => Ok((self.lock_contended(thread, seen, deadline)?, thread.tid())),
+        }
     }
 
     /// Takes the mutex if nobody alive holds it.

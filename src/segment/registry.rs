@@ -3,7 +3,7 @@
 //! The last handle of a segment takes it out under the registry's lock, and only there does the count of handles reach
 //! zero; so whoever finds a segment in the registry finds it alive, and a mapping that was taken out holds no lease: a new
 //! one may be made while it is still being unmapped. A segment in which a thread of this process holds a lease (a leaked
-//! guard) stays, mapped, to be found again.
+//! guard, or the kernel is still busy with the thread's end) stays, mapped, to be found again; it goes with a later one.
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -17,7 +17,13 @@ use crate::sys::mapping::Mapping;
 /// Device and inode of a segment's file.
 pub(crate) type Key = (u64, u64);
 
-static MAPPED: Mutex<BTreeMap<Key, Arc<Mapped>>> = Mutex::new(BTreeMap::new());
+static MAPPED: Mutex<Registry> = Mutex::new(Registry { segments: BTreeMap::new(), pinned: Vec::new() });
+
+struct Registry {
+    segments: BTreeMap<Key, Arc<Mapped>>,
+    /// Those among them that had a lease held in them when their last handle went.
+    pinned: Vec<Key>,
+}
 
 /// A segment as this process has it.
 pub(crate) struct Mapped {
@@ -43,11 +49,12 @@ impl Mapped {
 /// What `map` returns.
 pub(crate) fn find_or_map(key: Key, map: impl FnOnce() -> Result<Mapped>) -> Result<Handle> {
     let mut registry = registry();
-    let mapped = match registry.get(&key) {
+    registry.sweep();
+    let mapped = match registry.segments.get(&key) {
         Some(mapped) => Arc::clone(mapped),
         None => {
             let mapped = Arc::new(map()?);
-            registry.insert(key, Arc::clone(&mapped));
+            registry.segments.insert(key, Arc::clone(&mapped));
             mapped
         }
     };
@@ -56,7 +63,26 @@ pub(crate) fn find_or_map(key: Key, map: impl FnOnce() -> Result<Mapped>) -> Res
     Ok(Handle(mapped))
 }
 
-fn registry() -> MutexGuard<'static, BTreeMap<Key, Arc<Mapped>>> {
+impl Registry {
+    /// Lets go of the pinned segments in which no lease is held any more.
+    fn sweep(&mut self) {
+        let Self { segments, pinned } = self;
+        pinned.retain(|key| {
+            // SYNC: Acquire <- `Handle::drop`'s Release: the leases that were taken through the handles are seen.
+            let Some(mapped) = segments.get(key).filter(|mapped| mapped.handles.load(Ordering::Acquire) == 0)
+            else {
+                return false; // found again, meanwhile
+            };
+            let is_pinned = mapped.mapping.is_pinned();
+            if !is_pinned {
+                segments.remove(key);
+            }
+            is_pinned
+        });
+    }
+}
+
+fn registry() -> MutexGuard<'static, Registry> {
     // No code of a user runs under this lock, and its holder leaves the map whole at every step.
     MAPPED.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -79,15 +105,16 @@ impl Clone for Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        // Relaxed here and below: the count decides only who removes the entry; the Arc orders the unmapping after
-        // every other handle's last access.
         let others = |handles: usize| if handles > 1 { handles.checked_sub(1) } else { None };
-        if self.0.handles.fetch_update(Ordering::Relaxed, Ordering::Relaxed, others).is_ok() {
+        // SYNC: Release -> the last one's Acquire: a lease that was taken through this handle is seen to be held.
+        if self.0.handles.fetch_update(Ordering::Release, Ordering::Relaxed, others).is_ok() {
             return;
         }
         let mut registry = registry();
-        if self.0.handles.fetch_sub(1, Ordering::Relaxed) == 1 && !self.0.mapping.is_pinned() {
-            registry.remove(&self.0.key);
+        // SYNC: Release -> `sweep`'s Acquire, for a handle that was found meanwhile.
+        if self.0.handles.fetch_sub(1, Ordering::Release) == 1 {
+            registry.pinned.push(self.0.key);
+            registry.sweep();
         }
     }
 }
