@@ -19,14 +19,18 @@ mod acquire;
 mod event;
 mod lease;
 mod mutex;
+mod semaphore;
 
 pub use crate::sys::Deadline;
 pub use acquire::{AcquireError, Acquired};
 pub use event::RawEvent;
 pub use lease::Lease;
 pub use mutex::RawMutex;
+pub use semaphore::RawSemaphore;
 
 #[cfg(all(test, loom))]
 mod loom_event;
 #[cfg(all(test, loom))]
 mod loom_mutex;
+#[cfg(all(test, loom))]
+mod loom_semaphore;

@@ -10,14 +10,14 @@ mod deadline;
 pub(crate) mod frame;
 #[cfg(not(all(test, loom)))]
 pub(crate) mod futex;
-#[cfg(all(feature = "process", not(all(test, loom))))]
-pub(crate) mod pidfd;
-#[cfg(all(feature = "process", not(all(test, loom))))]
-pub(crate) mod poll;
 #[cfg(not(all(test, loom)))]
 pub(crate) mod mapping;
 #[cfg(not(all(test, loom)))]
 pub(crate) mod memfd;
+#[cfg(all(feature = "process", not(all(test, loom))))]
+pub(crate) mod pidfd;
+#[cfg(all(feature = "process", not(all(test, loom))))]
+pub(crate) mod poll;
 #[cfg(not(all(test, loom)))]
 pub(crate) mod region;
 #[cfg(not(all(test, loom)))]

@@ -2,6 +2,7 @@
 
 pub(crate) use loom::sync::atomic::Ordering;
 
+use super::futex::Futex;
 use super::life::{Sabotage, step};
 
 /// The ordering that a sound or a sabotaged machine gives.
@@ -55,15 +56,25 @@ macro_rules! atomic {
                     Ok(current)
                 }
             }
+        }
 
-            /// What the kernel does to the word in a system call or at a death: not a step.
-            pub(super) fn by_kernel(&self, change: impl FnMut($int) -> Option<$int>) -> Result<$int, $int> {
-                self.0.fetch_update(Ordering::AcqRel, Ordering::Relaxed, change)
+        impl Futex for $name {
+            fn by_kernel(&self, change: &mut dyn FnMut(u32) -> Option<u32>) -> Result<u32, u32> {
+                let low = |wide: $int| u32::try_from(wide & <$int>::from(u32::MAX)).unwrap();
+                self.0
+                    .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |wide| {
+                        change(low(wide)).map(|new| wide & !<$int>::from(u32::MAX) | <$int>::from(new))
+                    })
+                    .map(low)
+                    .map_err(low)
             }
 
-            /// The newest value, without what reading it through an atomic of the program would order.
-            pub(super) fn newest(&self) -> $int {
-                self.0.fetch_add(0, Ordering::Relaxed)
+            fn newest(&self) -> u32 {
+                u32::try_from(self.0.fetch_add(0, Ordering::Relaxed) & <$int>::from(u32::MAX)).unwrap()
+            }
+
+            fn address(&self) -> usize {
+                std::ptr::from_ref(self).addr()
             }
         }
     };

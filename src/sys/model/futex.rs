@@ -4,14 +4,14 @@
 //! switch is possible before it, and none between it and the change of the table, which is what the kernel's bucket lock
 //! gives. A model of time-outs hands in a deadline that has passed.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use loom::thread::{self, Thread};
 
-use super::atomic::AtomicU32;
-use super::life::{Sabotage, step};
+use super::life::{Sabotage, slices, step};
 use crate::sys::Deadline;
 
 /// "Wake everybody."
@@ -22,6 +22,30 @@ pub(crate) const ALL: u32 = i32::MAX as u32;
 pub(crate) enum Change {
     Set(u16),
     Or(u16),
+    Add(u16),
+    ClearBit(u16),
+}
+
+impl Change {
+    fn of(self, word: u32) -> u32 {
+        match self {
+            Self::Set(value) => u32::from(value),
+            Self::Or(bits) => word | u32::from(bits),
+            Self::Add(value) => word.wrapping_add(u32::from(value)),
+            Self::ClearBit(bit) => word & !(1 << bit),
+        }
+    }
+}
+
+/// What can be slept on: a 32-bit word, or the low half of a 64-bit one.
+pub(crate) trait Futex {
+    /// What the kernel does to the word in a system call or at a death: not a step.
+    fn by_kernel(&self, change: &mut dyn FnMut(u32) -> Option<u32>) -> Result<u32, u32>;
+
+    /// The newest value, without what reading it through an atomic of the program would order.
+    fn newest(&self) -> u32;
+
+    fn address(&self) -> usize;
 }
 
 struct Sleeper {
@@ -41,25 +65,54 @@ type Sleepers = HashMap<usize, Vec<Arc<Sleeper>>>;
 
 loom::lazy_static! {
     static ref SLEEPERS: Mutex<Sleepers> = Mutex::new(HashMap::new());
+    /// How often slices have ended.
+    static ref SLICES_ENDED: loom::sync::atomic::AtomicUsize = loom::sync::atomic::AtomicUsize::new(0);
+}
+
+loom::thread_local! {
+    /// How many of those this thread has looked around after.
+    static LOOKED_AROUND: Cell<usize> = Cell::new(0);
+}
+
+/// Time passes: everybody's slice ends once, also that of a thread that is about to sleep and has looked around before.
+/// For models that run under [`every_death_with_slices`](super::every_death_with_slices).
+pub(crate) fn end_slices() {
+    assert!(slices(), "slices are off");
+    SLICES_ENDED.fetch_add(1, Ordering::Relaxed);
+    if !Sabotage::NoSlice.is_on() {
+        let sleepers: Vec<_> = SLEEPERS.lock().unwrap().values_mut().flat_map(std::mem::take).collect();
+        sleepers.iter().for_each(|sleeper| sleeper.wake());
+    }
+}
+
+/// Whether the slice of the calling thread, which goes to sleep, has ended already.
+fn slice_ended() -> bool {
+    let ended = if slices() && !Sabotage::NoSlice.is_on() {
+        // The newest value, as `Futex::newest` reads it.
+        SLICES_ENDED.fetch_add(0, Ordering::Relaxed)
+    } else {
+        0
+    };
+    LOOKED_AROUND.with(|looked| looked.replace(ended)) != ended
 }
 
 /// Sleeps while `*word == expected`.
-pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<Deadline>) {
-    if !step() || deadline.is_some_and(Deadline::has_passed) {
+pub(crate) fn wait(word: &impl Futex, expected: u32, deadline: Option<Deadline>) {
+    if !step() || deadline.is_some_and(Deadline::has_passed) || slice_ended() {
         return;
     }
     if word.newest() != expected {
         return;
     }
     let sleeper = Arc::new(Sleeper { thread: thread::current(), asleep: AtomicBool::new(true) });
-    SLEEPERS.lock().unwrap().entry(address(word)).or_default().push(sleeper.clone());
+    SLEEPERS.lock().unwrap().entry(word.address()).or_default().push(sleeper.clone());
     while sleeper.asleep.load(Ordering::Relaxed) {
         thread::park();
     }
 }
 
 /// Wakes up to `count` sleepers.
-pub(crate) fn wake(word: &AtomicU32, count: u32) -> usize {
+pub(crate) fn wake(word: &impl Futex, count: u32) -> usize {
     match step() {
         true if Sabotage::NoWake.is_on() => 1,
         true => {
@@ -71,27 +124,23 @@ pub(crate) fn wake(word: &AtomicU32, count: u32) -> usize {
 }
 
 /// Changes the word and wakes up to `count` sleepers: one step.
-pub(crate) fn wake_op(word: &AtomicU32, change: Change, count: u32) {
+pub(crate) fn wake_op(word: &impl Futex, change: Change, count: u32) {
     if !step() {
         return;
     }
-    let _ = word.by_kernel(|value| match change {
-        Change::Set(value) => Some(u32::from(value)),
-        Change::Or(bits) => Some(value | u32::from(bits)),
-    });
+    let _ = word.by_kernel(&mut |value| Some(change.of(value)));
+    if Sabotage::SplitWakeOp.is_on() && !step() {
+        return;
+    }
     wake_by_kernel(word, count);
 }
 
 /// The kernel's own wake, at a death or as part of a system call: not a step.
-pub(super) fn wake_by_kernel(word: &AtomicU32, count: u32) -> usize {
-    let woken: Vec<_> = match SLEEPERS.lock().unwrap().get_mut(&address(word)) {
+pub(super) fn wake_by_kernel(word: &(impl Futex + ?Sized), count: u32) -> usize {
+    let woken: Vec<_> = match SLEEPERS.lock().unwrap().get_mut(&word.address()) {
         Some(queue) => queue.drain(..queue.len().min(count as usize)).collect(),
         None => Vec::new(),
     };
     woken.iter().for_each(|sleeper| sleeper.wake());
     woken.len()
-}
-
-fn address(word: &AtomicU32) -> usize {
-    std::ptr::from_ref(word).addr()
 }

@@ -5,7 +5,8 @@
 //! happen, the kernel's exit walk runs on the spot, and the thread unwinds. Whatever it would do while unwinding is
 //! without effect: it is dead.
 //!
-//! Slices are off, so that a lost wake-up is a deadlock, which loom reports.
+//! Slices are off, so that a lost wake-up is a deadlock, which loom reports. A model of a death that is to be noticed by
+//! a sleeper on another word runs under [`every_death_with_slices`] and says when slices end ([`futex::end_slices`]).
 
 pub(crate) mod atomic;
 pub(crate) mod futex;
@@ -13,4 +14,4 @@ pub(crate) mod life;
 pub(crate) mod robust;
 pub(crate) mod slice;
 
-pub(crate) use life::{Life, Outcome, Sabotage, every_death, every_death_with};
+pub(crate) use life::{Life, Outcome, Sabotage, every_death, every_death_with, every_death_with_slices};

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::ptr;
 
 use super::atomic::AtomicU32;
-use super::futex;
+use super::futex::{self, Futex};
 use super::life::{Sabotage, step};
 
 /// As in the real one.
@@ -40,7 +40,7 @@ loom::thread_local! {
 struct List {
     tid: Cell<u32>,
     held: RefCell<Vec<*const Node>>,
-    pending: Cell<*const Node>,
+    pending: Cell<Option<*const dyn Futex>>,
 }
 
 /// The calling thread.
@@ -57,14 +57,18 @@ impl Thread {
     }
 
     pub(crate) fn set_pending(&self, node: &Node) {
+        self.set_pending_word(&node.word);
+    }
+
+    pub(crate) fn set_pending_word(&self, word: &(impl Futex + 'static)) {
         if step() {
-            LIST.with(|list| list.pending.set(node));
+            LIST.with(|list| list.pending.set(Some(word)));
         }
     }
 
     pub(crate) fn clear_pending(&self) {
         if step() {
-            LIST.with(|list| list.pending.set(ptr::null()));
+            LIST.with(|list| list.pending.set(None));
         }
     }
 
@@ -98,21 +102,23 @@ pub(super) fn enrol(tid: u32) {
 
 /// What the kernel does when a thread ends: every held word first, the pending one last.
 pub(super) fn exit_walk() {
-    let (tid, held, pending) =
-        LIST.with(|list| (list.tid.get(), list.held.take(), list.pending.replace(ptr::null())));
-    for node in held.into_iter().rev().filter(|&node| !ptr::eq(node, pending)) {
+    let (tid, held, pending) = LIST.with(|list| (list.tid.get(), list.held.take(), list.pending.take()));
+    for node in held.into_iter().rev() {
         // SAFETY: a model keeps its nodes alive until all of its threads have ended.
-        mark(tid, unsafe { &*node }, false);
+        let word = unsafe { &(*node).word };
+        if pending.is_none_or(|pending| !ptr::addr_eq(pending, word)) {
+            mark(tid, word, false);
+        }
     }
-    if !pending.is_null() {
+    if let Some(pending) = pending {
         // SAFETY: as above.
         mark(tid, unsafe { &*pending }, true);
     }
 }
 
-fn mark(tid: u32, node: &Node, pending: bool) {
+fn mark(tid: u32, word: &dyn Futex, pending: bool) {
     let mut before = 0;
-    let marked = node.word.by_kernel(|word| {
+    let marked = word.by_kernel(&mut |word| {
         before = word;
         (word & TID_MASK == tid).then_some((word & WAITERS) | OWNER_DIED)
     });
@@ -121,6 +127,6 @@ fn mark(tid: u32, node: &Node, pending: bool) {
         Err(word) => pending && word & TID_MASK == 0 && !Sabotage::NoPendingWake.is_on(),
     };
     if owed {
-        futex::wake_by_kernel(&node.word, 1);
+        futex::wake_by_kernel(word, 1);
     }
 }

@@ -8,6 +8,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_f
 
 use super::node::FUTEX_OFFSET;
 use super::{Node, Unavailable, arena, self_test};
+use crate::sys::futex::Futex;
 
 /// Words one thread can hold at once. The kernel walks 2048 entries, and glibc's own mutexes count too.
 pub(crate) const CAPACITY: usize = 1024;
@@ -124,7 +125,15 @@ impl Thread {
         self.context().store_pending(node.link());
     }
 
-    /// Ends what [`Thread::set_pending`] began.
+    /// The same for a word in which no bit of a thread id is ever set: at death the kernel wakes one of its sleepers. Such
+    /// a word needs no [`Node`], because it is never linked.
+    #[inline]
+    pub(crate) fn set_pending_word(&self, word: &impl Futex) {
+        let link = ptr::from_ref(word.word()).addr() as u64;
+        self.context().store_pending(link.wrapping_add_signed(-FUTEX_OFFSET));
+    }
+
+    /// Ends what [`Thread::set_pending`] or [`Thread::set_pending_word`] began.
     #[inline]
     pub(crate) fn clear_pending(&self) {
         self.context().store_pending(0);
