@@ -87,10 +87,42 @@ fn twin_without_the_kernels_pending_wake_a_dead_releaser_is_lost() {
     a_release_reaches_a_sleeper(Sabotage::NoPendingWake);
 }
 
+/// One permission, given while a mortal acquirer and another one may sleep. If the mortal one dies beside a count of 1,
+/// that permission is for the other, whom nobody else wakes.
+fn a_dead_acquirer_keeps_no_wake(sabotage: Sabotage) {
+    every_death_with(sabotage, |step| {
+        let semaphore = Arc::new(RawSemaphore::new(0));
+        let mortal = {
+            let semaphore = semaphore.clone();
+            spawn(Life { tid: 1, dies_after: Some(step) }, move || semaphore.acquire(None))
+        };
+        let other = {
+            let semaphore = semaphore.clone();
+            spawn(Life::long(2), move || {
+                assert!(semaphore.acquire(None));
+                assert!(semaphore.release());
+            })
+        };
+        let _ = Life::long(3).run(|| {
+            assert!(semaphore.release());
+            let _ = mortal.join().unwrap();
+            if semaphore.value() == 0 {
+                assert!(semaphore.release());
+            }
+        });
+        assert_eq!(other.join().unwrap(), Outcome::Lived(()));
+    });
+}
+
+#[test]
+fn a_dead_acquirer_keeps_no_wake_whenever_it_dies() {
+    a_dead_acquirer_keeps_no_wake(Sabotage::None);
+}
+
 #[test]
 #[should_panic(expected = "deadlock")]
 fn twin_without_the_kernels_pending_wake_a_dead_acquirer_keeps_a_wake() {
-    survivors_go_on(Sabotage::NoPendingWake);
+    a_dead_acquirer_keeps_no_wake(Sabotage::NoPendingWake);
 }
 
 #[test]

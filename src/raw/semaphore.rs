@@ -114,7 +114,7 @@ impl RawSemaphore {
                 Err(now) => seen = now,
             }
         }
-        self.release_contended()
+        self.release_contended(seen)
     }
 
     /// The count at this moment.
@@ -164,17 +164,16 @@ impl RawSemaphore {
     }
 
     #[cold]
-    fn release_contended(&self) -> bool {
+    fn release_contended(&self, seen: u64) -> bool {
         let thread = Thread::current().ok();
         thread.inspect(|thread| thread.set_pending_word(&self.state));
-        let released = self.release_and_wake();
+        let released = self.release_and_wake(seen);
         thread.inspect(Thread::clear_pending);
         released
     }
 
     /// With the word pending.
-    fn release_and_wake(&self) -> bool {
-        let mut seen = self.state.load(Ordering::Relaxed);
+    fn release_and_wake(&self, mut seen: u64) -> bool {
         loop {
             let Some(given) = self.one_more(seen) else { return false };
             // SYNC: Release -> `try_acquire`'s Acquire: publishes what was written before.
