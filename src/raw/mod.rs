@@ -16,18 +16,25 @@
 )]
 
 mod acquire;
+mod condvar;
 mod event;
 mod lease;
 mod mutex;
 mod semaphore;
+mod wait_error;
+mod waiters;
 
 pub use crate::sys::Deadline;
 pub use acquire::{AcquireError, Acquired};
+pub use condvar::RawCondvar;
 pub use event::RawEvent;
 pub use lease::Lease;
 pub use mutex::RawMutex;
 pub use semaphore::RawSemaphore;
+pub use wait_error::WaitError;
 
+#[cfg(all(test, loom))]
+mod loom_condvar;
 #[cfg(all(test, loom))]
 mod loom_event;
 #[cfg(all(test, loom))]

@@ -6,7 +6,7 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use loom::thread::{self, Thread};
@@ -69,16 +69,21 @@ loom::lazy_static! {
     static ref SLICES_ENDED: loom::sync::atomic::AtomicUsize = loom::sync::atomic::AtomicUsize::new(0);
 }
 
+/// The same, invisible to loom: for the moment between a look at the word and the sleep.
+static ENDED: AtomicUsize = AtomicUsize::new(0);
+
 loom::thread_local! {
     /// How many of those this thread has looked around after.
     static LOOKED_AROUND: Cell<usize> = Cell::new(0);
 }
 
-/// Time passes: everybody's slice ends once, also that of a thread that is about to sleep and has looked around before.
+/// Time passes: everybody's slice ends once, also that of a thread that is about to sleep and has looked around before;
+/// and what the caller knows by now has become visible to everybody.
 /// For models that run under [`every_death_with_slices`](super::every_death_with_slices).
 pub(crate) fn end_slices() {
     assert!(slices(), "slices are off");
-    SLICES_ENDED.fetch_add(1, Ordering::Relaxed);
+    SLICES_ENDED.fetch_add(1, Ordering::Release);
+    ENDED.fetch_add(1, Ordering::Relaxed);
     if !Sabotage::NoSlice.is_on() {
         let sleepers: Vec<_> = SLEEPERS.lock().unwrap().values_mut().flat_map(std::mem::take).collect();
         sleepers.iter().for_each(|sleeper| sleeper.wake());
@@ -87,12 +92,8 @@ pub(crate) fn end_slices() {
 
 /// Whether the slice of the calling thread, which goes to sleep, has ended already.
 fn slice_ended() -> bool {
-    let ended = if slices() && !Sabotage::NoSlice.is_on() {
-        // The newest value, as `Futex::newest` reads it.
-        SLICES_ENDED.fetch_add(0, Ordering::Relaxed)
-    } else {
-        0
-    };
+    let ended =
+        if slices() && !Sabotage::NoSlice.is_on() { SLICES_ENDED.fetch_add(0, Ordering::Acquire) } else { 0 };
     LOOKED_AROUND.with(|looked| looked.replace(ended)) != ended
 }
 
@@ -101,7 +102,8 @@ pub(crate) fn wait(word: &impl Futex, expected: u32, deadline: Option<Deadline>)
     if !step() || deadline.is_some_and(Deadline::has_passed) || slice_ended() {
         return;
     }
-    if word.newest() != expected {
+    let slice = ENDED.load(Ordering::Relaxed);
+    if word.newest() != expected || slice != ENDED.load(Ordering::Relaxed) {
         return;
     }
     let sleeper = Arc::new(Sleeper { thread: thread::current(), asleep: AtomicBool::new(true) });
@@ -109,6 +111,7 @@ pub(crate) fn wait(word: &impl Futex, expected: u32, deadline: Option<Deadline>)
     while sleeper.asleep.load(Ordering::Relaxed) {
         thread::park();
     }
+    let _ = slice_ended();
 }
 
 /// Wakes up to `count` sleepers.
