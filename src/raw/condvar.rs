@@ -13,8 +13,6 @@
 //! **Ordering.** All of it is the lock's: a notification carries no data of its own.
 #![allow(unsafe_code)]
 
-use core::sync::atomic::Ordering;
-
 use super::waiters::{Waiter, Waiters};
 use super::{AcquireError, Acquired, Deadline, RawMutex, WaitError};
 use crate::sys::atomic::AtomicU32;

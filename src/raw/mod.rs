@@ -16,6 +16,9 @@
 )]
 
 mod acquire;
+mod arrivals;
+mod barrier;
+mod barrier_error;
 mod condvar;
 mod event;
 mod lease;
@@ -26,6 +29,8 @@ mod waiters;
 
 pub use crate::sys::Deadline;
 pub use acquire::{AcquireError, Acquired};
+pub use barrier::RawBarrier;
+pub use barrier_error::BarrierError;
 pub use condvar::RawCondvar;
 pub use event::RawEvent;
 pub use lease::Lease;
@@ -33,6 +38,8 @@ pub use mutex::RawMutex;
 pub use semaphore::RawSemaphore;
 pub use wait_error::WaitError;
 
+#[cfg(all(test, loom))]
+mod loom_barrier;
 #[cfg(all(test, loom))]
 mod loom_condvar;
 #[cfg(all(test, loom))]
