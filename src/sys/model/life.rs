@@ -139,6 +139,10 @@ pub(super) fn slices() -> bool {
 
 /// One step of the calling thread: false if it is dead and nothing may happen any more.
 pub(super) fn step() -> bool {
+    if std::thread::panicking() {
+        // Killed, or the model has failed: what destructors do has no effect.
+        return false;
+    }
     let now = LIFE.with(|state| {
         if state.dead.get() {
             return Step::IsDead;
