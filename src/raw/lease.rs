@@ -13,6 +13,7 @@
 //!                                                                       hint set: WAKE_OP -> F, wake all
 //!                                                                                            DW, wakes 1
 //! any of F FW D DW, a thread dies for which the word is pending: the kernel wakes 1
+//! H, HW and the holder is dead unmarked: a waiter that holds the reaper CAS -> D, DW, and takes the word
 //! ```
 //!
 //! WAITERS stays set across a release; only the single system call that also wakes everybody clears it. (A release that
@@ -22,6 +23,21 @@
 //! **Invariants.** (L1) Somebody sleeps => WAITERS is set. (L2) The word is free and somebody sleeps => a thread for
 //! which the word is pending owes a wake, or the kernel does after that thread's death. (L3) Who gives up waiting has
 //! seen the word held after its last sleep. (L4) Whoever holds a lease keeps its memory mapped and in place.
+//!
+//! **Out of band.** Some deaths leave a word held: a thread that isn't its process's leader takes another id before the
+//! kernel looks at its list when it calls execve, and the memory of the list may be gone before the thread is (the OOM
+//! killer, process_mrelease). A waiter that has seen one owner for a second therefore asks the system whether that
+//! thread exists. It is dead if it doesn't, if it is a zombie, or if its id is the waiter's own, which is then the second
+//! bearer of it. Who finds it dead takes the *reaper*, one lease for all leases of a segment, looks again, and takes the
+//! word. A dead owner can't change the word and nobody else does so without the reaper, so the id that is looked up is
+//! the one that is replaced. A living thread is never robbed, even if it bears a dead owner's id: the lease stays held
+//! then until that thread ends or wants it. Nobody waits for a reaper, and nobody reaps a reaper: if a thread is killed
+//! unmarked while it holds one, the leases of that segment are passed on by the kernel only. The same is true of leases
+//! in memory that is no [`Segment`](crate::Segment): they have no reaper.
+//!
+//! A waiter leaves its own word while it takes and gives back the reaper, which has then the pending place. It owes no
+//! wake at that time: it has seen the word held since its last sleep (as L3), and it frees the word, while the word is
+//! pending, only to take it at once.
 //!
 //! **Fairness.** None: a lease goes to whoever comes first once it is free (barging). Handing it to an heir would give
 //! it to a thread that may be dead.
@@ -37,6 +53,8 @@ use super::{AcquireError, Acquired};
 use crate::sys::atomic::AtomicU32;
 use crate::sys::futex::{self, Change};
 use crate::sys::robust::{CAPACITY, Node, Thread, Unavailable};
+use crate::sys::watch::Watch;
+use crate::sys::{liveness, reaper};
 
 pub(super) const WAITERS: u32 = 1 << 31;
 const OWNER_DIED: u32 = 1 << 30;
@@ -160,6 +178,63 @@ impl Lease {
             }
         }
         None
+    }
+
+    /// Takes the word if its holder is dead and the kernel has not marked it; restarts the watch if it is alive.
+    ///
+    /// For a waiter for which the word is pending, and which has seen it held since its last sleep.
+    #[cold]
+    pub(super) fn try_take_from_dead(&self, thread: Thread, watch: &mut Watch) -> Option<Acquired> {
+        if self.dead_holder(thread).is_none() {
+            watch.restart();
+            return None;
+        }
+        let reaper = Self::from_node(reaper::of(&self.node)?);
+        thread.set_pending(&reaper.node);
+        // If it is busy another waiter takes a lease of this segment, perhaps this one.
+        let alone = reaper.try_take_pending(thread).is_some();
+        thread.set_pending(&self.node);
+        if !alone {
+            return None;
+        }
+        let acquired = self.mark_dead(thread).then(|| self.try_take_pending(thread)).flatten();
+        thread.set_pending(&reaper.node);
+        if thread.pop(&reaper.node) {
+            // `Corrupt`: a peer overwrote the reaper, which is not held any more then.
+            let _ = reaper.give_up(thread);
+        }
+        thread.set_pending(&self.node);
+        acquired
+    }
+
+    /// The word, if a dead thread holds it.
+    fn dead_holder(&self, thread: Thread) -> Option<u32> {
+        let seen = self.word().load(Ordering::Relaxed); // Relaxed: compared again when it is replaced.
+        let dead = match seen & TID_MASK {
+            0 => false,
+            tid if tid == thread.tid() => !thread.holds(&self.node),
+            tid => liveness::is_dead(tid),
+        };
+        dead.then_some(seen)
+    }
+
+    /// Does to a word with a dead holder what the kernel did not. For the holder of the reaper.
+    fn mark_dead(&self, thread: Thread) -> bool {
+        let Some(seen) = self.dead_holder(thread) else {
+            return false;
+        };
+        // Another waiter may announce itself meanwhile, once.
+        [seen, seen | WAITERS].into_iter().any(|seen| {
+            let marked = (seen & WAITERS) | OWNER_DIED;
+            // SYNC: Release -> `try_take_pending`'s Acquire: hands on what the dead wrote, which this thread sees since
+            // the system told it of the death.
+            self.word().compare_exchange(seen, marked, Ordering::Release, Ordering::Relaxed).is_ok()
+        })
+    }
+
+    fn from_node(node: &Node) -> &Self {
+        // SAFETY: a lease is a transparent node.
+        unsafe { &*core::ptr::from_ref(node).cast() }
     }
 
     #[inline]

@@ -30,3 +30,5 @@ pub use mutex::RawMutex;
 mod loom_event;
 #[cfg(all(test, loom))]
 mod loom_mutex;
+#[cfg(all(test, loom))]
+mod loom_reaper;

@@ -18,15 +18,27 @@ const BOTH: &[&str] = &[CONSISTENT, OWNER_DIED];
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "lock::add", run: || Lock::new().test(BOTH) },
     Scenario { name: "lock::add_with_survivors_asleep", run: || behind(2, Case::new()).test(BOTH) },
-    Scenario { name: "lock::first_add_of_a_process", run: || Lock { enter: |_| {}, ..Case::new() }.test(BOTH) },
+    Scenario {
+        name: "lock::first_add_of_a_process",
+        run: || Lock { enter: |_| {}, ..Case::new() }.test(BOTH),
+    },
     Scenario { name: "lock::try_add", run: || Lock { run: try_add, ..Case::new() }.test(BOTH) },
-    Scenario { name: "lock::try_add_with_survivors_asleep", run: || behind(2, Lock { run: try_add, ..Case::new() }).test(BOTH) },
-    Scenario { name: "lock::add_after_owner_died", run: || after(Initially::Orphaned, Case::new()).test(BOTH) },
+    Scenario {
+        name: "lock::try_add_with_survivors_asleep",
+        run: || behind(2, Lock { run: try_add, ..Case::new() }).test(BOTH),
+    },
+    Scenario {
+        name: "lock::add_after_owner_died",
+        run: || after(Initially::Orphaned, Case::new()).test(BOTH),
+    },
     Scenario {
         name: "lock::add_after_owner_died_with_survivors_asleep",
         run: || after(Initially::Orphaned, behind(2, Case::new())).test(BOTH),
     },
-    Scenario { name: "lock::add_after_waiter_died", run: || after(Initially::Deserted, Case::new()).test(BOTH) },
+    Scenario {
+        name: "lock::add_after_waiter_died",
+        run: || after(Initially::Deserted, Case::new()).test(BOTH),
+    },
     Scenario {
         name: "lock::add_after_waiter_died_with_survivors_asleep",
         run: || after(Initially::Deserted, behind(2, Case::new())).test(BOTH),

@@ -28,8 +28,14 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             case.test(&[CONSISTENT, OWNER_DIED])
         },
     },
-    Scenario { name: "pthread::unlock_with_sleeper", run: || Pthread::unlock(1).test(&[CONSISTENT, OWNER_DIED]) },
-    Scenario { name: "pthread::lock_contended", run: || Pthread::contended(0).test(&[CONSISTENT, OWNER_DIED]) },
+    Scenario {
+        name: "pthread::unlock_with_sleeper",
+        run: || Pthread::unlock(1).test(&[CONSISTENT, OWNER_DIED]),
+    },
+    Scenario {
+        name: "pthread::lock_contended",
+        run: || Pthread::contended(0).test(&[CONSISTENT, OWNER_DIED]),
+    },
     Scenario { name: "pthread::s1_hangs", run: || owner_at_its_wake::<RobustMutex>(Fate::Hangs) },
     Scenario { name: "pthread::s2_hangs", run: || woken_waiter::<RobustMutex>(Fate::Hangs) },
     Scenario {

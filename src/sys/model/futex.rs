@@ -4,14 +4,16 @@
 //! switch is possible before it, and none between it and the change of the table, which is what the kernel's bucket lock
 //! gives. A model of time-outs hands in a deadline that has passed.
 
+use std::cell::Cell;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use loom::thread::{self, Thread};
 
 use super::atomic::AtomicU32;
 use super::life::{Sabotage, step};
+use super::liveness;
 use crate::sys::Deadline;
 
 /// "Wake everybody."
@@ -41,6 +43,19 @@ type Sleepers = HashMap<usize, Vec<Arc<Sleeper>>>;
 
 loom::lazy_static! {
     static ref SLEEPERS: Mutex<Sleepers> = Mutex::new(HashMap::new());
+    /// How often slices have ended.
+    static ref SLICES: AtomicUsize = AtomicUsize::new(0);
+}
+
+loom::thread_local! {
+    /// How many of these ends this thread has noticed.
+    static NOTICED: Cell<usize> = Cell::new(0);
+}
+
+/// Whether slices have ended since the thread last asked.
+fn slice_has_ended() -> bool {
+    let ended = SLICES.load(Ordering::Relaxed);
+    NOTICED.with(|noticed| noticed.replace(ended) != ended)
 }
 
 /// Sleeps while `*word == expected`.
@@ -51,11 +66,18 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<Deadline>) 
     if word.newest() != expected {
         return;
     }
+    if slice_has_ended() {
+        return;
+    }
+    if liveness::any_died() {
+        return thread::yield_now();
+    }
     let sleeper = Arc::new(Sleeper { thread: thread::current(), asleep: AtomicBool::new(true) });
     SLEEPERS.lock().unwrap().entry(address(word)).or_default().push(sleeper.clone());
     while sleeper.asleep.load(Ordering::Relaxed) {
         thread::park();
     }
+    slice_has_ended();
 }
 
 /// Wakes up to `count` sleepers.
@@ -90,6 +112,14 @@ pub(super) fn wake_by_kernel(word: &AtomicU32, count: u32) -> usize {
     };
     woken.iter().for_each(|sleeper| sleeper.wake());
     woken.len()
+}
+
+/// What happens to every thread after a while: the slice of its sleep ends, the one that it is in or else the next one.
+/// A model in which a death must be noticed by somebody who sleeps on another word calls this after the death.
+pub(crate) fn end_slices() {
+    SLICES.fetch_add(1, Ordering::Relaxed);
+    let woken: Vec<_> = SLEEPERS.lock().unwrap().drain().flat_map(|(_, queue)| queue).collect();
+    woken.iter().for_each(|sleeper| sleeper.wake());
 }
 
 fn address(word: &AtomicU32) -> usize {

@@ -44,7 +44,16 @@ impl Life {
 
     /// Runs `body` as this thread.
     pub(crate) fn run<R>(self, body: impl FnOnce() -> R) -> Outcome<R> {
-        robust::enrol(self.tid);
+        self.run_with(false, body)
+    }
+
+    /// Runs `body` as this thread, whose robust list the kernel won't find when it dies.
+    pub(crate) fn run_unlisted<R>(self, body: impl FnOnce() -> R) -> Outcome<R> {
+        self.run_with(true, body)
+    }
+
+    fn run_with<R>(self, lost: bool, body: impl FnOnce() -> R) -> Outcome<R> {
+        robust::enrol(self.tid, lost);
         LIFE.with(|state| {
             state.dead.set(false);
             state.steps_left.set(self.dies_after);
@@ -80,6 +89,8 @@ pub(crate) enum Sabotage {
     NoWake,
     /// The kernel does not wake sleepers of a dead thread's pending word.
     NoPendingWake,
+    /// Each thief finds a reaper of its own.
+    ManyReapers,
 }
 
 impl Sabotage {

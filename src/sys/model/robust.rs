@@ -5,8 +5,8 @@ use std::cell::{Cell, RefCell};
 use std::ptr;
 
 use super::atomic::AtomicU32;
-use super::futex;
 use super::life::{Sabotage, step};
+use super::{futex, liveness};
 
 /// As in the real one.
 pub(crate) const CAPACITY: usize = 1024;
@@ -21,6 +21,7 @@ pub(crate) struct Unavailable(pub(crate) &'static str);
 
 /// A word that a thread can hold.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Node {
     pub(crate) word: AtomicU32,
     pub(crate) beside: [AtomicU32; 7],
@@ -39,8 +40,16 @@ loom::thread_local! {
 #[derive(Default)]
 struct List {
     tid: Cell<u32>,
-    held: RefCell<Vec<*const Node>>,
+    held: RefCell<Vec<Held>>,
     pending: Cell<*const Node>,
+    /// The kernel will not find the list.
+    lost: Cell<bool>,
+}
+
+struct Held {
+    node: *const Node,
+    /// Leaked: a thread of a model holds little.
+    depth: &'static Cell<u32>,
 }
 
 /// The calling thread.
@@ -69,7 +78,13 @@ impl Thread {
     }
 
     pub(crate) fn holds(&self, node: &Node) -> bool {
-        LIST.with(|list| list.held.borrow().contains(&ptr::from_ref(node)))
+        self.depth(node).is_some()
+    }
+
+    pub(crate) fn depth(&self, node: &Node) -> Option<&Cell<u32>> {
+        LIST.with(|list| {
+            list.held.borrow().iter().find(|held| ptr::eq(held.node, node)).map(|held| held.depth)
+        })
     }
 
     pub(crate) fn held(&self) -> usize {
@@ -78,29 +93,37 @@ impl Thread {
 
     pub(crate) fn push(&self, node: &Node) {
         if step() {
-            LIST.with(|list| list.held.borrow_mut().push(node));
+            let depth = Box::leak(Box::new(Cell::new(0)));
+            LIST.with(|list| list.held.borrow_mut().push(Held { node, depth }));
         }
     }
 
     pub(crate) fn pop(&self, node: &Node) -> bool {
         let held = self.holds(node);
         if step() {
-            LIST.with(|list| list.held.borrow_mut().retain(|&other| !ptr::eq(other, node)));
+            LIST.with(|list| list.held.borrow_mut().retain(|held| !ptr::eq(held.node, node)));
         }
         held
     }
 }
 
-/// Makes the calling thread the thread `tid`.
-pub(super) fn enrol(tid: u32) {
-    LIST.with(|list| list.tid.set(tid));
+/// Makes the calling thread the thread `tid`, at whose death the kernel finds its list, or not.
+pub(super) fn enrol(tid: u32, lost: bool) {
+    liveness::born(tid);
+    LIST.with(|list| {
+        list.tid.set(tid);
+        list.lost.set(lost);
+    });
 }
 
 /// What the kernel does when a thread ends: every held word first, the pending one last.
 pub(super) fn exit_walk() {
-    let (tid, held, pending) =
-        LIST.with(|list| (list.tid.get(), list.held.take(), list.pending.replace(ptr::null())));
-    for node in held.into_iter().rev().filter(|&node| !ptr::eq(node, pending)) {
+    let (tid, held, pending, lost) = LIST
+        .with(|list| (list.tid.get(), list.held.take(), list.pending.replace(ptr::null()), list.lost.get()));
+    if lost {
+        return liveness::died_unmarked(tid);
+    }
+    for node in held.into_iter().rev().map(|held| held.node).filter(|&node| !ptr::eq(node, pending)) {
         // SAFETY: a model keeps its nodes alive until all of its threads have ended.
         mark(tid, unsafe { &*node }, false);
     }
