@@ -47,6 +47,7 @@
 //! a wake-up when the releasing or the woken thread is killed while a third one takes the lock.
 #![allow(unsafe_code)]
 
+use core::cell::Cell;
 use core::sync::atomic::Ordering;
 
 use super::{AcquireError, Acquired};
@@ -125,6 +126,35 @@ impl Lease {
     pub fn holder(&self) -> Option<u32> {
         let tid = self.word().load(Ordering::Relaxed) & TID_MASK; // Relaxed: an answer that is old at once.
         (tid != 0).then_some(tid)
+    }
+
+    /// How often the calling thread has taken the lease again while it held it.
+    pub(super) fn depth(&self) -> Option<u32> {
+        Thread::current().ok()?.depth(&self.node).map(Cell::get)
+    }
+
+    /// The holder takes the lease again, `levels` times.
+    pub(super) fn enter_levels(&self, levels: u32) -> Result<Acquired, AcquireError> {
+        let thread = Thread::current()?;
+        let depth = thread.depth(&self.node).ok_or(AcquireError::NotHeld)?;
+        depth.set(depth.get().checked_add(levels).ok_or(AcquireError::TooManyHeld)?);
+        Ok(self.state())
+    }
+
+    /// The holder takes back one level; false if it is at the first.
+    #[inline]
+    pub(super) fn leave_one_level(&self) -> Result<bool, AcquireError> {
+        let thread = Thread::current()?;
+        let depth = thread.depth(&self.node).ok_or(AcquireError::NotHeld)?;
+        let below = depth.get().checked_sub(1);
+        depth.set(below.unwrap_or(0));
+        Ok(below.is_some())
+    }
+
+    /// The holder takes back all levels but the first, and learns how many there were.
+    pub(super) fn leave_all_levels(&self) -> Result<u32, AcquireError> {
+        let thread = Thread::current()?;
+        thread.depth(&self.node).map(Cell::take).ok_or(AcquireError::NotHeld)
     }
 
     #[inline]
@@ -245,10 +275,17 @@ impl Lease {
             self.inconsistent().store(1, Ordering::Relaxed);
         }
         thread.push(&self.node);
-        if died || self.inconsistent().load(Ordering::Relaxed) != 0 {
-            Acquired::OwnerDied
-        } else {
+        if died { Acquired::OwnerDied } else { self.state() }
+    }
+
+    /// What the holder is told.
+    #[inline]
+    fn state(&self) -> Acquired {
+        // Relaxed: written by holders only.
+        if self.inconsistent().load(Ordering::Relaxed) == 0 {
             Acquired::Consistent
+        } else {
+            Acquired::OwnerDied
         }
     }
 

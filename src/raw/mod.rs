@@ -19,12 +19,14 @@ mod acquire;
 mod event;
 mod lease;
 mod mutex;
+mod rlock;
 
 pub use crate::sys::Deadline;
 pub use acquire::{AcquireError, Acquired};
 pub use event::RawEvent;
 pub use lease::Lease;
 pub use mutex::RawMutex;
+pub use rlock::RawRLock;
 
 #[cfg(all(test, loom))]
 mod loom_event;
@@ -32,3 +34,5 @@ mod loom_event;
 mod loom_mutex;
 #[cfg(all(test, loom))]
 mod loom_reaper;
+#[cfg(all(test, loom))]
+mod loom_rlock;

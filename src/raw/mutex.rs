@@ -40,7 +40,7 @@ const SPINS: u32 = 0;
 #[repr(transparent)]
 #[derive(Debug, Default)]
 pub struct RawMutex {
-    lease: Lease,
+    pub(super) lease: Lease,
 }
 
 impl RawMutex {
@@ -144,10 +144,10 @@ impl RawMutex {
             if seen & TID_MASK == 0 {
                 continue;
             }
-            if watch.is_due(seen & TID_MASK) {
-                if let Some(acquired) = self.lease.try_take_from_dead(thread, watch) {
-                    return Ok(acquired);
-                }
+            if watch.is_due(seen & TID_MASK)
+                && let Some(acquired) = self.lease.try_take_from_dead(thread, watch)
+            {
+                return Ok(acquired);
             }
             if late {
                 return Err(AcquireError::TimedOut { owner: seen & TID_MASK });
@@ -168,10 +168,10 @@ impl RawMutex {
             if seen & WAITERS != 0 {
                 return None;
             }
-            if seen & TID_MASK == 0 {
-                if let Some(acquired) = self.lease.try_take_pending(thread) {
-                    return Some(acquired);
-                }
+            if seen & TID_MASK == 0
+                && let Some(acquired) = self.lease.try_take_pending(thread)
+            {
+                return Some(acquired);
             }
             spin_loop();
         }

@@ -100,14 +100,14 @@ impl Slot {
 
 /// All slots there are.
 fn slots() -> impl Iterator<Item = &'static Slot> {
-    TABLE.iter().enumerate().flat_map(|(index, chunk)| {
+    TABLE.iter().enumerate().flat_map(|(index, chunk)| -> &'static [Slot] {
         // SYNC: Acquire <- `free_slot`'s Release: the chunk is initialised.
         let first = chunk.load(Ordering::Acquire).cast_const();
-        let len = if first.is_null() { 0 } else { FIRST_CHUNK << index };
+        if first.is_null() {
+            return &[];
+        }
         // SAFETY: the chunk was leaked with this length.
-        let chunk: &'static [Slot] =
-            if len == 0 { &[] } else { unsafe { std::slice::from_raw_parts(first, len) } };
-        chunk
+        unsafe { std::slice::from_raw_parts(first, FIRST_CHUNK << index) }
     })
 }
 
