@@ -58,7 +58,7 @@ use crate::sys::watch::Watch;
 use crate::sys::{liveness, reaper};
 
 pub(super) const WAITERS: u32 = 1 << 31;
-const OWNER_DIED: u32 = 1 << 30;
+pub(super) const OWNER_DIED: u32 = 1 << 30;
 pub(super) const TID_MASK: u32 = OWNER_DIED.wrapping_sub(1);
 
 /// A robust word: held by a thread, marked by the kernel when that thread dies. 40 bytes.
@@ -246,6 +246,81 @@ impl Lease {
             tid => liveness::is_dead(tid),
         };
         dead.then_some(seen)
+    }
+
+    /// Takes the lease if it is free. For leases on whose word nobody sleeps, and which protect nothing that a death could
+    /// leave half changed: [`RawPermits`](super::RawPermits).
+    #[inline]
+    pub(super) fn try_take_unslept(&self, thread: Thread) -> bool {
+        thread.set_pending(&self.node);
+        let acquired = self.try_take_pending(thread);
+        if acquired == Some(Acquired::OwnerDied) {
+            self.recover();
+        }
+        thread.clear_pending();
+        acquired.is_some()
+    }
+
+    /// As [`Lease::try_take_unslept`]; or else has seen the lease held with WAITERS set.
+    pub(super) fn take_or_announce(&self, thread: Thread) -> bool {
+        let mut seen = self.word().load(Ordering::Relaxed);
+        loop {
+            if seen & TID_MASK == 0 {
+                if self.try_take_unslept(thread) {
+                    return true;
+                }
+                seen = self.word().load(Ordering::Relaxed);
+            } else if seen & WAITERS != 0 {
+                return false;
+            } else {
+                let announced = seen | WAITERS;
+                // Relaxed: whoever releases this very word finds the announcement in it.
+                match self.word().compare_exchange(seen, announced, Ordering::Relaxed, Ordering::Relaxed) {
+                    Ok(_) => return false,
+                    Err(now) => seen = now,
+                }
+            }
+        }
+    }
+
+    /// Takes the lease from a holder that is dead and unmarked; as [`Lease::try_take_unslept`].
+    pub(super) fn take_unslept_from_dead(&self, thread: Thread) -> bool {
+        thread.set_pending(&self.node);
+        let acquired = self.try_take_from_dead(thread, &mut Watch::new());
+        if acquired == Some(Acquired::OwnerDied) {
+            self.recover();
+        }
+        thread.clear_pending();
+        acquired.is_some()
+    }
+
+    /// Releases the lease, on whose word nobody sleeps; true if somebody who sleeps elsewhere must be woken.
+    ///
+    /// # Errors
+    /// As for [`Lease::release`].
+    #[inline]
+    pub(super) fn release_unslept(&self) -> Result<bool, AcquireError> {
+        let thread = Thread::current()?;
+        thread.set_pending(&self.node);
+        let outcome =
+            if thread.pop(&self.node) { self.give_up_unslept(thread) } else { Err(AcquireError::NotHeld) };
+        thread.clear_pending();
+        outcome
+    }
+
+    #[inline]
+    fn give_up_unslept(&self, thread: Thread) -> Result<bool, AcquireError> {
+        let tid = thread.tid();
+        let held = [tid, tid | WAITERS];
+        // SYNC: Release -> `try_take_pending`'s Acquire: what was done under the lease happened before.
+        let free =
+            |&held: &u32| self.word().compare_exchange(held, 0, Ordering::Release, Ordering::Relaxed).is_ok();
+        match held.iter().position(free) {
+            Some(0) => Ok(false),
+            Some(_) => Ok(true),
+            // Waiters only ever add WAITERS: a foreign hand wrote this.
+            None => Err(AcquireError::Corrupt),
+        }
     }
 
     /// Does to a word with a dead holder what the kernel did not. For the holder of the reaper.

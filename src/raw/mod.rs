@@ -19,6 +19,7 @@ mod acquire;
 mod event;
 mod lease;
 mod mutex;
+mod permits;
 mod rlock;
 
 pub use crate::sys::Deadline;
@@ -26,12 +27,15 @@ pub use acquire::{AcquireError, Acquired};
 pub use event::RawEvent;
 pub use lease::Lease;
 pub use mutex::RawMutex;
+pub use permits::RawPermits;
 pub use rlock::RawRLock;
 
 #[cfg(all(test, loom))]
 mod loom_event;
 #[cfg(all(test, loom))]
 mod loom_mutex;
+#[cfg(all(test, loom))]
+mod loom_permits;
 #[cfg(all(test, loom))]
 mod loom_reaper;
 #[cfg(all(test, loom))]

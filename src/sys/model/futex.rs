@@ -43,8 +43,15 @@ type Sleepers = HashMap<usize, Vec<Arc<Sleeper>>>;
 
 loom::lazy_static! {
     static ref SLEEPERS: Mutex<Sleepers> = Mutex::new(HashMap::new());
-    /// How often slices have ended.
-    static ref SLICES: AtomicUsize = AtomicUsize::new(0);
+    static ref SLICES: Slices = Slices::default();
+}
+
+#[derive(Default)]
+struct Slices {
+    /// How often they have ended. Invisible to loom.
+    ended: AtomicUsize,
+    /// What passing time orders: who wakes then sees what was written long before.
+    time: loom::sync::atomic::AtomicU32,
 }
 
 loom::thread_local! {
@@ -54,8 +61,12 @@ loom::thread_local! {
 
 /// Whether slices have ended since the thread last asked.
 fn slice_has_ended() -> bool {
-    let ended = SLICES.load(Ordering::Relaxed);
-    NOTICED.with(|noticed| noticed.replace(ended) != ended)
+    let ended = SLICES.ended.load(Ordering::Relaxed);
+    let now = NOTICED.with(|noticed| noticed.replace(ended) != ended);
+    if now {
+        SLICES.time.fetch_add(0, Ordering::Acquire);
+    }
+    now
 }
 
 /// Sleeps while `*word == expected`.
@@ -117,7 +128,8 @@ pub(super) fn wake_by_kernel(word: &AtomicU32, count: u32) -> usize {
 /// What happens to every thread after a while: the slice of its sleep ends, the one that it is in or else the next one.
 /// A model in which a death must be noticed by somebody who sleeps on another word calls this after the death.
 pub(crate) fn end_slices() {
-    SLICES.fetch_add(1, Ordering::Relaxed);
+    SLICES.time.fetch_add(1, Ordering::Release);
+    SLICES.ended.fetch_add(1, Ordering::Relaxed);
     let woken: Vec<_> = SLEEPERS.lock().unwrap().drain().flat_map(|(_, queue)| queue).collect();
     woken.iter().for_each(|sleeper| sleeper.wake());
 }

@@ -89,6 +89,8 @@ pub(crate) enum Sabotage {
     NoWake,
     /// The kernel does not wake sleepers of a dead thread's pending word.
     NoPendingWake,
+    /// The kernel marks the words that a dead thread held, and wakes nobody.
+    NoOwnerWake,
     /// Each thief finds a reaper of its own.
     ManyReapers,
 }

@@ -140,7 +140,7 @@ fn mark(tid: u32, node: &Node, pending: bool) {
         (word & TID_MASK == tid).then_some((word & WAITERS) | OWNER_DIED)
     });
     let owed = match marked {
-        Ok(_) => before & WAITERS != 0,
+        Ok(_) => before & WAITERS != 0 && !Sabotage::NoOwnerWake.is_on(),
         Err(word) => pending && word & TID_MASK == 0 && !Sabotage::NoPendingWake.is_on(),
     };
     if owed {
