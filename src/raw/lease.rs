@@ -219,22 +219,28 @@ impl Lease {
             watch.restart();
             return None;
         }
+        self.with_reaper(thread, || self.mark_dead(thread).then(|| self.try_take_pending(thread)).flatten())
+            .flatten()
+    }
+
+    /// Runs `body` while this thread holds the reaper, if nobody else does. Before and after it, and in it, this word is
+    /// pending.
+    fn with_reaper<R>(&self, thread: Thread, body: impl FnOnce() -> R) -> Option<R> {
         let reaper = Self::from_node(reaper::of(&self.node)?);
         thread.set_pending(&reaper.node);
-        // If it is busy another waiter takes a lease of this segment, perhaps this one.
         let alone = reaper.try_take_pending(thread).is_some();
         thread.set_pending(&self.node);
         if !alone {
             return None;
         }
-        let acquired = self.mark_dead(thread).then(|| self.try_take_pending(thread)).flatten();
+        let done = body();
         thread.set_pending(&reaper.node);
         if thread.pop(&reaper.node) {
             // `Corrupt`: a peer overwrote the reaper, which is not held any more then.
             let _ = reaper.give_up(thread);
         }
         thread.set_pending(&self.node);
-        acquired
+        Some(done)
     }
 
     /// The word, if a dead thread holds it.
@@ -283,15 +289,13 @@ impl Lease {
         }
     }
 
-    /// Takes the lease from a holder that is dead and unmarked; as [`Lease::try_take_unslept`].
-    pub(super) fn take_unslept_from_dead(&self, thread: Thread) -> bool {
+    /// Frees the lease if its holder is dead and unmarked. For leases on whose word nobody sleeps.
+    pub(super) fn free_from_dead(&self, thread: Thread) {
         thread.set_pending(&self.node);
-        let acquired = self.try_take_from_dead(thread, &mut Watch::new());
-        if acquired == Some(Acquired::OwnerDied) {
-            self.recover();
+        if self.dead_holder(thread).is_some() {
+            self.with_reaper(thread, || self.mark_dead(thread));
         }
         thread.clear_pending();
-        acquired.is_some()
     }
 
     /// Releases the lease, on whose word nobody sleeps; true if somebody who sleeps elsewhere must be woken.

@@ -21,8 +21,8 @@
 //!
 //! **Who notices a death?** The kernel gives a dead holder's permit back, and nobody sleeps on that word. So everybody who
 //! waits looks over the permits when a slice of the sleep ends (100 ms). The same is true of a holder that dies inside
-//! `release` before it has woken the waiter. A permit that the kernel has not marked is taken by the out-of-band check of
-//! `lease.rs`, which the waiter makes once a second.
+//! `release` before it has woken the waiter. A permit that the kernel has not marked is freed by the out-of-band check of
+//! `lease.rs`, which the waiter makes once a second, of all permits.
 //!
 //! **Fairness.** Whoever comes when a permit is free takes it, past those who wait; these take turns in no order.
 //!
@@ -208,7 +208,8 @@ impl RawPermits {
             // Whoever holds permits: what is watched is how long none was free.
             if watch.is_due(TID_MASK) {
                 watch.restart();
-                if let Some(permit) = self.take_from_dead(thread) {
+                self.permits.iter().for_each(|permit| permit.free_from_dead(thread));
+                if let Some(permit) = self.take_or_announce(thread) {
                     return Ok(permit);
                 }
             }
@@ -222,11 +223,6 @@ impl RawPermits {
     /// Takes a free permit; if there is none, each has been seen held with WAITERS set (W1).
     fn take_or_announce(&self, thread: Thread) -> Option<usize> {
         self.search(thread).find(|(_, permit)| permit.take_or_announce(thread)).map(|(index, _)| index)
-    }
-
-    /// Takes the permit of a thread that is dead, though the kernel has not marked it.
-    fn take_from_dead(&self, thread: Thread) -> Option<usize> {
-        self.search(thread).find(|(_, permit)| permit.take_unslept_from_dead(thread)).map(|(index, _)| index)
     }
 
     #[cold]
