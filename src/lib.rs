@@ -27,7 +27,7 @@ pub use segment::Segment;
 #[cfg(not(all(test, loom)))]
 pub use shared::{Array, ArrayError, ArrayGuard, ArrayIter, Value, ValueGuard};
 #[cfg(not(all(test, loom)))]
-pub use sync::{Event, Lock, LockError, LockGuard};
+pub use sync::{Event, Lock, LockError, LockGuard, Permit, PermitError, Permits, RLock, RLockGuard};
 
 /// Settings for this crate's own tests. Not part of the public interface.
 #[doc(hidden)]

@@ -7,7 +7,9 @@ use core::time::Duration;
 use super::{AcquireError, BarrierError, Deadline, Lease, RawMutex};
 use crate::sys::atomic::AtomicU32;
 use crate::sys::futex::{self, Change};
+use crate::sys::robust::Thread;
 use crate::sys::slice;
+use crate::sys::watch::Watch;
 
 const BROKEN_BITS: u16 = 1;
 const BROKEN: u32 = 1;
@@ -188,6 +190,15 @@ impl<'a> Arrivals<'a> {
         u32::try_from(arrived).unwrap_or(u32::MAX)
     }
 
+    /// Frees the leases of this cycle whose holders have died without a mark by the kernel.
+    #[cold]
+    fn free_unmarked(self, cycle: u32) {
+        if let Ok(thread) = Thread::current() {
+            let tagged = self.entries.iter().filter(|entry| entry.is_tagged(cycle));
+            tagged.for_each(|entry| entry.lease.free_from_dead(thread));
+        }
+    }
+
     /// Whether somebody has arrived in this cycle and is gone. True under the mutex; only a suspicion without.
     pub(super) fn has_dead(self, cycle: u32) -> bool {
         self.entries.iter().any(|entry| entry.is_tagged(cycle) && entry.lease.holder().is_none())
@@ -235,15 +246,15 @@ struct Arrived<'a> {
 impl Arrived<'_> {
     /// Ends the cycle, for the last to arrive.
     fn complete(self) -> Result<u32, BarrierError> {
-        if let Some(mutex) = self.lock(None) {
-            if mutex.state() == self.cycle {
-                if self.table.has_dead(self.cycle) {
-                    self.table.abort();
-                } else {
-                    // SYNC: a full barrier -> `verdict`'s Acquire: publishes what was written before each arrival (all of
-                    // them acquired by way of the mutex) and in the action.
-                    futex::wake_op(&self.table.head.state, Change::Add(ONE_CYCLE), futex::ALL);
-                }
+        if let Some(mutex) = self.lock(None)
+            && mutex.state() == self.cycle
+        {
+            if self.table.has_dead(self.cycle) {
+                self.table.abort();
+            } else {
+                // SYNC: a full barrier -> `verdict`'s Acquire: publishes what was written before each arrival (all of
+                // them acquired by way of the mutex) and in the action.
+                futex::wake_op(&self.table.head.state, Change::Add(ONE_CYCLE), futex::ALL);
             }
         }
         self.verdict().unwrap_or(Err(BarrierError::Broken))
@@ -251,6 +262,7 @@ impl Arrived<'_> {
 
     /// Sleeps until the cycle ends, or breaks the barrier at `deadline`.
     fn sleep(self, deadline: Option<Deadline>) -> Result<u32, BarrierError> {
+        let mut watch = Watch::new();
         loop {
             let late = deadline.is_some_and(Deadline::has_passed);
             if let Some(verdict) = self.verdict() {
@@ -263,6 +275,10 @@ impl Arrived<'_> {
                     Some(Ok(index)) => Ok(index),
                     _ => Err(BarrierError::TimedOut),
                 };
+            }
+            if watch.is_due(self.cycle | ARRIVED) {
+                watch.restart();
+                self.table.free_unmarked(self.cycle);
             }
             if self.table.has_dead(self.cycle) {
                 self.break_cycle(|| self.table.has_dead(self.cycle));
@@ -286,10 +302,11 @@ impl Arrived<'_> {
     /// Breaks the barrier if the cycle still runs and, looked at under the mutex, `why` holds.
     fn break_cycle(&self, why: impl FnOnce() -> bool) {
         // Without the mutex the lease is simply given up, and the others find an arrival that nobody holds.
-        if let Some(mutex) = self.lock(Deadline::after(GRACE)) {
-            if mutex.state() == self.cycle && why() {
-                self.table.abort();
-            }
+        if let Some(mutex) = self.lock(Deadline::after(GRACE))
+            && mutex.state() == self.cycle
+            && why()
+        {
+            self.table.abort();
         }
     }
 

@@ -14,7 +14,8 @@
 //!
 //! An arrival is counted by its tag, so that there is no count to be wrong after a death. All of this happens under a
 //! mutex, except for `abort` and sleeping. Each step is one atomic, the publishing ones are one system call with
-//! their wake, so the mutex needs no repair when a holder died. The action runs outside the mutex.
+//! their wake, so the mutex needs no repair when a holder died. The action runs outside the mutex. An arrival whose death
+//! the kernel has not marked is found by the out-of-band check of `lease.rs`, which a waiter makes once a second.
 //!
 //! **Invariants.** (B1) The cycle moves without BROKEN being set before exactly when all parties of it have arrived and
 //! the action has run. (B2) What became of a waiter's cycle c: while the state is c, nothing; c and BROKEN, broken;

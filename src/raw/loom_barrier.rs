@@ -8,7 +8,7 @@ use loom::thread;
 
 use super::{BarrierError, RawBarrier};
 use crate::sys::model::futex::end_slices;
-use crate::sys::model::{Life, Outcome, Sabotage, every_death_with, every_death_with_slices};
+use crate::sys::model::{Life, Outcome, Sabotage, every_death_with};
 
 /// A barrier for two, what each of them wrote before it, and what the action wrote.
 struct Shared {
@@ -75,13 +75,13 @@ fn the_other_party_ends(step: usize, notice: fn(&RawBarrier<2>)) {
 
 #[test]
 fn the_other_party_ends_wherever_one_dies() {
-    every_death_with_slices(Sabotage::None, |step| the_other_party_ends(step, |_| end_slices()));
+    every_death_with(Sabotage::None, |step| the_other_party_ends(step, |_| end_slices()));
 }
 
 #[test]
 #[should_panic(expected = "deadlock")]
 fn twin_without_slices_a_dead_arrival_is_waited_for() {
-    every_death_with_slices(Sabotage::NoSlice, |step| the_other_party_ends(step, |_| end_slices()));
+    every_death_with(Sabotage::NoSlice, |step| the_other_party_ends(step, |_| end_slices()));
 }
 
 /// The same with a look-out in place of the slices, so that they hide nothing else.
@@ -124,7 +124,7 @@ fn twin_arrival_without_release_is_not_counted() {
 
 #[test]
 fn a_reset_tells_the_waiter_and_never_hangs_it() {
-    every_death_with_slices(Sabotage::None, |step| {
+    every_death_with(Sabotage::None, |step| {
         let barrier = Arc::new(RawBarrier::<2>::new(2));
         let resetter = {
             let barrier = barrier.clone();

@@ -8,9 +8,7 @@ use loom::thread;
 
 use super::{Acquired, Deadline, RawCondvar, RawMutex};
 use crate::sys::atomic::AtomicU32;
-use crate::sys::model::{
-    Life, Outcome, Sabotage, every_death_with, every_death_with_slices, futex::end_slices,
-};
+use crate::sys::model::{Life, Outcome, Sabotage, every_death_with, futex::end_slices};
 
 const READY: u32 = 1;
 const DONE: u32 = 2;
@@ -107,7 +105,7 @@ fn twin_mark_and_wake_apart_lose_a_notification() {
 /// mortal one dies with the notification, the other must inherit it; if it dies under the lock or has done its work,
 /// somebody notifies again.
 fn a_notified_waiter_dies(sabotage: Sabotage) {
-    every_death_with_slices(sabotage, |step| {
+    every_death_with(sabotage, |step| {
         let shared = Arc::new(Shared::<2>::default());
         let mortal = {
             let shared = shared.clone();
@@ -159,7 +157,7 @@ fn twin_without_slices_a_dead_waiter_keeps_its_notification() {
 /// that it was notified.
 #[test]
 fn who_gives_up_keeps_no_notification() {
-    every_death_with_slices(Sabotage::None, |_| {
+    every_death_with(Sabotage::None, |_| {
         let shared = Arc::new(Shared::<2>::default());
         let hasty = {
             let shared = shared.clone();

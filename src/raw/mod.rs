@@ -23,6 +23,8 @@ mod condvar;
 mod event;
 mod lease;
 mod mutex;
+mod permits;
+mod rlock;
 mod semaphore;
 mod wait_error;
 mod waiters;
@@ -35,6 +37,8 @@ pub use condvar::RawCondvar;
 pub use event::RawEvent;
 pub use lease::Lease;
 pub use mutex::RawMutex;
+pub use permits::RawPermits;
+pub use rlock::RawRLock;
 pub use semaphore::RawSemaphore;
 pub use wait_error::WaitError;
 
@@ -46,5 +50,11 @@ mod loom_condvar;
 mod loom_event;
 #[cfg(all(test, loom))]
 mod loom_mutex;
+#[cfg(all(test, loom))]
+mod loom_permits;
+#[cfg(all(test, loom))]
+mod loom_reaper;
+#[cfg(all(test, loom))]
+mod loom_rlock;
 #[cfg(all(test, loom))]
 mod loom_semaphore;

@@ -14,7 +14,8 @@
 //!
 //! "The lock" is whatever lock the caller notifies under, always the same. Only its holder enlists and notifies, so an
 //! entry isn't reused while a notification is on its way to it. A waiter may move or vanish meanwhile: the notification then
-//! lies in an entry that nobody holds, and is inherited.
+//! lies in an entry that nobody holds, and is inherited. A death that the kernel has not marked is found by the out-of-band
+//! check of `lease.rs`, which a waiter makes once a second of those who are notified.
 //!
 //! **Invariants.** (N1) A notification is the bit NOTIFIED of one entry: setting the bit makes it, in the system call that
 //! also wakes, and clearing it, by the holder of the entry's lease, consumes it. It moves by its lease: taking that is one
@@ -34,11 +35,15 @@ use core::sync::atomic::Ordering;
 use super::{AcquireError, Deadline, Lease, WaitError};
 use crate::sys::atomic::AtomicU32;
 use crate::sys::futex::{self, Change};
+use crate::sys::robust::Thread;
 use crate::sys::slice;
+use crate::sys::watch::Watch;
 
 const WAITING: u32 = 1;
 const NOTIFIED_BITS: u16 = 2;
 const NOTIFIED: u32 = 2;
+/// What a waiter watches in place of one owner.
+const TABLE: u32 = 1;
 
 /// Who waits, or nobody: 56 bytes. All-zero bytes are nobody.
 #[repr(C)]
@@ -133,6 +138,15 @@ impl<'a> Waiters<'a> {
         self.waiting().count()
     }
 
+    /// Frees the entries of notified waiters that have died without a mark by the kernel.
+    #[cold]
+    fn free_unmarked(self) {
+        if let Ok(thread) = Thread::current() {
+            let notified = |entry: &&Waiter| entry.state.load(Ordering::Relaxed) & NOTIFIED != 0;
+            self.entries.iter().filter(notified).for_each(|entry| entry.lease.free_from_dead(thread));
+        }
+    }
+
     fn notify_one(self, entry: &Waiter) {
         // Relaxed: the next call publishes it.
         entry.notified_at.store(self.next_ticket.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -167,11 +181,16 @@ pub(crate) struct Enlisted<'a> {
 impl Enlisted<'_> {
     /// Sleeps until notified or until `deadline`. Not under the lock.
     pub(crate) fn sleep(&mut self, deadline: Option<Deadline>) {
+        let mut watch = Watch::new();
         loop {
             // Asked before the states are looked at: a notification that came by then is not left behind.
             let late = deadline.is_some_and(Deadline::has_passed);
             // SYNC: Acquire <- the notifier's WAKE_OP.
             let seen = self.entry.state.load(Ordering::Acquire);
+            if watch.is_due(TABLE) {
+                watch.restart();
+                self.table.free_unmarked();
+            }
             if seen & NOTIFIED != 0 || self.inherit() || late {
                 return;
             }

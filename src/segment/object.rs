@@ -32,6 +32,8 @@ pub(crate) enum Kind {
     Array,
     Queue,
     JoinableQueue,
+    RLock,
+    Permits,
 }
 
 /// Which object, of which element type, is expected or made.
@@ -74,8 +76,16 @@ pub(crate) struct Extent {
 }
 
 impl Kind {
-    const ALL: [Self; 6] =
-        [Self::Lock, Self::Event, Self::Value, Self::Array, Self::Queue, Self::JoinableQueue];
+    const ALL: [Self; 8] = [
+        Self::Lock,
+        Self::Event,
+        Self::Value,
+        Self::Array,
+        Self::Queue,
+        Self::JoinableQueue,
+        Self::RLock,
+        Self::Permits,
+    ];
 
     fn code(self) -> u32 {
         match self {
@@ -85,6 +95,8 @@ impl Kind {
             Self::Array => 4,
             Self::Queue => 5,
             Self::JoinableQueue => 6,
+            Self::RLock => 7,
+            Self::Permits => 8,
         }
     }
 

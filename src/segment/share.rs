@@ -1,7 +1,7 @@
 //! [`Share`]: which types may be referred to where other processes write.
 #![allow(unsafe_code)]
 
-use crate::raw::{RawEvent, RawMutex};
+use crate::raw::{Lease, RawEvent, RawMutex, RawPermits, RawRLock};
 
 /// A type that a reference into shared memory may point to.
 ///
@@ -14,3 +14,7 @@ pub(crate) unsafe trait Share: Send + Sync + 'static {}
 unsafe impl Share for RawMutex {}
 // SAFETY: a raw primitive: fixed-width atomics only, as `raw/` promises.
 unsafe impl Share for RawEvent {}
+// SAFETY: a raw primitive: fixed-width atomics only, as `raw/` promises.
+unsafe impl Share for RawRLock {}
+// SAFETY: a raw primitive: fixed-width atomics only, as `raw/` promises.
+unsafe impl<const N: usize> Share for RawPermits<[Lease; N]> {}

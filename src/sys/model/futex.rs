@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex};
 
 use loom::thread::{self, Thread};
 
-use super::life::{Sabotage, slices, step};
+use super::life::{Sabotage, step};
+use super::liveness;
 use crate::sys::Deadline;
 
 /// "Wake everybody."
@@ -65,53 +66,52 @@ type Sleepers = HashMap<usize, Vec<Arc<Sleeper>>>;
 
 loom::lazy_static! {
     static ref SLEEPERS: Mutex<Sleepers> = Mutex::new(HashMap::new());
-    /// How often slices have ended.
-    static ref SLICES_ENDED: loom::sync::atomic::AtomicUsize = loom::sync::atomic::AtomicUsize::new(0);
+    static ref SLICES: Slices = Slices::default();
 }
 
-/// The same, invisible to loom: for the moment between a look at the word and the sleep.
-static ENDED: AtomicUsize = AtomicUsize::new(0);
+#[derive(Default)]
+struct Slices {
+    /// How often they have ended. Invisible to loom.
+    ended: AtomicUsize,
+    /// What passing time orders: who wakes then sees what was written long before.
+    time: loom::sync::atomic::AtomicU32,
+}
 
 loom::thread_local! {
-    /// How many of those this thread has looked around after.
-    static LOOKED_AROUND: Cell<usize> = Cell::new(0);
+    /// How many of these ends this thread has noticed.
+    static NOTICED: Cell<usize> = Cell::new(0);
 }
 
-/// Time passes: everybody's slice ends once, also that of a thread that is about to sleep and has looked around before;
-/// and what the caller knows by now has become visible to everybody.
-/// For models that run under [`every_death_with_slices`](super::every_death_with_slices).
-pub(crate) fn end_slices() {
-    assert!(slices(), "slices are off");
-    SLICES_ENDED.fetch_add(1, Ordering::Release);
-    ENDED.fetch_add(1, Ordering::Relaxed);
-    if !Sabotage::NoSlice.is_on() {
-        let sleepers: Vec<_> = SLEEPERS.lock().unwrap().values_mut().flat_map(std::mem::take).collect();
-        sleepers.iter().for_each(|sleeper| sleeper.wake());
+/// Whether slices have ended since the thread last asked.
+fn slice_has_ended() -> bool {
+    let ended = SLICES.ended.load(Ordering::Relaxed);
+    let now = NOTICED.with(|noticed| noticed.replace(ended) != ended);
+    if now {
+        SLICES.time.fetch_add(0, Ordering::Acquire);
     }
-}
-
-/// Whether the slice of the calling thread, which goes to sleep, has ended already.
-fn slice_ended() -> bool {
-    let ended =
-        if slices() && !Sabotage::NoSlice.is_on() { SLICES_ENDED.fetch_add(0, Ordering::Acquire) } else { 0 };
-    LOOKED_AROUND.with(|looked| looked.replace(ended)) != ended
+    now
 }
 
 /// Sleeps while `*word == expected`.
 pub(crate) fn wait(word: &impl Futex, expected: u32, deadline: Option<Deadline>) {
-    if !step() || deadline.is_some_and(Deadline::has_passed) || slice_ended() {
+    if !step() || deadline.is_some_and(Deadline::has_passed) {
         return;
     }
-    let slice = ENDED.load(Ordering::Relaxed);
-    if word.newest() != expected || slice != ENDED.load(Ordering::Relaxed) {
+    if word.newest() != expected {
         return;
+    }
+    if slice_has_ended() {
+        return;
+    }
+    if liveness::any_died() {
+        return thread::yield_now();
     }
     let sleeper = Arc::new(Sleeper { thread: thread::current(), asleep: AtomicBool::new(true) });
     SLEEPERS.lock().unwrap().entry(word.address()).or_default().push(sleeper.clone());
     while sleeper.asleep.load(Ordering::Relaxed) {
         thread::park();
     }
-    let _ = slice_ended();
+    slice_has_ended();
 }
 
 /// Wakes up to `count` sleepers.
@@ -146,4 +146,16 @@ pub(super) fn wake_by_kernel(word: &(impl Futex + ?Sized), count: u32) -> usize 
     };
     woken.iter().for_each(|sleeper| sleeper.wake());
     woken.len()
+}
+
+/// What happens to every thread after a while: the slice of its sleep ends, the one that it is in or else the next one.
+/// A model in which a death must be noticed by somebody who sleeps on another word calls this after the death.
+pub(crate) fn end_slices() {
+    if Sabotage::NoSlice.is_on() {
+        return;
+    }
+    SLICES.time.fetch_add(1, Ordering::Release);
+    SLICES.ended.fetch_add(1, Ordering::Relaxed);
+    let woken: Vec<_> = SLEEPERS.lock().unwrap().drain().flat_map(|(_, queue)| queue).collect();
+    woken.iter().for_each(|sleeper| sleeper.wake());
 }

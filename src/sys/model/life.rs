@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::robust;
@@ -44,7 +44,16 @@ impl Life {
 
     /// Runs `body` as this thread.
     pub(crate) fn run<R>(self, body: impl FnOnce() -> R) -> Outcome<R> {
-        robust::enrol(self.tid);
+        self.run_with(false, body)
+    }
+
+    /// Runs `body` as this thread, whose robust list the kernel won't find when it dies.
+    pub(crate) fn run_unlisted<R>(self, body: impl FnOnce() -> R) -> Outcome<R> {
+        self.run_with(true, body)
+    }
+
+    fn run_with<R>(self, lost: bool, body: impl FnOnce() -> R) -> Outcome<R> {
+        robust::enrol(self.tid, lost);
         LIFE.with(|state| {
             state.dead.set(false);
             state.steps_left.set(self.dies_after);
@@ -67,8 +76,6 @@ impl Life {
 static DEATHS: AtomicUsize = AtomicUsize::new(0);
 /// The fault that the model is asked to make.
 static SABOTAGE: AtomicUsize = AtomicUsize::new(Sabotage::None as usize);
-/// Whether the exploration under way knows slices.
-static SLICES: AtomicBool = AtomicBool::new(false);
 /// Explorations share these; tests run on several threads.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
@@ -86,6 +93,10 @@ pub(crate) enum Sabotage {
     SplitWakeOp,
     /// No slice ever ends.
     NoSlice,
+    /// The kernel marks the words that a dead thread held, and wakes nobody.
+    NoOwnerWake,
+    /// Each thief finds a reaper of its own.
+    ManyReapers,
 }
 
 impl Sabotage {
@@ -103,20 +114,9 @@ pub(crate) fn every_death(model: impl Fn(usize) + Send + Sync + 'static) {
 
 /// [`every_death`] on a faulty machine.
 pub(crate) fn every_death_with(sabotage: Sabotage, model: impl Fn(usize) + Send + Sync + 'static) {
-    explore(sabotage, false, model);
-}
-
-/// [`every_death_with`] where the model may end slices ([`futex::end_slices`](super::futex::end_slices)): for deaths
-/// that must be noticed by somebody who sleeps on another word.
-pub(crate) fn every_death_with_slices(sabotage: Sabotage, model: impl Fn(usize) + Send + Sync + 'static) {
-    explore(sabotage, true, model);
-}
-
-fn explore(sabotage: Sabotage, slices: bool, model: impl Fn(usize) + Send + Sync + 'static) {
     let model = Arc::new(model);
     let _exclusive = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     SABOTAGE.store(sabotage as usize, Ordering::Relaxed);
-    SLICES.store(slices, Ordering::Relaxed);
     for step in 0.. {
         DEATHS.store(0, Ordering::Relaxed);
         let mut builder = loom::model::Builder::new();
@@ -130,11 +130,6 @@ fn explore(sabotage: Sabotage, slices: bool, model: impl Fn(usize) + Send + Sync
             return;
         }
     }
-}
-
-/// Whether sleeps have slices, which end when the model says so.
-pub(super) fn slices() -> bool {
-    SLICES.load(Ordering::Relaxed)
 }
 
 /// One step of the calling thread: false if it is dead and nothing may happen any more.

@@ -6,12 +6,17 @@
 //! without effect: it is dead.
 //!
 //! Slices are off, so that a lost wake-up is a deadlock, which loom reports. A model of a death that is to be noticed by
-//! a sleeper on another word runs under [`every_death_with_slices`] and says when slices end ([`futex::end_slices`]).
+//! a sleeper on another word says when slices end ([`futex::end_slices`]). A death that the kernel does not see
+//! ([`Life::run_unlisted`]) ends all sleeps and makes every waiter impatient, as the time would do: slices are on from
+//! then on.
 
 pub(crate) mod atomic;
 pub(crate) mod futex;
 pub(crate) mod life;
+pub(crate) mod liveness;
+pub(crate) mod reaper;
 pub(crate) mod robust;
 pub(crate) mod slice;
+pub(crate) mod watch;
 
-pub(crate) use life::{Life, Outcome, Sabotage, every_death, every_death_with, every_death_with_slices};
+pub(crate) use life::{Life, Outcome, Sabotage, every_death, every_death_with};
