@@ -41,6 +41,9 @@ pub(crate) struct Arrival {
     reserved: AtomicU32,
 }
 
+#[cfg(not(all(test, loom)))]
+const _: () = assert!(size_of::<BarrierHead>() == 48 && size_of::<Arrival>() == 48);
+
 impl BarrierHead {
     /// For memory that nobody else uses yet.
     pub(crate) fn set_parties(&self, parties: u32) {

@@ -42,6 +42,12 @@ pub use rlock::RawRLock;
 pub use semaphore::RawSemaphore;
 pub use wait_error::WaitError;
 
+// For handles, whose tables have a length of their own.
+#[cfg(not(all(test, loom)))]
+pub(crate) use arrivals::{Arrival, Arrivals, BarrierHead};
+#[cfg(not(all(test, loom)))]
+pub(crate) use waiters::{Waiter, Waiters};
+
 #[cfg(all(test, loom))]
 mod loom_barrier;
 #[cfg(all(test, loom))]

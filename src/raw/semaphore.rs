@@ -60,6 +60,9 @@ pub struct RawSemaphore {
     withheld: AtomicU32,
 }
 
+#[cfg(not(all(test, loom)))]
+const _: () = assert!(size_of::<RawSemaphore>() == 16);
+
 impl RawSemaphore {
     /// A semaphore of this count.
     #[must_use]

@@ -58,6 +58,9 @@ pub(crate) struct Waiter {
     reserved: AtomicU32,
 }
 
+#[cfg(not(all(test, loom)))]
+const _: () = assert!(size_of::<Waiter>() == 56);
+
 impl Waiter {
     fn is_live(&self) -> bool {
         self.lease.holder().is_some()

@@ -34,6 +34,10 @@ pub(crate) enum Kind {
     JoinableQueue,
     RLock,
     Permits,
+    Semaphore,
+    BoundedSemaphore,
+    Condition,
+    Barrier,
 }
 
 /// Which object, of which element type, is expected or made.
@@ -76,7 +80,7 @@ pub(crate) struct Extent {
 }
 
 impl Kind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 12] = [
         Self::Lock,
         Self::Event,
         Self::Value,
@@ -85,6 +89,10 @@ impl Kind {
         Self::JoinableQueue,
         Self::RLock,
         Self::Permits,
+        Self::Semaphore,
+        Self::BoundedSemaphore,
+        Self::Condition,
+        Self::Barrier,
     ];
 
     fn code(self) -> u32 {
@@ -97,6 +105,10 @@ impl Kind {
             Self::JoinableQueue => 6,
             Self::RLock => 7,
             Self::Permits => 8,
+            Self::Semaphore => 9,
+            Self::BoundedSemaphore => 10,
+            Self::Condition => 11,
+            Self::Barrier => 12,
         }
     }
 

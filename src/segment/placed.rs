@@ -100,6 +100,20 @@ impl<H: Share> Placed<H> {
         unsafe { Region::new(start, len) }
     }
 
+    /// The tail as elements of type `T`: as many as the object was made with, if there is room for them.
+    #[inline]
+    pub(crate) fn elements<T: Share>(&self) -> &[T] {
+        let tail = self.tail();
+        let start = tail.start().cast::<T>();
+        let room = tail.len().checked_div(size_of::<T>()).unwrap_or(0);
+        if !start.is_aligned() {
+            return &[];
+        }
+        // SAFETY: that many elements lie in the mapping, which `self` keeps for as long as it is borrowed (I3), aligned; any
+        // bytes are valid `T`, which change through atomics only (`Share`).
+        unsafe { std::slice::from_raw_parts(start.as_ptr(), self.extent.length.min(room)) }
+    }
+
     /// How many elements the object was made with.
     #[inline]
     pub(crate) fn length(&self) -> usize {

@@ -36,6 +36,16 @@ pub trait RawLock {
     /// # Errors
     /// Those of the lock.
     fn unlock(&self) -> Result<(), AcquireError>;
+    /// Unlocks at whatever depth, and says how deep it was beyond the first level.
+    ///
+    /// # Errors
+    /// Those of the lock.
+    fn unlock_all(&self) -> Result<u32, AcquireError>;
+    /// Restores that depth, after `lock`.
+    ///
+    /// # Errors
+    /// Those of the lock.
+    fn deepen(&self, levels: u32) -> Result<(), AcquireError>;
     fn recover(&self);
     fn is_held(&self) -> bool;
 }
@@ -127,6 +137,12 @@ impl RawLock for RawMutex {
     fn unlock(&self) -> Result<(), AcquireError> {
         RawMutex::unlock(self)
     }
+    fn unlock_all(&self) -> Result<u32, AcquireError> {
+        RawMutex::unlock(self).map(|()| 0)
+    }
+    fn deepen(&self, _levels: u32) -> Result<(), AcquireError> {
+        Ok(())
+    }
     fn recover(&self) {
         RawMutex::recover(self);
     }
@@ -149,6 +165,12 @@ impl RawLock for RawRLock {
     #[inline]
     fn unlock(&self) -> Result<(), AcquireError> {
         RawRLock::unlock(self)
+    }
+    fn unlock_all(&self) -> Result<u32, AcquireError> {
+        RawRLock::unlock_all(self)
+    }
+    fn deepen(&self, levels: u32) -> Result<(), AcquireError> {
+        RawRLock::deepen(self, levels).map(|_| ())
     }
     fn recover(&self) {
         RawRLock::recover(self);
