@@ -84,6 +84,12 @@ impl<H: Share> Placed<H> {
         Some(Self { segment, offset, extent, data, tail, head: PhantomData })
     }
 
+    /// Where the head lies, and the tail behind it.
+    #[inline]
+    pub(crate) fn head(&self) -> NonNull<H> {
+        self.data.cast()
+    }
+
     /// The bytes behind the head.
     #[inline]
     pub(crate) fn tail(&self) -> Region<'_> {
@@ -105,6 +111,20 @@ impl<H: Share> Placed<H> {
         // SAFETY: the bytes lie in the mapping, which `self` keeps (I3), and are aligned, as was just checked; any bytes
         // are a valid `S`, which changes through atomics only (`Share`).
         Some(unsafe { std::slice::from_raw_parts(start.as_ptr(), len) })
+    }
+
+    /// The tail as elements of type `T`: as many as the object was made with, if there is room for them.
+    #[inline]
+    pub(crate) fn elements<T: Share>(&self) -> &[T] {
+        let tail = self.tail();
+        let start = tail.start().cast::<T>();
+        let room = tail.len().checked_div(size_of::<T>()).unwrap_or(0);
+        if !start.is_aligned() {
+            return &[];
+        }
+        // SAFETY: that many elements lie in the mapping, which `self` keeps for as long as it is borrowed (I3), aligned; any
+        // bytes are valid `T`, which change through atomics only (`Share`).
+        unsafe { std::slice::from_raw_parts(start.as_ptr(), self.extent.length.min(room)) }
     }
 
     /// How many elements the object was made with.
@@ -155,7 +175,7 @@ impl<H: Share> Deref for Placed<H> {
 
     #[inline]
     fn deref(&self) -> &H {
-        let head = self.data.cast::<H>();
+        let head = self.head();
         // SAFETY: the extent is aligned for `H` and long enough (I4); any bytes are a valid `H`, which changes through
         // atomics only (`Share`); the mapping lives as long as `self` is borrowed (I3).
         unsafe { head.as_ref() }

@@ -12,6 +12,8 @@ use crate::sys::futex::Word;
 
 /// Words one thread can hold at once. The kernel walks 2048 entries, and glibc's own mutexes count too.
 pub(crate) const CAPACITY: usize = 1024;
+/// Words that a thread at its capacity may hold for a moment inside an operation: a queue's turn, and a reaper.
+const SPARE: usize = 2;
 
 /// `struct robust_list_head` of the kernel's ABI, which glibc owns.
 #[repr(C)]
@@ -56,7 +58,10 @@ pub(super) struct Context {
     owner: Cell<usize>,
     held: AtomicUsize,
     /// Addresses of the nodes held, oldest first. Atomic because [`arena::holds_any_in`] reads it from other threads.
-    shadow: [AtomicUsize; CAPACITY],
+    shadow: [AtomicUsize; CAPACITY + SPARE],
+    /// For each of them how often it was taken again while held; 0 in every unused entry, so that a push need not
+    /// write it.
+    depths: [Cell<u32>; CAPACITY + SPARE],
 }
 
 thread_local! {
@@ -134,7 +139,7 @@ impl Thread {
         self.context().store_pending(address.wrapping_add_signed(-FUTEX_OFFSET));
     }
 
-    /// Ends what [`Thread::set_pending`] began.
+    /// Ends what [`Thread::set_pending`] or [`Thread::set_pending_word`] began.
     #[inline]
     pub(crate) fn clear_pending(&self) {
         self.context().store_pending(0);
@@ -143,10 +148,14 @@ impl Thread {
     /// Whether this thread holds `node`. Membership is what counts, not the word, which a peer can scribble over.
     #[inline]
     pub(crate) fn holds(&self, node: &Node) -> bool {
+        self.context().position(node).is_some()
+    }
+
+    /// How often `node` was taken again while held, to be read and changed; `None` if this thread doesn't hold it.
+    #[inline]
+    pub(crate) fn depth(&self, node: &Node) -> Option<&Cell<u32>> {
         let context = self.context();
-        let held = context.held.load(Ordering::Relaxed);
-        let address = ptr::from_ref(node).addr();
-        context.shadow.iter().take(held).any(|entry| entry.load(Ordering::Relaxed) == address)
+        context.depths.get(context.position(node)?)
     }
 
     /// The number of words this thread holds.
@@ -174,31 +183,20 @@ impl Thread {
         context.held.store(held + 1, Ordering::Relaxed);
     }
 
-    /// Unlinks a word for which this thread is pending; false if it doesn't hold it.
+    /// Unlinks a word for which this thread is pending, and whose depth is 0; false if it doesn't hold it.
     #[inline]
     pub(crate) fn pop(&self, node: &Node) -> bool {
         let context = self.context();
-        let held = context.held.load(Ordering::Relaxed);
-        let address = ptr::from_ref(node).addr();
-        let shadow = context.shadow.get(..held).unwrap_or(&[]);
-        let Some(position) = shadow.iter().rposition(|entry| entry.load(Ordering::Relaxed) == address) else {
+        let Some(position) = context.position(node) else {
             return false;
         };
+        let held = context.held.load(Ordering::Relaxed);
         let below = context.link_below(position);
-        match shadow.get(position + 1) {
-            None => context.top.next.store(below, Ordering::Relaxed),
-            Some(above) => {
-                let above = ptr::with_exposed_provenance::<Node>(above.load(Ordering::Relaxed));
-                // SAFETY: the shadow lists nodes this thread holds; holding one keeps its memory mapped (L4).
-                let above = unsafe { &*above };
-                above.next.store(below, Ordering::Relaxed);
-            }
-        }
-        compiler_fence(Ordering::SeqCst);
-        for pair in shadow.windows(2).skip(position) {
-            if let [lower, upper] = pair {
-                lower.store(upper.load(Ordering::Relaxed), Ordering::Relaxed);
-            }
+        if position + 1 == held {
+            context.top.next.store(below, Ordering::Relaxed);
+            compiler_fence(Ordering::SeqCst);
+        } else {
+            context.unlink_between(position, held, below);
         }
         context.held.store(held - 1, Ordering::Relaxed);
         true
@@ -215,6 +213,42 @@ impl Context {
     pub(super) fn holds_any_in(&self, range: &core::ops::Range<usize>) -> bool {
         let held = self.held.load(Ordering::Relaxed);
         self.shadow.iter().take(held).any(|entry| range.contains(&entry.load(Ordering::Relaxed)))
+    }
+
+    /// Where in the shadow `node` is, the newest first looked at.
+    #[inline]
+    fn position(&self, node: &Node) -> Option<usize> {
+        let held = self.held.load(Ordering::Relaxed);
+        let address = ptr::from_ref(node).addr();
+        let shadow = self.shadow.get(..held)?;
+        shadow.iter().rposition(|entry| entry.load(Ordering::Relaxed) == address)
+    }
+
+    /// Unlinks the word at `position` of `held`, which is not the newest, and closes the gap in the shadow.
+    #[cold]
+    fn unlink_between(&self, position: usize, held: usize, below: u64) {
+        let shadow = self.shadow.get(position..held).unwrap_or(&[]);
+        if let [_, above, ..] = shadow {
+            let above = ptr::with_exposed_provenance::<Node>(above.load(Ordering::Relaxed));
+            // SAFETY: the shadow lists nodes this thread holds; holding one keeps its memory mapped (L4).
+            let above = unsafe { &*above };
+            above.next.store(below, Ordering::Relaxed);
+            compiler_fence(Ordering::SeqCst);
+        }
+        for pair in shadow.windows(2) {
+            if let [lower, upper] = pair {
+                lower.store(upper.load(Ordering::Relaxed), Ordering::Relaxed);
+            }
+        }
+        let depths = self.depths.get(position..held).unwrap_or(&[]);
+        for pair in depths.windows(2) {
+            if let [lower, upper] = pair {
+                lower.set(upper.get());
+            }
+        }
+        if let [.., last] = depths {
+            last.set(0);
+        }
     }
 
     /// The link of the node under position `position` of the shadow.
@@ -238,6 +272,9 @@ impl Context {
     /// Inserts `top -> bottom` at the head of the list, exactly as glibc inserts a mutex: nothing is walked.
     fn link_into(&self, head: &Head) {
         self.head.set(head);
+        // An earlier thread may have died with words held.
+        let held = self.held.load(Ordering::Relaxed);
+        self.depths.iter().take(held + 1).for_each(|depth| depth.set(0));
         self.held.store(0, Ordering::Relaxed);
         let first = head.first.load(Ordering::Relaxed);
         self.bottom.next.store(first, Ordering::Relaxed);
