@@ -251,10 +251,11 @@ mod tests {
         std::thread::scope(|scope| {
             let (tell, told) = std::sync::mpsc::channel();
             semaphore.state.store(state_of(0, true), Ordering::Relaxed);
-            let sleeper = scope.spawn(|| {
+            let state = &semaphore.state;
+            let sleeper = scope.spawn(move || {
                 tell.send(rustix::thread::gettid()).unwrap();
                 // One sleep, so that nothing but a wake ends it.
-                futex::wait(&semaphore.state, WAITERS, Deadline::after(SOON));
+                futex::wait(state, WAITERS, Deadline::after(SOON));
             });
             let tid = told.recv().unwrap().as_raw_nonzero();
             let asleep = || {
