@@ -24,7 +24,11 @@ mod mutex;
 #[cfg(target_arch = "x86_64")]
 mod page;
 #[cfg(target_arch = "x86_64")]
+mod permits;
+#[cfg(target_arch = "x86_64")]
 mod pthread;
+#[cfg(target_arch = "x86_64")]
+mod rlock;
 #[cfg(target_arch = "x86_64")]
 mod scenario;
 #[cfg(target_arch = "x86_64")]
@@ -36,7 +40,8 @@ mod witness;
 
 #[cfg(target_arch = "x86_64")]
 fn main() -> std::process::ExitCode {
-    let groups = [harness::SCENARIOS, pthread::SCENARIOS, lock::SCENARIOS];
+    let groups =
+        [harness::SCENARIOS, pthread::SCENARIOS, lock::SCENARIOS, rlock::SCENARIOS, permits::SCENARIOS];
     scenario::run(&groups.concat(), victim::available)
 }
 
