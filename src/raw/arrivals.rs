@@ -81,7 +81,7 @@ impl<'a> Arrivals<'a> {
         let arrived = unsafe { self.arrive(deadline) }?;
         if arrived.index.wrapping_add(1) == self.head.parties() {
             action();
-            arrived.complete()
+            arrived.complete(deadline)
         } else {
             arrived.sleep(deadline)
         }
@@ -248,8 +248,11 @@ struct Arrived<'a> {
 
 impl Arrived<'_> {
     /// Ends the cycle, for the last to arrive.
-    fn complete(self) -> Result<u32, BarrierError> {
-        if let Some(mutex) = self.lock(None)
+    fn complete(self, deadline: Option<Deadline>) -> Result<u32, BarrierError> {
+        // The action may have taken all the time; the mutex is free in a moment, or never.
+        let patience =
+            deadline.map(|deadline| Deadline::after(GRACE).map_or(deadline, |end| end.max(deadline)));
+        if let Some(mutex) = self.lock(patience)
             && mutex.state() == self.cycle
         {
             if self.table.has_dead(self.cycle) {

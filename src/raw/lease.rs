@@ -26,7 +26,7 @@
 //!
 //! **Out of band.** Some deaths leave a word held: a thread that isn't its process's leader takes another id before the
 //! kernel looks at its list when it calls execve, and the memory of the list may be gone before the thread is (the OOM
-//! killer, process_mrelease). A waiter that has seen one owner for a second therefore asks the system whether that
+//! killer, process_mrelease). A waiter that has seen one owner for ten slices, a second, asks the system whether that
 //! thread exists. It is dead if it doesn't, if it is a zombie, or if its id is the waiter's own, which is then the second
 //! bearer of it. Who finds it dead takes the *reaper*, one lease for all leases of a segment, looks again, and takes the
 //! word. A dead owner can't change the word and nobody else does so without the reaper, so the id that is looked up is

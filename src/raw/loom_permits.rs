@@ -107,10 +107,9 @@ fn a_waiters_death_loses_no_wake(sabotage: Sabotage) {
         let shared = Guarded::<1>::new();
         let waiters = Life::long(1).run(|| {
             let permit = shared.take();
-            let mortal =
-                spawn(&shared, Life { tid: 2, dies_after: Some(step) }, |shared| {
-                    shared.take();
-                });
+            let mortal = spawn(&shared, Life { tid: 2, dies_after: Some(step) }, |shared| {
+                shared.take();
+            });
             let other = spawn(&shared, Life::long(3), Guarded::use_one);
             shared.permits.release(permit).unwrap();
             (mortal, other)

@@ -6,7 +6,7 @@
 //! H, spinning                   looks again, up to SPINS times
 //! H                             CAS -> HW
 //! HW                            FUTEX_WAIT_BITSET on HW; at death while the word is free, the kernel wakes another
-//! H HW, one owner for a second  takes it if that thread is dead (out of band, see `lease.rs`)
+//! H HW, one owner for ten slices takes it if that thread is dead (out of band, see `lease.rs`)
 //! ```
 //!
 //! **Fairness.** None (see `lease.rs`); a waiter that sleeps is woken by each release until it gets the lock.

@@ -239,3 +239,65 @@ fn count_of(state: u64) -> u32 {
 fn has_waiters(state: u64) -> bool {
     state & u64::from(WAITERS) != 0
 }
+
+#[cfg(all(test, not(loom)))]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    /// What a releaser leaves that is killed between the count and the wake.
+    #[test]
+    fn a_thread_that_dies_with_the_word_pending_wakes_a_sleeper() {
+        const SOON: Duration = Duration::from_secs(20);
+        let semaphore = RawSemaphore::new(0);
+        let begun = Instant::now();
+        std::thread::scope(|scope| {
+            let (tell, told) = std::sync::mpsc::channel();
+            semaphore.state.store(state_of(0, true), Ordering::Relaxed);
+            let word = semaphore.word();
+            let sleeper = scope.spawn(move || {
+                tell.send(rustix::thread::gettid()).unwrap();
+                // One sleep, so that nothing but a wake ends it.
+                futex::wait(word, WAITERS, Deadline::after(SOON));
+            });
+            let tid = told.recv().unwrap().as_raw_nonzero();
+            let asleep = || {
+                let stat = std::fs::read_to_string(format!("/proc/self/task/{tid}/stat")).unwrap();
+                stat.rsplit_once(") ").unwrap().1.starts_with('S')
+            };
+            while !asleep() {
+                std::thread::yield_now();
+            }
+            let releaser = scope.spawn(|| {
+                Thread::current().unwrap().set_pending_word(semaphore.word());
+                semaphore.state.store(state_of(1, true), Ordering::Relaxed);
+            });
+            releaser.join().unwrap();
+            sleeper.join().unwrap();
+        });
+        assert!(begun.elapsed() < SOON, "slept until its deadline");
+        assert!(semaphore.try_acquire());
+        assert!(!semaphore.try_acquire());
+    }
+
+    #[test]
+    fn what_a_foreign_hand_wrote_beside_the_count_is_cleared() {
+        let semaphore = RawSemaphore::new(0);
+        semaphore.state.store(u64::from(u32::MAX), Ordering::Relaxed);
+        assert!(!semaphore.acquire(Deadline::after(Duration::from_millis(1))));
+        assert_eq!(semaphore.state.load(Ordering::Relaxed), state_of(0, true));
+        assert!(semaphore.release());
+        assert!(semaphore.acquire(None));
+    }
+
+    #[test]
+    fn a_count_does_not_overflow() {
+        let semaphore = RawSemaphore::new(u32::MAX);
+        assert!(!semaphore.release());
+        assert_eq!(semaphore.value(), u32::MAX);
+        assert!(semaphore.try_acquire());
+        assert!(semaphore.release());
+    }
+}

@@ -149,7 +149,8 @@ fn scribble(segments: &[(&Segment, usize)], stop: &AtomicBool, seed: u64) {
     while !stop.load(Ordering::Relaxed) {
         for &(segment, end) in segments {
             // The reaper lies at 64, the object behind its header at 256.
-            let offset = if random() % 8 == 0 { 64 } else { 256 } + (random() as usize % (end - 256) & !3);
+            let start = if random() % 8 == 0 { 64 } else { 256 };
+            let offset = start + (random() as usize % (end - 256)) / 4 * 4;
             let word = match random() % 4 {
                 0 => 0,
                 1 => own_tid(),

@@ -60,13 +60,14 @@ impl<G> WaitError<G> {
     ///
     /// # Examples
     /// ```
-    /// use multiproc::{ConditionOptions, WaitError};
-    /// let full = ConditionOptions::new().max_waiters(1).create()?;
-    /// let guard = full.lock().map_err(multiproc::Error::from)?;
-    /// let waited = guard.wait_timeout(std::time::Duration::ZERO);
-    /// let (guard, notified) = waited.or_else(|error| error.into_guard().ok_or(multiproc::Error::NotInTransfer))?;
-    /// assert!(!notified);
-    /// # drop(guard);
+    /// let condition = multiproc::Condition::new()?;
+    /// let guard = condition.lock().map_err(multiproc::Error::from)?;
+    /// let held = match guard.wait_timeout(std::time::Duration::ZERO) {
+    ///     Ok((guard, _notified)) => Some(guard),
+    ///     Err(error) => error.into_guard().map(|(guard, _notified)| guard),
+    /// };
+    /// assert!(held.is_some());
+    /// # drop(held);
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn into_guard(self) -> Option<G> {

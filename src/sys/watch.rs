@@ -1,35 +1,32 @@
 //! [`Watch`]: a waiter's patience with one owner.
 
-use std::time::Duration;
+/// How often one owner is seen before a waiter asks whether that thread still exists: a second, if nothing but the end
+/// of a slice ends its sleeps. A count and not a time, so that a killed run can be repeated exactly; to ask too early
+/// costs a system call and is otherwise harmless.
+const PATIENCE: u32 = 10;
 
-use super::Deadline;
-
-/// How long one owner is seen before a waiter asks whether that thread still exists.
-const PATIENCE: Duration = Duration::from_secs(1);
-
-/// For how long a waiter has seen one and the same owner.
+/// How often a waiter has seen one and the same owner, each time before it slept.
 pub(crate) struct Watch {
     owner: u32,
-    due: Option<Deadline>,
+    seen: u32,
 }
 
 impl Watch {
     /// One that has seen nobody.
     pub(crate) fn new() -> Self {
-        Self { owner: 0, due: None }
+        Self { owner: 0, seen: 0 }
     }
 
-    /// Notes that `owner`, not 0, is the owner now; whether nobody else has been for as long as one is patient.
+    /// Notes that `owner`, not 0, is the owner now; whether patience with it has ended.
     pub(crate) fn is_due(&mut self, owner: u32) -> bool {
-        if self.owner != owner {
-            *self = Self { owner, due: Deadline::after(PATIENCE) };
-        }
-        self.due.is_some_and(Deadline::has_passed)
+        let before = if self.owner == owner { self.seen } else { 0 };
+        *self = Self { owner, seen: before.saturating_add(1) };
+        before >= PATIENCE
     }
 
     /// Begins anew: the owner was found alive.
     pub(crate) fn restart(&mut self) {
-        self.owner = 0;
+        self.seen = 0;
     }
 }
 
@@ -38,14 +35,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_watch_is_due_for_one_owner_only_and_once_restarted_not() {
-        let mut watch = Watch { owner: 7, due: Some(Deadline::now()) };
-        assert!(watch.is_due(7));
-        assert!(watch.is_due(7));
-        watch.restart();
-        assert!(!watch.is_due(7), "patient again");
-        let mut watch = Watch { owner: 7, due: Some(Deadline::now()) };
-        assert!(!watch.is_due(8));
-        assert!(!Watch::new().is_due(1));
+    fn a_watch_is_due_after_ten_sleeps_behind_one_owner_and_once_restarted_not() {
+        let mut watch = Watch::new();
+        for _ in 0..2 {
+            for _ in 0..PATIENCE {
+                assert!(!watch.is_due(7));
+            }
+            assert!(watch.is_due(7) && watch.is_due(7), "until it is restarted");
+            watch.restart();
+        }
+        assert!(!watch.is_due(7));
+        for _ in 0..3 * PATIENCE {
+            assert!(!watch.is_due(7) && !watch.is_due(8), "other owners come between");
+        }
     }
 }
