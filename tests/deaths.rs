@@ -197,7 +197,7 @@ fn what_another_thread_held_when_it_called_exec_is_passed_on() {
 fn what_a_leader_held_that_has_exited_is_passed_on() {
     let objects = Objects::new();
     let _victim = Victim::holding(&objects, |objects| {
-        std::thread::spawn(|| wait_for_ever());
+        std::thread::spawn(wait_for_ever);
         objects.hold();
         exit_thread();
     });
@@ -208,7 +208,7 @@ fn what_a_leader_held_that_has_exited_is_passed_on() {
 fn what_a_leader_held_that_has_exited_without_its_robust_list_is_passed_on() {
     let objects = Objects::new();
     let _victim = Victim::holding(&objects, |objects| {
-        std::thread::spawn(|| wait_for_ever());
+        std::thread::spawn(wait_for_ever);
         objects.hold_unlisted();
         exit_thread();
     });
