@@ -53,13 +53,7 @@ impl Change {
 pub(crate) fn wait(word: Word<'_>, expected: u32, deadline: Option<Deadline>) {
     let deadline = deadline.map(Deadline::timespec);
     // Every outcome (woken, value changed, timed out, interrupted) means the same to a caller: look again.
-    let _ = futex::wait_bitset(
-        word,
-        Flags::empty(),
-        expected,
-        deadline.as_ref(),
-        core::num::NonZeroU32::MAX,
-    );
+    let _ = futex::wait_bitset(word, Flags::empty(), expected, deadline.as_ref(), core::num::NonZeroU32::MAX);
 }
 
 /// Wakes up to `count` sleepers and says how many there were.
@@ -140,7 +134,9 @@ mod tests {
 
     #[test]
     fn a_change_means_the_same_in_two_steps() {
-        for change in [Change::Set(0x7ff), Change::Or(2), Change::Add(3), Change::ClearBit(31), Change::ClearBit(0)] {
+        for change in
+            [Change::Set(0x7ff), Change::Or(2), Change::Add(3), Change::ClearBit(31), Change::ClearBit(0)]
+        {
             for value in [0, 5, u32::MAX - 1, 0xc000_0000] {
                 assert_eq!(change.of(value), changed(value, change));
                 let wide = AtomicU64::new(7 << 32 | u64::from(value));

@@ -190,7 +190,8 @@ pub(crate) fn end_slices() {
     }
     SLICES.time.fetch_add(1, Ordering::Release);
     SLICES.ended.fetch_add(1, Ordering::Relaxed);
-    let woken: Vec<_> = QUEUES.lock().unwrap().values_mut().flat_map(|queue| queue.sleepers.drain(..)).collect();
+    let woken: Vec<_> =
+        QUEUES.lock().unwrap().values_mut().flat_map(|queue| queue.sleepers.drain(..)).collect();
     woken.iter().for_each(|sleeper| sleeper.wake());
 }
 
