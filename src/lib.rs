@@ -59,7 +59,11 @@ pub use segment::Segment;
 #[cfg(not(all(test, loom)))]
 pub use shared::{Array, ArrayError, ArrayGuard, ArrayIter, Value, ValueGuard};
 #[cfg(not(all(test, loom)))]
-pub use sync::{Event, Lock, LockError, LockGuard};
+pub use sync::{
+    Barrier, BarrierTicket, BoundedSemaphore, BrokenBarrier, Condition, ConditionGuard, ConditionOptions,
+    Event, Lock, LockError, LockGuard, OverReleased, Permit, PermitError, Permits, RLock, RLockGuard,
+    Semaphore, WaitError,
+};
 
 /// Settings for this crate's own tests. Not part of the public interface.
 #[doc(hidden)]

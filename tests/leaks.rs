@@ -1,4 +1,5 @@
 //! Everything is made, used, killed and dropped a few hundred times in one process, which is then as it was.
+#![cfg(feature = "process")]
 #![allow(unsafe_code)]
 
 mod limited;

@@ -1,10 +1,10 @@
 //! Locks and events between threads and processes, and what a death leaves.
 #![allow(unsafe_code)]
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use multiproc::{Error, Event, Lock, LockError};
+use multiproc::{Error, Event, Lock, LockError, PermitError, Permits, RLock};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -220,6 +220,138 @@ fn an_inherited_guard_does_not_unlock_what_the_forked_child_locked_itself() {
 }
 
 #[test]
+fn a_nesting_lock_excludes_other_threads_until_all_its_guards_are_gone() {
+    let lock = RLock::new().unwrap();
+    let inside = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                for _ in 0..1_000 {
+                    let outer = lock.lock().unwrap();
+                    assert!(!inside.swap(true, Ordering::Relaxed));
+                    drop(lock.lock_timeout(SOON).unwrap());
+                    let inner = lock.try_lock().unwrap();
+                    drop(outer);
+                    inside.store(false, Ordering::Relaxed);
+                    drop(inner);
+                }
+            });
+        }
+    });
+    assert!(!lock.is_locked());
+}
+
+#[test]
+fn a_killed_holders_nesting_lock_passes_to_a_waiter_however_deep_it_was() {
+    let lock = RLock::new().unwrap();
+    let held = Event::new().unwrap();
+    drop(lock.lock().unwrap());
+    let child = Child::fork(|| {
+        let _guards = (lock.lock(), lock.lock(), lock.lock());
+        held.set();
+        wait_for_ever();
+    });
+    assert!(held.wait_timeout(SOON));
+    proves_a_wake(|| {
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| {
+                let taken = lock.lock_timeout(SOON);
+                assert!(matches!(taken, Err(LockError::OwnerDied(_))), "{taken:?}");
+                assert!(matches!(lock.try_lock(), Err(LockError::OwnerDied(_))), "until recovered");
+                let _outer = taken.or_else(LockError::recover).unwrap();
+                drop(lock.lock().unwrap());
+            });
+            child.kill();
+            waiter.join().unwrap();
+        });
+    });
+    child.wait();
+    assert!(lock.lock().is_ok());
+}
+
+#[test]
+fn no_more_threads_have_permits_than_there_are_and_all_get_one() {
+    let permits = Permits::new(2).unwrap();
+    let inside = AtomicUsize::new(0);
+    proves_a_wake(|| {
+        std::thread::scope(|scope| {
+            for _ in 0..5 {
+                scope.spawn(|| {
+                    for _ in 0..500 {
+                        let _permit = permits.acquire_timeout(SOON).unwrap();
+                        assert!(inside.fetch_add(1, Ordering::Relaxed) < 2);
+                        std::thread::yield_now();
+                        inside.fetch_sub(1, Ordering::Relaxed);
+                    }
+                });
+            }
+        });
+    });
+    assert_eq!(permits.available(), 2);
+}
+
+#[test]
+fn permits_held_elsewhere_would_block_or_time_out_naming_a_holder() {
+    let permits = Permits::new(1).unwrap();
+    let (held, done) = (Event::new().unwrap(), Event::new().unwrap());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let _permit = permits.acquire().unwrap();
+            assert!(matches!(permits.try_acquire(), Err(PermitError::Deadlock)));
+            held.set();
+            done.wait();
+        });
+        held.wait();
+        assert!(matches!(permits.try_acquire(), Err(PermitError::WouldBlock)));
+        let Err(PermitError::TimedOut { owner }) = permits.acquire_timeout(Duration::from_millis(5)) else {
+            panic!("taken while held")
+        };
+        assert!(std::path::Path::new(&format!("/proc/self/task/{owner}")).exists());
+        assert!(matches!(permits.acquire_deadline(Instant::now()), Err(PermitError::TimedOut { .. })));
+        done.set();
+    });
+}
+
+#[test]
+fn a_killed_waiter_for_a_permit_takes_no_wake_up_with_it() {
+    let permits = Permits::new(1).unwrap();
+    let permit = permits.acquire().unwrap();
+    let waiting = Event::new().unwrap();
+    let child = Child::fork(|| {
+        waiting.set();
+        std::mem::forget(permits.acquire());
+        wait_for_ever();
+    });
+    assert!(waiting.wait_timeout(SOON));
+    proves_a_wake(|| {
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| drop(permits.acquire_timeout(SOON).unwrap()));
+            child.kill();
+            child.wait();
+            drop(permit);
+            waiter.join().unwrap();
+        });
+    });
+    assert_eq!(permits.available(), 1);
+}
+
+#[test]
+fn a_permit_dropped_in_a_forked_child_is_not_given_back() {
+    let permits = Permits::new(1).unwrap();
+    let permit = permits.acquire().unwrap();
+    let child = Child::fork(|| {
+        // SAFETY: a copy of the permit, as fork makes one; the original belongs to the parent.
+        drop(unsafe { std::ptr::read(&raw const permit) });
+        let available = i32::from(permits.available() != 0);
+        // SAFETY: ends the child.
+        unsafe { libc::_exit(available) }
+    });
+    assert_eq!(child.wait(), 0);
+    drop(permit);
+    assert_eq!(permits.available(), 1);
+}
+
+#[test]
 fn an_event_set_in_another_process_wakes_a_waiter() {
     let event = Event::new().unwrap();
     proves_a_wake(|| {
@@ -263,5 +395,7 @@ fn handles_may_be_used_and_dropped_in_any_thread() {
     let lock = Lock::new().unwrap();
     any_thread(&lock);
     any_thread(&Event::new().unwrap());
+    any_thread(&RLock::new().unwrap());
+    any_thread(&Permits::new(1).unwrap());
     std::thread::spawn(move || drop(lock.lock().unwrap())).join().unwrap();
 }

@@ -13,6 +13,7 @@
 //!                                                                       hint set: WAKE_OP -> F, wake all
 //!                                                                                            DW, wakes 1
 //! any of F FW D DW, a thread dies for which the word is pending: the kernel wakes 1
+//! H, HW and the holder is dead unmarked: a waiter that holds the reaper CAS -> D, DW, and takes the word
 //! ```
 //!
 //! WAITERS stays set across a release; only the single system call that also wakes everybody clears it. (A release that
@@ -22,6 +23,21 @@
 //! **Invariants.** (L1) Somebody sleeps => WAITERS is set. (L2) The word is free and somebody sleeps => a thread for
 //! which the word is pending owes a wake, or the kernel does after that thread's death. (L3) Who gives up waiting has
 //! seen the word held after its last sleep. (L4) Whoever holds a lease keeps its memory mapped and in place.
+//!
+//! **Out of band.** Some deaths leave a word held: a thread that isn't its process's leader takes another id before the
+//! kernel looks at its list when it calls execve, and the memory of the list may be gone before the thread is (the OOM
+//! killer, process_mrelease). A waiter that has seen one owner for ten slices, a second, asks the system whether that
+//! thread exists. It is dead if it doesn't, if it is a zombie, or if its id is the waiter's own, which is then the second
+//! bearer of it. Who finds it dead takes the *reaper*, one lease for all leases of a segment, looks again, and takes the
+//! word. A dead owner can't change the word and nobody else does so without the reaper, so the id that is looked up is
+//! the one that is replaced. A living thread is never robbed, even if it bears a dead owner's id: the lease stays held
+//! then until that thread ends or wants it. Nobody waits for a reaper, and nobody reaps a reaper: if a thread is killed
+//! unmarked while it holds one, the leases of that segment are passed on by the kernel only. The same is true of leases
+//! in memory that is no [`Segment`](crate::Segment): they have no reaper.
+//!
+//! A waiter leaves its own word while it takes and gives back the reaper, which has then the pending place. It owes no
+//! wake at that time: it has seen the word held since its last sleep (as L3), and it frees the word, while the word is
+//! pending, only to take it at once.
 //!
 //! **Fairness.** None: a lease goes to whoever comes first once it is free (barging). Handing it to an heir would give
 //! it to a thread that may be dead.
@@ -37,9 +53,11 @@ use super::{AcquireError, Acquired};
 use crate::sys::atomic::AtomicU32;
 use crate::sys::futex::{self, Change};
 use crate::sys::robust::{CAPACITY, Node, Thread, Unavailable};
+use crate::sys::watch::Watch;
+use crate::sys::{liveness, reaper};
 
 pub(super) const WAITERS: u32 = 1 << 31;
-const OWNER_DIED: u32 = 1 << 30;
+pub(super) const OWNER_DIED: u32 = 1 << 30;
 pub(super) const TID_MASK: u32 = OWNER_DIED.wrapping_sub(1);
 
 /// A robust word: held by a thread, marked by the kernel when that thread dies. 40 bytes.
@@ -118,13 +136,17 @@ impl Lease {
     /// Ends a [`release`](Lease::release) where the thread holds other leases too, or not this one.
     #[cold]
     fn release_nested(&self, thread: Thread) -> Result<(), AcquireError> {
-        let outcome = if thread.pop(&self.node) {
-            self.give_up(thread).or_else(|seen| self.give_up_contended(thread.tid(), seen))
-        } else {
-            Err(AcquireError::NotHeld)
-        };
+        let outcome = self.pop_and_give_up(thread);
         thread.clear_pending();
         outcome
+    }
+
+    /// Releases the word, for which `thread` is pending.
+    fn pop_and_give_up(&self, thread: Thread) -> Result<(), AcquireError> {
+        if !thread.pop(&self.node) {
+            return Err(AcquireError::NotHeld);
+        }
+        self.give_up(thread).or_else(|seen| self.give_up_contended(thread.tid(), seen))
     }
 
     /// Declares the protected state consistent: later acquirers are no longer told that a holder died.
@@ -146,6 +168,42 @@ impl Lease {
     pub fn holder(&self) -> Option<u32> {
         let tid = self.word().load(Ordering::Relaxed) & TID_MASK; // Relaxed: an answer that is old at once.
         (tid != 0).then_some(tid)
+    }
+
+    /// How often the calling thread has taken the lease again while it held it.
+    pub(super) fn level(&self) -> Option<u32> {
+        Thread::enrolled()?.level(&self.node)
+    }
+
+    /// The holder takes the lease again, `levels` times.
+    pub(super) fn enter_levels(&self, levels: u32) -> Result<Acquired, AcquireError> {
+        let (thread, level) = self.thread_and_level()?;
+        thread.set_level(&self.node, level.checked_add(levels).ok_or(AcquireError::TooManyHeld)?);
+        Ok(self.state())
+    }
+
+    /// The holder takes back one level; false if it is at the first.
+    #[inline]
+    pub(super) fn leave_one_level(&self) -> Result<bool, AcquireError> {
+        let (thread, level) = self.thread_and_level()?;
+        let below = level.checked_sub(1);
+        below.inspect(|&below| thread.set_level(&self.node, below));
+        Ok(below.is_some())
+    }
+
+    /// The holder takes back all levels but the first, and learns how many there were.
+    pub(super) fn leave_all_levels(&self) -> Result<u32, AcquireError> {
+        let (thread, level) = self.thread_and_level()?;
+        if level > 0 {
+            thread.set_level(&self.node, 0);
+        }
+        Ok(level)
+    }
+
+    #[inline]
+    fn thread_and_level(&self) -> Result<(Thread, u32), AcquireError> {
+        let thread = Thread::enrolled().ok_or(AcquireError::NotHeld)?;
+        Ok((thread, thread.level(&self.node).ok_or(AcquireError::NotHeld)?))
     }
 
     #[inline]
@@ -222,6 +280,140 @@ impl Lease {
         None
     }
 
+    /// Takes the word if its holder is dead and the kernel has not marked it; restarts the watch if it is alive.
+    ///
+    /// For a waiter for which the word is pending, and which has seen it held since its last sleep.
+    #[cold]
+    pub(super) fn try_take_from_dead(&self, thread: Thread, watch: &mut Watch) -> Option<Acquired> {
+        if self.dead_holder(thread).is_none() {
+            watch.restart();
+            return None;
+        }
+        self.with_reaper(thread, || self.mark_dead(thread).then(|| self.try_take_pending(thread)).flatten())
+            .flatten()
+    }
+
+    /// Runs `body` while this thread holds the reaper, if nobody else does. Before and after it, and in it, this word is
+    /// pending.
+    fn with_reaper<R>(&self, thread: Thread, body: impl FnOnce() -> R) -> Option<R> {
+        let reaper = Self::from_node(reaper::of(&self.node)?);
+        thread.set_pending(&reaper.node);
+        let alone = reaper.try_take_pending(thread).is_some();
+        thread.set_pending(&self.node);
+        if !alone {
+            return None;
+        }
+        let done = body();
+        thread.set_pending(&reaper.node);
+        // `Corrupt`: a peer overwrote the reaper, which is not held any more then.
+        let _ = reaper.pop_and_give_up(thread);
+        thread.set_pending(&self.node);
+        Some(done)
+    }
+
+    /// The word, if a dead thread holds it.
+    fn dead_holder(&self, thread: Thread) -> Option<u32> {
+        let seen = self.word().load(Ordering::Relaxed); // Relaxed: compared again when it is replaced.
+        let dead = match seen & TID_MASK {
+            0 => false,
+            tid if tid == thread.tid() => !thread.holds(&self.node),
+            tid => liveness::is_dead(tid),
+        };
+        dead.then_some(seen)
+    }
+
+    /// Takes the lease if it is free. For leases on whose word nobody sleeps, and which protect nothing that a death could
+    /// leave half changed: [`RawPermits`](super::RawPermits).
+    #[inline]
+    pub(super) fn try_take_unslept(&self, thread: Thread) -> bool {
+        thread.set_pending(&self.node);
+        let acquired = self.try_take_pending(thread);
+        if acquired == Some(Acquired::OwnerDied) {
+            self.recover();
+        }
+        thread.clear_pending();
+        acquired.is_some()
+    }
+
+    /// As [`Lease::try_take_unslept`]; or else has seen the lease held with WAITERS set.
+    pub(super) fn take_or_announce(&self, thread: Thread) -> bool {
+        let mut seen = self.word().load(Ordering::Relaxed);
+        loop {
+            if seen & TID_MASK == 0 {
+                if self.try_take_unslept(thread) {
+                    return true;
+                }
+                seen = self.word().load(Ordering::Relaxed);
+            } else if seen & WAITERS != 0 {
+                return false;
+            } else {
+                let announced = seen | WAITERS;
+                // Relaxed: whoever releases this very word finds the announcement in it.
+                match self.word().compare_exchange(seen, announced, Ordering::Relaxed, Ordering::Relaxed) {
+                    Ok(_) => return false,
+                    Err(now) => seen = now,
+                }
+            }
+        }
+    }
+
+    /// Frees the lease if its holder is dead and unmarked. For leases on whose word nobody sleeps.
+    pub(super) fn free_from_dead(&self, thread: Thread) {
+        thread.set_pending(&self.node);
+        if self.dead_holder(thread).is_some() {
+            self.with_reaper(thread, || self.mark_dead(thread));
+        }
+        thread.clear_pending();
+    }
+
+    /// Releases the lease, on whose word nobody sleeps; true if somebody who sleeps elsewhere must be woken.
+    ///
+    /// # Errors
+    /// As for [`Lease::release`].
+    #[inline]
+    pub(super) fn release_unslept(&self) -> Result<bool, AcquireError> {
+        let thread = Thread::current()?;
+        thread.set_pending(&self.node);
+        let outcome =
+            if thread.pop(&self.node) { self.give_up_unslept(thread) } else { Err(AcquireError::NotHeld) };
+        thread.clear_pending();
+        outcome
+    }
+
+    #[inline]
+    fn give_up_unslept(&self, thread: Thread) -> Result<bool, AcquireError> {
+        let tid = thread.tid();
+        let held = [tid, tid | WAITERS];
+        // SYNC: Release -> `try_take_pending`'s Acquire: what was done under the lease happened before.
+        let free =
+            |&held: &u32| self.word().compare_exchange(held, 0, Ordering::Release, Ordering::Relaxed).is_ok();
+        match held.iter().position(free) {
+            Some(0) => Ok(false),
+            Some(_) => Ok(true),
+            // Waiters only ever add WAITERS: a foreign hand wrote this.
+            None => Err(AcquireError::Corrupt),
+        }
+    }
+
+    /// Does to a word with a dead holder what the kernel did not. For the holder of the reaper.
+    fn mark_dead(&self, thread: Thread) -> bool {
+        let Some(seen) = self.dead_holder(thread) else {
+            return false;
+        };
+        // Another waiter may announce itself meanwhile, once.
+        [seen, seen | WAITERS].into_iter().any(|seen| {
+            let marked = (seen & WAITERS) | OWNER_DIED;
+            // SYNC: Release -> `try_take_pending`'s Acquire: hands on what the dead wrote, which this thread sees since
+            // the system told it of the death.
+            self.word().compare_exchange(seen, marked, Ordering::Release, Ordering::Relaxed).is_ok()
+        })
+    }
+
+    fn from_node(node: &Node) -> &Self {
+        // SAFETY: a lease is a transparent node.
+        unsafe { &*core::ptr::from_ref(node).cast() }
+    }
+
     /// Links the word, which was `before` the thread claimed it, and says in what state it leaves what it protects.
     #[inline]
     pub(super) fn taken(&self, thread: Thread, before: u32) -> Acquired {
@@ -231,10 +423,17 @@ impl Lease {
             self.inconsistent().store(1, Ordering::Relaxed);
         }
         thread.push(&self.node);
-        if died || self.inconsistent().load(Ordering::Relaxed) != 0 {
-            Acquired::OwnerDied
-        } else {
+        if died { Acquired::OwnerDied } else { self.state() }
+    }
+
+    /// What the holder is told.
+    #[inline]
+    fn state(&self) -> Acquired {
+        // Relaxed: written by holders only.
+        if self.inconsistent().load(Ordering::Relaxed) == 0 {
             Acquired::Consistent
+        } else {
+            Acquired::OwnerDied
         }
     }
 

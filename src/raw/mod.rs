@@ -18,28 +18,62 @@
 #![cfg_attr(not(feature = "serde"), allow(dead_code, unused_imports))]
 
 mod acquire;
+mod arrivals;
+mod barrier;
+mod barrier_error;
+mod condvar;
 mod event;
 mod lease;
 mod mutex;
+mod permits;
 mod ring;
+mod rlock;
+mod semaphore;
 mod tasks;
+mod wait_error;
+mod waiters;
 
 pub use crate::sys::Deadline;
 pub use acquire::{AcquireError, Acquired};
+pub use barrier::RawBarrier;
+pub use barrier_error::BarrierError;
+pub use condvar::RawCondvar;
 pub use event::RawEvent;
 pub use lease::Lease;
 pub(crate) use lease::own_tid;
 pub use mutex::RawMutex;
+pub use permits::RawPermits;
 pub(crate) use ring::Wait;
 pub use ring::{RawRing, Ring, RingError};
+pub use rlock::RawRLock;
+pub use semaphore::RawSemaphore;
 pub use tasks::{RawTasks, TaskEntry};
 pub(crate) use tasks::{Taken, Tasks};
+pub use wait_error::WaitError;
 
+// For handles, whose tables have a length of their own.
+#[cfg(not(all(test, loom)))]
+pub(crate) use arrivals::{Arrival, Arrivals, BarrierHead};
+#[cfg(not(all(test, loom)))]
+pub(crate) use waiters::{Waiter, Waiters};
+
+#[cfg(all(test, loom))]
+mod loom_barrier;
+#[cfg(all(test, loom))]
+mod loom_condvar;
 #[cfg(all(test, loom))]
 mod loom_event;
 #[cfg(all(test, loom))]
 mod loom_mutex;
 #[cfg(all(test, loom))]
+mod loom_permits;
+#[cfg(all(test, loom))]
+mod loom_reaper;
+#[cfg(all(test, loom))]
 mod loom_ring;
+#[cfg(all(test, loom))]
+mod loom_rlock;
+#[cfg(all(test, loom))]
+mod loom_semaphore;
 #[cfg(all(test, loom))]
 mod loom_tasks;

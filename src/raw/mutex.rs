@@ -6,6 +6,7 @@
 //! H, spinning                   looks again, up to SPINS times
 //! H                             CAS -> HW
 //! HW                            FUTEX_WAIT_BITSET on HW; at death while the word is free, the kernel wakes another
+//! H HW, one owner for ten slices takes it if that thread is dead (out of band, see `lease.rs`)
 //! ```
 //!
 //! **Fairness.** None (see `lease.rs`); a waiter that sleeps is woken by each release until it gets the lock.
@@ -19,6 +20,7 @@ use core::sync::atomic::Ordering;
 use super::lease::{Lease, TID_MASK, WAITERS};
 use super::{AcquireError, Acquired, Deadline};
 use crate::sys::robust::Thread;
+use crate::sys::watch::Watch;
 use crate::sys::{futex, slice};
 
 /// Looks before the first sleep, about 2 us. A count and not a time, so that a killed run can be repeated exactly.
@@ -32,11 +34,13 @@ const SPINS: u32 = 0;
 ///
 /// # Process death
 /// When the holder dies, by SIGKILL at any instruction too, the next acquirer gets the mutex at once with
-/// [`Acquired::OwnerDied`]. A waiter that dies takes no wake-up with it.
+/// [`Acquired::OwnerDied`]. A waiter that dies takes no wake-up with it. In a [`Segment`](crate::Segment) that is true
+/// also of the few deaths that the kernel does not mark (a thread that isn't the leader calls execve; the OOM killer),
+/// within 1.5 s; elsewhere such a mutex stays locked, and timed waits name the dead thread.
 #[repr(transparent)]
 #[derive(Debug, Default)]
 pub struct RawMutex {
-    lease: Lease,
+    pub(super) lease: Lease,
 }
 
 impl RawMutex {
@@ -72,8 +76,24 @@ impl RawMutex {
                 thread.clear_pending();
                 Ok((acquired, thread.tid()))
             }
-            Err(seen) => Ok((self.lock_contended(thread, seen, deadline)?, thread.tid())),
+            Err(seen) => {
+                let acquired = self.lock_contended(thread, seen, deadline, &mut Watch::new())?;
+                Ok((acquired, thread.tid()))
+            }
         }
+    }
+
+    /// [`RawMutex::lock`] in several parts: the watch remembers from one to the next how long one owner was seen.
+    ///
+    /// # Safety
+    /// As for [`RawMutex::lock`].
+    pub(super) unsafe fn lock_watching(
+        &self,
+        deadline: Option<Deadline>,
+        watch: &mut Watch,
+    ) -> Result<Acquired, AcquireError> {
+        let thread = self.lease.enter()?;
+        self.lock_contended(thread, 0, deadline, watch)
     }
 
     /// Takes the mutex if nobody alive holds it.
@@ -130,18 +150,24 @@ impl RawMutex {
         thread: Thread,
         seen: u32,
         deadline: Option<Deadline>,
+        watch: &mut Watch,
     ) -> Result<Acquired, AcquireError> {
         let marked = self.lease.try_take_marked(thread, seen);
         let outcome = match marked.or_else(|| self.spin(thread)) {
             Some(acquired) => Ok(acquired),
-            None => self.sleep(thread, deadline),
+            None => self.sleep(thread, deadline, watch),
         };
         thread.clear_pending();
         outcome
     }
 
     /// Sleeps until the mutex is free, and takes it.
-    fn sleep(&self, thread: Thread, deadline: Option<Deadline>) -> Result<Acquired, AcquireError> {
+    fn sleep(
+        &self,
+        thread: Thread,
+        deadline: Option<Deadline>,
+        watch: &mut Watch,
+    ) -> Result<Acquired, AcquireError> {
         let word = self.lease.word();
         loop {
             // Asked before the word is looked at, so that it is seen held after the last sleep (L3).
@@ -152,6 +178,11 @@ impl RawMutex {
             let seen = word.load(Ordering::Relaxed);
             if seen & TID_MASK == 0 {
                 continue;
+            }
+            if watch.is_due(seen & TID_MASK)
+                && let Some(acquired) = self.lease.try_take_from_dead(thread, watch)
+            {
+                return Ok(acquired);
             }
             if late {
                 return Err(AcquireError::TimedOut { owner: seen & TID_MASK });

@@ -32,6 +32,12 @@ pub(crate) enum Kind {
     Array,
     Queue,
     JoinableQueue,
+    RLock,
+    Permits,
+    Semaphore,
+    BoundedSemaphore,
+    Condition,
+    Barrier,
 }
 
 /// Which object, of which element type, is expected or made.
@@ -74,8 +80,20 @@ pub(crate) struct Extent {
 }
 
 impl Kind {
-    const ALL: [Self; 6] =
-        [Self::Lock, Self::Event, Self::Value, Self::Array, Self::Queue, Self::JoinableQueue];
+    const ALL: [Self; 12] = [
+        Self::Lock,
+        Self::Event,
+        Self::Value,
+        Self::Array,
+        Self::Queue,
+        Self::JoinableQueue,
+        Self::RLock,
+        Self::Permits,
+        Self::Semaphore,
+        Self::BoundedSemaphore,
+        Self::Condition,
+        Self::Barrier,
+    ];
 
     fn code(self) -> u32 {
         match self {
@@ -85,6 +103,12 @@ impl Kind {
             Self::Array => 4,
             Self::Queue => 5,
             Self::JoinableQueue => 6,
+            Self::RLock => 7,
+            Self::Permits => 8,
+            Self::Semaphore => 9,
+            Self::BoundedSemaphore => 10,
+            Self::Condition => 11,
+            Self::Barrier => 12,
         }
     }
 

@@ -84,6 +84,12 @@ impl<H: Share> Placed<H> {
         Some(Self { segment, offset, extent, data, tail, head: PhantomData })
     }
 
+    /// Where the head lies, and the tail behind it.
+    #[inline]
+    pub(crate) fn head(&self) -> NonNull<H> {
+        self.data.cast()
+    }
+
     /// The bytes behind the head.
     #[inline]
     pub(crate) fn tail(&self) -> Region<'_> {
@@ -95,7 +101,6 @@ impl<H: Share> Placed<H> {
     }
 
     /// The `len` values of type `S` at `offset` of the tail; `None` if they don't lie within, aligned.
-    #[cfg_attr(not(feature = "serde"), allow(dead_code))]
     pub(crate) fn tail_slice<S: Share>(&self, offset: usize, len: usize) -> Option<&[S]> {
         let region = self.tail().slice(offset, len.checked_mul(size_of::<S>())?)?;
         let start = region.start().cast::<S>();
@@ -155,7 +160,7 @@ impl<H: Share> Deref for Placed<H> {
 
     #[inline]
     fn deref(&self) -> &H {
-        let head = self.data.cast::<H>();
+        let head = self.head();
         // SAFETY: the extent is aligned for `H` and long enough (I4); any bytes are a valid `H`, which changes through
         // atomics only (`Share`); the mapping lives as long as `self` is borrowed (I3).
         unsafe { head.as_ref() }

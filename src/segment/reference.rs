@@ -38,7 +38,7 @@ impl<H: Share> Serialize for Placed<H> {
 mod tests {
     use crate::error::Error;
     use crate::transfer::{Message, decode, encode};
-    use crate::{Array, Event, Lock, Segment, Value};
+    use crate::{Array, Event, Lock, Permits, RLock, Segment, Value};
 
     fn clone(message: &Message) -> Message {
         let fds = message.fds.iter().map(|fd| fd.try_clone().unwrap()).collect();
@@ -64,6 +64,42 @@ mod tests {
         assert_eq!(value.get(), 7);
         array2.set(1, 9).unwrap();
         assert_eq!(array.to_vec().unwrap(), [1, 9]);
+    }
+
+    #[test]
+    fn a_lock_nests_across_handles_of_the_same_segment() {
+        let lock = RLock::new().unwrap();
+        let other = decode::<RLock>(encode(&lock).unwrap()).unwrap();
+        let outer = lock.lock().unwrap();
+        let inner = other.try_lock().unwrap();
+        drop(outer);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                assert!(matches!(lock.try_lock(), Err(crate::LockError::WouldBlock)), "one level is left")
+            });
+        });
+        drop(inner);
+        assert!(!lock.is_locked() && !other.is_locked());
+    }
+
+    #[test]
+    fn permits_that_travelled_are_the_same_ones() {
+        let permits = Permits::new(2).unwrap();
+        let other = decode::<Permits>(encode(&permits).unwrap()).unwrap();
+        let (_first, _second) = (permits.acquire().unwrap(), other.acquire().unwrap());
+        assert_eq!((permits.available(), other.available()), (0, 0));
+    }
+
+    #[test]
+    fn more_permits_than_lie_in_the_segment_are_refused() {
+        let message = encode(&Permits::new(3).unwrap()).unwrap();
+        let memory = Segment::from_fd(message.fds[0].try_clone().unwrap()).unwrap();
+        for length in [0u64, 4, 96, 1024, 1025, 1 << 32, u64::MAX] {
+            memory.region().store(128 + 24, &length.to_ne_bytes()).unwrap();
+            assert!(matches!(decode::<Permits>(clone(&message)), Err(Error::Mismatch { .. })), "{length}");
+        }
+        memory.region().store(128 + 24, &2u64.to_ne_bytes()).unwrap();
+        assert_eq!(decode::<Permits>(message).unwrap().available(), 2);
     }
 
     #[test]

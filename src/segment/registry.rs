@@ -4,15 +4,17 @@
 //! zero; so whoever finds a segment in the registry finds it alive, and a mapping that was taken out holds no lease: a new
 //! one may be made while it is still being unmapped. A segment in which a thread of this process holds a lease (a leaked
 //! guard, or the kernel is still busy with the thread's end) stays, mapped, to be found again; it goes with a later one.
+#![allow(unsafe_code)]
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::header::SegmentHeader;
+use super::header::{REAPER_OFFSET, SegmentHeader};
 use crate::error::Result;
 use crate::sys::mapping::Mapping;
+use crate::sys::reaper::Registration;
 
 /// Device and inode of a segment's file.
 pub(crate) type Key = (u64, u64);
@@ -29,6 +31,8 @@ struct Registry {
 pub(crate) struct Mapped {
     pub(crate) key: Key,
     pub(crate) file: OwnedFd,
+    /// Before the mapping, and so dropped before it.
+    _reaper: Option<Registration>,
     pub(crate) mapping: Mapping,
     pub(crate) header: SegmentHeader,
     handles: AtomicUsize,
@@ -39,7 +43,9 @@ pub(crate) struct Handle(Arc<Mapped>);
 
 impl Mapped {
     pub(crate) fn new(key: Key, file: OwnedFd, mapping: Mapping, header: SegmentHeader) -> Self {
-        Self { key, file, mapping, header, handles: AtomicUsize::new(0) }
+        // SAFETY: the registration is dropped before the mapping is; the header reserves those bytes for the reaper.
+        let reaper = unsafe { Registration::new(mapping.region(), REAPER_OFFSET) };
+        Self { key, file, _reaper: reaper, mapping, header, handles: AtomicUsize::new(0) }
     }
 }
 

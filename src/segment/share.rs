@@ -1,7 +1,9 @@
 //! [`Share`]: which types may be referred to where other processes write.
 #![allow(unsafe_code)]
 
-use crate::raw::{RawEvent, RawMutex, TaskEntry};
+use crate::raw::{
+    Arrival, BarrierHead, Lease, RawEvent, RawMutex, RawPermits, RawRLock, RawSemaphore, TaskEntry, Waiter,
+};
 
 /// A type that a reference into shared memory may point to.
 ///
@@ -18,3 +20,15 @@ unsafe impl Share for RawEvent {}
 unsafe impl Share for std::sync::atomic::AtomicU64 {}
 // SAFETY: a raw primitive: fixed-width atomics only, as `raw/` promises.
 unsafe impl Share for TaskEntry {}
+// SAFETY: a raw primitive: fixed-width atomics only, as `raw/` promises.
+unsafe impl Share for RawRLock {}
+// SAFETY: a raw primitive: fixed-width atomics only, as `raw/` promises.
+unsafe impl<const N: usize> Share for RawPermits<[Lease; N]> {}
+// SAFETY: a raw primitive: fixed-width atomics only, as `raw/` promises.
+unsafe impl Share for RawSemaphore {}
+// SAFETY: a part of a condition variable, a raw primitive: as above.
+unsafe impl Share for Waiter {}
+// SAFETY: a part of a barrier, a raw primitive: as above.
+unsafe impl Share for BarrierHead {}
+// SAFETY: a part of a barrier, a raw primitive: as above.
+unsafe impl Share for Arrival {}

@@ -1,13 +1,12 @@
 //! [`Lock`]: a mutual exclusion lock between processes.
-#![allow(unsafe_code)]
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
-use super::lock_error::{Flagged, LockError};
+use super::lock_error::LockError;
+use super::lock_guard::LockGuard;
 use crate::error::Result;
-use crate::raw::{Deadline, RawMutex, own_tid};
+use crate::raw::{Deadline, RawMutex};
 use crate::segment::{Kind, ObjectType, Placed};
 
 /// A lock that threads of several processes take in turn.
@@ -30,18 +29,7 @@ use crate::segment::{Kind, ObjectType, Placed};
 #[derive(Clone)]
 #[doc(alias = "Mutex")]
 pub struct Lock {
-    mutex: Placed<RawMutex>,
-}
-
-/// A [`Lock`] that is held. Dropping it unlocks, on the thread that locked: what the kernel sees die is a thread.
-///
-/// In a forked child it is not held, and dropping it there does nothing.
-#[must_use = "dropping the guard unlocks at once"]
-pub struct LockGuard<'a> {
-    mutex: &'a RawMutex,
-    /// Who holds it: a forked child has a copy of the guard, and may take the lock itself.
-    tid: u32,
-    thread_bound: PhantomData<*const ()>,
+    pub(super) mutex: Placed<RawMutex>,
 }
 
 impl Lock {
@@ -82,7 +70,7 @@ impl Lock {
     #[inline]
     #[doc(alias = "acquire")]
     pub fn lock(&self) -> Result<LockGuard<'_>, LockError<LockGuard<'_>>> {
-        self.lock_until(None)
+        LockGuard::lock(&self.mutex, None)
     }
 
     /// Takes the lock if nobody alive holds it.
@@ -98,9 +86,7 @@ impl Lock {
     /// ```
     #[inline]
     pub fn try_lock(&self) -> Result<LockGuard<'_>, LockError<LockGuard<'_>>> {
-        // SAFETY: the guard borrows the handle, which keeps the memory mapped; a leaked guard leaks the mapping (I5).
-        let acquired = unsafe { self.mutex.try_lock() };
-        LockError::sort(acquired, || LockGuard::new(&self.mutex))
+        LockGuard::try_lock(&self.mutex)
     }
 
     /// Takes the lock, waiting up to `timeout`.
@@ -116,7 +102,7 @@ impl Lock {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn lock_timeout(&self, timeout: Duration) -> Result<LockGuard<'_>, LockError<LockGuard<'_>>> {
-        self.lock_until(Deadline::after(timeout))
+        LockGuard::lock(&self.mutex, Deadline::after(timeout))
     }
 
     /// Takes the lock, waiting until `deadline`.
@@ -132,7 +118,7 @@ impl Lock {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn lock_deadline(&self, deadline: Instant) -> Result<LockGuard<'_>, LockError<LockGuard<'_>>> {
-        self.lock_until(Deadline::at(deadline))
+        LockGuard::lock(&self.mutex, Deadline::at(deadline))
     }
 
     /// Takes the lock; if a holder died, `repair` makes what it protects consistent first.
@@ -154,14 +140,7 @@ impl Lock {
         &self,
         repair: impl FnOnce(&mut LockGuard<'_>),
     ) -> Result<LockGuard<'_>, LockError<LockGuard<'_>>> {
-        match self.lock() {
-            Err(LockError::OwnerDied(mut guard)) => {
-                repair(&mut guard);
-                guard.declare_consistent();
-                Ok(guard)
-            }
-            other => other,
-        }
+        LockGuard::lock_or_recover(&self.mutex, repair)
     }
 
     /// Whether anybody holds the lock at this moment.
@@ -176,53 +155,11 @@ impl Lock {
     pub fn is_locked(&self) -> bool {
         self.mutex.is_locked()
     }
-
-    #[inline]
-    fn lock_until(&self, deadline: Option<Deadline>) -> Result<LockGuard<'_>, LockError<LockGuard<'_>>> {
-        // SAFETY: the guard borrows the handle, which keeps the memory mapped; a leaked guard leaks the mapping (I5).
-        let acquired = unsafe { self.mutex.lock_by(deadline) };
-        let tid = acquired.map_or(0, |(_, tid)| tid);
-        let guard = || LockGuard { mutex: &self.mutex, tid, thread_bound: PhantomData };
-        LockError::sort(acquired.map(|(acquired, _)| acquired), guard)
-    }
-}
-
-impl<'a> LockGuard<'a> {
-    /// The guard of `mutex`, which the calling thread has just taken.
-    #[inline]
-    pub(crate) fn new(mutex: &'a RawMutex) -> Self {
-        Self { mutex, tid: own_tid().unwrap_or(0), thread_bound: PhantomData }
-    }
-
-    /// Whether the calling thread holds the lock: not so in a forked child.
-    pub(crate) fn is_held(&self) -> bool {
-        own_tid() == Some(self.tid) && self.mutex.is_held()
-    }
-}
-
-impl Flagged for LockGuard<'_> {
-    fn declare_consistent(&self) {
-        self.mutex.recover();
-    }
-}
-
-impl Drop for LockGuard<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        // `NotHeld` in a forked child, `Corrupt` after a peer's scribble: in neither case is there anything left to do.
-        let _ = self.mutex.unlock_as(self.tid);
-    }
 }
 
 impl fmt::Debug for Lock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lock").field("locked", &self.is_locked()).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for LockGuard<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LockGuard").finish_non_exhaustive()
     }
 }
 

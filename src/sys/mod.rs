@@ -11,6 +11,8 @@ pub(crate) mod frame;
 #[cfg(not(all(test, loom)))]
 pub(crate) mod futex;
 #[cfg(not(all(test, loom)))]
+pub(crate) mod liveness;
+#[cfg(not(all(test, loom)))]
 pub(crate) mod mapping;
 #[cfg(not(all(test, loom)))]
 pub(crate) mod memfd;
@@ -18,6 +20,8 @@ pub(crate) mod memfd;
 pub(crate) mod pidfd;
 #[cfg(all(feature = "process", not(all(test, loom))))]
 pub(crate) mod poll;
+#[cfg(not(all(test, loom)))]
+pub(crate) mod reaper;
 #[cfg(not(all(test, loom)))]
 pub(crate) mod region;
 #[cfg(not(all(test, loom)))]
@@ -28,10 +32,12 @@ pub(crate) mod slice;
 pub(crate) mod socket;
 #[cfg(not(all(test, loom)))]
 pub(crate) mod system;
+#[cfg(not(all(test, loom)))]
+pub(crate) mod watch;
 
 #[cfg(all(test, loom))]
 pub(crate) mod model;
 #[cfg(all(test, loom))]
-pub(crate) use model::{futex, robust, slice};
+pub(crate) use model::{futex, liveness, reaper, robust, slice, watch};
 
 pub use deadline::Deadline;

@@ -98,7 +98,7 @@ fn behind(count: usize, case: Lock) -> Lock {
     Lock { survivors: Survivors::Behind(count), ..case }
 }
 
-fn found(acquired: Result<Acquired, AcquireError>) -> Found {
+pub(crate) fn found(acquired: Result<Acquired, AcquireError>) -> Found {
     match acquired {
         Ok(Acquired::Consistent) => Found::Consistent,
         Ok(Acquired::OwnerDied) => Found::OwnerDied,

@@ -34,11 +34,15 @@ mod mutex;
 #[cfg(target_arch = "x86_64")]
 mod page;
 #[cfg(target_arch = "x86_64")]
+mod permits;
+#[cfg(target_arch = "x86_64")]
 mod pthread;
 #[cfg(target_arch = "x86_64")]
 mod queue;
 #[cfg(target_arch = "x86_64")]
 mod queue_holes;
+#[cfg(target_arch = "x86_64")]
+mod rlock;
 #[cfg(target_arch = "x86_64")]
 mod scenario;
 #[cfg(target_arch = "x86_64")]
@@ -62,6 +66,8 @@ fn main() -> std::process::ExitCode {
         harness::SCENARIOS,
         pthread::SCENARIOS,
         lock::SCENARIOS,
+        rlock::SCENARIOS,
+        permits::SCENARIOS,
         value::SCENARIOS,
         array::SCENARIOS,
         event::SCENARIOS,

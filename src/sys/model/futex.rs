@@ -5,15 +5,16 @@
 //! that falls between a sleeper's look at the word and its entry in the table ends the sleep before it begins, which a
 //! futex may do. A model of time-outs hands in a deadline that has passed.
 
+use std::cell::Cell;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use loom::sync::atomic::AtomicUsize;
 use loom::thread::{self, Thread};
 
 use super::atomic::{AtomicU32, AtomicU64};
 use super::life::{Sabotage, step};
+use super::liveness;
 use crate::sys::Deadline;
 
 /// "Wake everybody."
@@ -24,6 +25,24 @@ pub(crate) const ALL: u32 = i32::MAX as u32;
 pub(crate) enum Change {
     Set(u16),
     Or(u16),
+    Add(u16),
+    ClearBit(u16),
+}
+
+impl Change {
+    fn of(self, word: u32) -> u32 {
+        match self {
+            Self::Set(value) => u32::from(value),
+            Self::Or(bits) => word | u32::from(bits),
+            Self::Add(value) => word.wrapping_add(u32::from(value)),
+            Self::ClearBit(bit) => word & !1_u32.wrapping_shl(u32::from(bit)),
+        }
+    }
+
+    /// The same change of the low half of a wide word.
+    fn of_low(self, wide: u64) -> u64 {
+        wide & !u64::from(u32::MAX) | u64::from(self.of(wide as u32))
+    }
 }
 
 struct Sleeper {
@@ -48,7 +67,8 @@ struct Queue {
 
 loom::lazy_static! {
     static ref QUEUES: Mutex<HashMap<usize, Queue>> = Mutex::new(HashMap::new());
-    static ref BUCKET: AtomicUsize = AtomicUsize::new(0);
+    static ref BUCKET: loom::sync::atomic::AtomicUsize = loom::sync::atomic::AtomicUsize::new(0);
+    static ref SLICES: Slices = Slices::default();
 }
 
 fn in_order() {
@@ -57,6 +77,29 @@ fn in_order() {
 
 fn with_queue<R>(word: Word<'_>, act: impl FnOnce(&mut Queue) -> R) -> R {
     act(QUEUES.lock().unwrap().entry(word.address()).or_default())
+}
+
+#[derive(Default)]
+struct Slices {
+    /// How often they have ended. Invisible to loom.
+    ended: AtomicUsize,
+    /// What passing time orders: who wakes then sees what was written long before.
+    time: loom::sync::atomic::AtomicU32,
+}
+
+loom::thread_local! {
+    /// How many of these ends this thread has noticed.
+    static NOTICED: Cell<usize> = Cell::new(0);
+}
+
+/// Whether slices have ended since the thread last asked.
+fn slice_has_ended() -> bool {
+    let ended = SLICES.ended.load(Ordering::Relaxed);
+    let now = NOTICED.with(|noticed| noticed.replace(ended) != ended);
+    if now {
+        SLICES.time.fetch_add(0, Ordering::Acquire);
+    }
+    now
 }
 
 /// Sleeps while `*word == expected`.
@@ -71,6 +114,13 @@ pub(crate) fn wait<'a>(word: impl Into<Word<'a>>, expected: u32, deadline: Optio
         return;
     }
     in_order();
+    // Nothing that loom can interrupt lies between this look and the entry in the table.
+    if slice_has_ended() {
+        return;
+    }
+    if liveness::any_died() {
+        return thread::yield_now();
+    }
     let sleeper = Arc::new(Sleeper { thread: thread::current(), asleep: AtomicBool::new(true) });
     let asleep = with_queue(word, |queue| {
         let in_time = queue.wakes == wakes;
@@ -83,6 +133,7 @@ pub(crate) fn wait<'a>(word: impl Into<Word<'a>>, expected: u32, deadline: Optio
         thread::park();
     }
     in_order();
+    slice_has_ended();
 }
 
 /// Wakes up to `count` sleepers.
@@ -100,11 +151,24 @@ pub(crate) fn wake_op(word: &AtomicU32, change: Change, count: u32) {
     if !step() {
         return;
     }
-    let _ = word.by_kernel(|value| match change {
-        Change::Set(value) => Some(u32::from(value)),
-        Change::Or(bits) => Some(value | u32::from(bits)),
-    });
-    wake_by_kernel(word.into(), count);
+    let _ = word.by_kernel(|value| Some(change.of(value)));
+    wake_after_change(word.into(), count);
+}
+
+/// [`wake_op`] on the low half of `word`.
+pub(crate) fn wake_op_low(word: &AtomicU64, change: Change, count: u32) {
+    if !step() {
+        return;
+    }
+    let _ = word.by_kernel(|value| Some(change.of_low(value)));
+    wake_after_change(half(word, Half::Low), count);
+}
+
+fn wake_after_change(word: Word<'_>, count: u32) {
+    if Sabotage::SplitWakeOp.is_on() && !step() {
+        return;
+    }
+    wake_by_kernel(word, count);
 }
 
 /// The kernel's own wake, at a death or as part of a system call: not a step.
@@ -116,6 +180,19 @@ pub(super) fn wake_by_kernel(word: Word<'_>, count: u32) -> usize {
     });
     woken.iter().for_each(|sleeper| sleeper.wake());
     woken.len()
+}
+
+/// What happens to every thread after a while: the slice of its sleep ends, the one that it is in or else the next one.
+/// A model in which a death must be noticed by somebody who sleeps on another word calls this after the death.
+pub(crate) fn end_slices() {
+    if Sabotage::NoSlice.is_on() {
+        return;
+    }
+    SLICES.time.fetch_add(1, Ordering::Release);
+    SLICES.ended.fetch_add(1, Ordering::Relaxed);
+    let woken: Vec<_> =
+        QUEUES.lock().unwrap().values_mut().flat_map(|queue| queue.sleepers.drain(..)).collect();
+    woken.iter().for_each(|sleeper| sleeper.wake());
 }
 
 /// A half of an [`AtomicU64`].

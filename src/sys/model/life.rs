@@ -43,7 +43,16 @@ impl Life {
 
     /// Runs `body` as this thread.
     pub(crate) fn run<R>(self, body: impl FnOnce() -> R) -> Outcome<R> {
-        robust::enrol(self.tid);
+        self.run_with(false, body)
+    }
+
+    /// Runs `body` as this thread, whose robust list the kernel won't find when it dies.
+    pub(crate) fn run_unlisted<R>(self, body: impl FnOnce() -> R) -> Outcome<R> {
+        self.run_with(true, body)
+    }
+
+    fn run_with<R>(self, lost: bool, body: impl FnOnce() -> R) -> Outcome<R> {
+        robust::enrol(self.tid, lost);
         LIFE.with(|state| {
             state.dead.set(false);
             state.steps_left.set(self.dies_after);
@@ -82,6 +91,14 @@ pub(crate) enum Sabotage {
     NoPendingWake,
     /// SeqCst fences order nothing.
     NoFence,
+    /// `futex::wake_op` is two steps, the change and the wake.
+    SplitWakeOp,
+    /// No slice ever ends.
+    NoSlice,
+    /// The kernel marks the words that a dead thread held, and wakes nobody.
+    NoOwnerWake,
+    /// Each thief finds a reaper of its own.
+    ManyReapers,
 }
 
 impl Sabotage {
@@ -123,6 +140,10 @@ pub(crate) fn in_full() -> bool {
 
 /// One step of the calling thread: false if it is dead and nothing may happen any more.
 pub(super) fn step() -> bool {
+    if std::thread::panicking() {
+        // Killed, or the model has failed: what destructors do has no effect.
+        return false;
+    }
     let now = LIFE.with(|state| {
         if state.dead.get() {
             return Step::IsDead;

@@ -5,12 +5,18 @@
 //! happen, the kernel's exit walk runs on the spot, and the thread unwinds. Whatever it would do while unwinding is
 //! without effect: it is dead.
 //!
-//! Slices are off, so that a lost wake-up is a deadlock, which loom reports.
+//! Slices are off, so that a lost wake-up is a deadlock, which loom reports. A model of a death that is to be noticed by
+//! a sleeper on another word says when slices end ([`futex::end_slices`]). A death that the kernel does not see
+//! ([`Life::run_unlisted`]) ends all sleeps and makes every waiter impatient, as the time would do: slices are on from
+//! then on.
 
 pub(crate) mod atomic;
 pub(crate) mod futex;
 pub(crate) mod life;
+pub(crate) mod liveness;
+pub(crate) mod reaper;
 pub(crate) mod robust;
 pub(crate) mod slice;
+pub(crate) mod watch;
 
 pub(crate) use life::{Life, Outcome, Sabotage, every_death, every_death_with, in_full};

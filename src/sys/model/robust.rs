@@ -3,10 +3,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::ptr;
+use std::thread::panicking;
 
 use super::atomic::AtomicU32;
 use super::futex::{self, Word};
 use super::life::{Sabotage, step};
+use super::liveness;
 
 /// As in the real one.
 pub(crate) const CAPACITY: usize = 1024;
@@ -21,6 +23,7 @@ pub(crate) struct Unavailable(pub(crate) &'static str);
 
 /// A word that a thread can hold.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Node {
     pub(crate) word: AtomicU32,
     pub(crate) beside: [AtomicU32; 7],
@@ -39,11 +42,18 @@ loom::thread_local! {
 #[derive(Default)]
 struct List {
     tid: Cell<u32>,
-    held: RefCell<Vec<*const Node>>,
+    held: RefCell<Vec<Held>>,
     pending: Cell<Option<Word<'static>>>,
+    /// The kernel will not find the list.
+    lost: Cell<bool>,
 }
 
-/// The calling thread.
+struct Held {
+    node: *const Node,
+    level: u32,
+}
+
+/// The calling thread. One that unwinds holds nothing: it was killed, or the model has failed and there is no list.
 #[derive(Clone, Copy)]
 pub(crate) struct Thread;
 
@@ -57,6 +67,9 @@ impl Thread {
     }
 
     pub(crate) fn tid(&self) -> u32 {
+        if panicking() {
+            return 0;
+        }
         LIST.with(|list| list.tid.get())
     }
 
@@ -79,7 +92,26 @@ impl Thread {
     }
 
     pub(crate) fn holds(&self, node: &Node) -> bool {
-        LIST.with(|list| list.held.borrow().contains(&ptr::from_ref(node)))
+        self.level(node).is_some()
+    }
+
+    pub(crate) fn level(&self, node: &Node) -> Option<u32> {
+        if panicking() {
+            return None;
+        }
+        LIST.with(|list| {
+            list.held.borrow().iter().find(|held| ptr::eq(held.node, node)).map(|held| held.level)
+        })
+    }
+
+    pub(crate) fn set_level(&self, node: &Node, level: u32) {
+        if panicking() {
+            return;
+        }
+        LIST.with(|list| {
+            let mut held = list.held.borrow_mut();
+            held.iter_mut().filter(|held| ptr::eq(held.node, node)).for_each(|held| held.level = level);
+        });
     }
 
     pub(crate) fn holds_none(&self) -> bool {
@@ -87,12 +119,15 @@ impl Thread {
     }
 
     pub(crate) fn held(&self) -> usize {
+        if panicking() {
+            return 0;
+        }
         LIST.with(|list| list.held.borrow().len())
     }
 
     pub(crate) fn push(&self, node: &Node) {
         if step() {
-            LIST.with(|list| list.held.borrow_mut().push(node));
+            LIST.with(|list| list.held.borrow_mut().push(Held { node, level: 0 }));
         }
     }
 
@@ -103,21 +138,29 @@ impl Thread {
     pub(crate) fn pop(&self, node: &Node) -> bool {
         let held = self.holds(node);
         if step() {
-            LIST.with(|list| list.held.borrow_mut().retain(|&other| !ptr::eq(other, node)));
+            LIST.with(|list| list.held.borrow_mut().retain(|held| !ptr::eq(held.node, node)));
         }
         held
     }
 }
 
-/// Makes the calling thread the thread `tid`.
-pub(super) fn enrol(tid: u32) {
-    LIST.with(|list| list.tid.set(tid));
+/// Makes the calling thread the thread `tid`, at whose death the kernel finds its list, or not.
+pub(super) fn enrol(tid: u32, lost: bool) {
+    liveness::born(tid);
+    LIST.with(|list| {
+        list.tid.set(tid);
+        list.lost.set(lost);
+    });
 }
 
 /// What the kernel does when a thread ends: every held word first, the pending one last.
 pub(super) fn exit_walk() {
-    let (tid, held, pending) = LIST.with(|list| (list.tid.get(), list.held.take(), list.pending.take()));
-    for node in held.into_iter().rev() {
+    let (tid, held, pending, lost) =
+        LIST.with(|list| (list.tid.get(), list.held.take(), list.pending.take(), list.lost.get()));
+    if lost {
+        return liveness::died_unmarked(tid);
+    }
+    for node in held.into_iter().rev().map(|held| held.node) {
         // SAFETY: a model keeps its nodes alive until all of its threads have ended.
         let word = unsafe { &(*node).word };
         if pending.is_none_or(|pending| pending.address() != Word::from(word).address()) {
@@ -139,7 +182,7 @@ fn mark(tid: u32, word: &AtomicU32, pending: bool) {
         (value & TID_MASK == tid).then_some((value & WAITERS) | OWNER_DIED)
     });
     match marked {
-        Ok(_) if before & WAITERS != 0 => {
+        Ok(_) if before & WAITERS != 0 && !Sabotage::NoOwnerWake.is_on() => {
             futex::wake_by_kernel(word.into(), 1);
         }
         Err(value) if pending && value & TID_MASK == 0 => wake_for_pending(word.into()),

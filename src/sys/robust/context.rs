@@ -11,6 +11,8 @@ use super::node::FUTEX_OFFSET;
 
 /// Words one thread can hold at once. The kernel walks 2048 entries, and glibc's own mutexes count too.
 pub(crate) const CAPACITY: usize = 1024;
+/// Words that a thread at its capacity may hold for a moment inside an operation: a queue's turn, and a reaper.
+const SPARE: usize = 2;
 
 /// `struct robust_list_head` of the kernel's ABI, which glibc owns.
 #[repr(C)]
@@ -62,7 +64,10 @@ pub(super) struct Context {
     /// How many links are in the shadow.
     depth: AtomicUsize,
     /// Links of nodes held, oldest first. Atomic because [`Context::holds_any_in`] reads it from other threads.
-    shadow: [AtomicU64; CAPACITY],
+    shadow: [AtomicU64; CAPACITY + SPARE],
+    /// For each of them how often it was taken again while held; 0 in every unused entry, so that a push need not
+    /// write it.
+    levels: [Cell<u32>; CAPACITY + SPARE],
 }
 
 impl Context {
@@ -75,6 +80,8 @@ impl Context {
     /// Inserts `top -> bottom` at the head of the list, exactly as glibc inserts a mutex: nothing is walked.
     pub(super) fn link_into(&self, head: &Head) {
         self.head.set(head);
+        // An earlier thread may have died with words held.
+        self.levels.iter().take(self.depth.load(Ordering::Relaxed)).for_each(|level| level.set(0));
         self.depth.store(0, Ordering::Relaxed);
         let first = head.first.load(Ordering::Relaxed);
         self.bottom.next.store(first, Ordering::Relaxed);
@@ -115,7 +122,29 @@ impl Context {
 
     /// Whether the word of `link` is held.
     pub(super) fn contains(&self, link: u64) -> bool {
-        self.newest() == link || self.shadow().iter().any(|entry| entry.load(Ordering::Relaxed) == link)
+        self.newest() == link || self.position(link).is_some()
+    }
+
+    /// How often the word of `link` was taken again while held; `None` if it isn't held.
+    #[inline]
+    pub(super) fn level(&self, link: u64) -> Option<u32> {
+        if self.newest() == link && self.depth.load(Ordering::Relaxed) == 0 {
+            return Some(0);
+        }
+        match self.position(link) {
+            Some(position) => self.levels.get(position).map(Cell::get),
+            None => (self.newest() == link).then_some(0),
+        }
+    }
+
+    /// Notes how often the word of `link`, which is held, was taken again.
+    pub(super) fn set_level(&self, link: u64, level: u32) {
+        if self.newest() == link {
+            self.spill();
+        }
+        if let Some(entry) = self.position(link).and_then(|position| self.levels.get(position)) {
+            entry.set(level);
+        }
     }
 
     /// Links a node, whose `next` is given, as the newest.
@@ -145,7 +174,7 @@ impl Context {
     pub(super) fn remove(&self, link: u64) -> bool {
         let shadow = self.shadow();
         let newest = self.newest() == link;
-        let Some(position) = shadow.iter().rposition(|entry| entry.load(Ordering::Relaxed) == link) else {
+        let Some(position) = self.position(link) else {
             if newest {
                 self.set_newest(self.below(shadow.len()));
             }
@@ -166,6 +195,13 @@ impl Context {
             lower.store(upper.load(Ordering::Relaxed), Ordering::Release);
         }
         self.depth.store(shadow.len() - 1, Ordering::Release); // SYNC: as above.
+        let levels = self.levels.get(position..shadow.len()).unwrap_or(&[]);
+        for (lower, upper) in levels.iter().zip(levels.iter().skip(1)) {
+            lower.set(upper.get());
+        }
+        if let Some(last) = levels.last() {
+            last.set(0);
+        }
         true
     }
 
@@ -216,6 +252,11 @@ impl Context {
 
     fn shadow(&self) -> &[AtomicU64] {
         self.shadow.get(..self.depth.load(Ordering::Relaxed)).unwrap_or(&[])
+    }
+
+    /// Where in the shadow `link` is, the newest first looked at.
+    fn position(&self, link: u64) -> Option<usize> {
+        self.shadow().iter().rposition(|entry| entry.load(Ordering::Relaxed) == link)
     }
 
     fn shadow_has_newest(&self) -> bool {

@@ -92,7 +92,7 @@ impl Thread {
         self.context().store_pending(address.wrapping_add_signed(-FUTEX_OFFSET));
     }
 
-    /// Ends what [`Thread::set_pending`] began.
+    /// Ends what [`Thread::set_pending`] or [`Thread::set_pending_word`] began.
     #[inline]
     pub(crate) fn clear_pending(&self) {
         self.context().store_pending(0);
@@ -102,6 +102,17 @@ impl Thread {
     #[inline]
     pub(crate) fn holds(&self, node: &Node) -> bool {
         self.context().contains(node.link())
+    }
+
+    /// How often `node` was taken again while held; `None` if this thread doesn't hold it.
+    #[inline]
+    pub(crate) fn level(&self, node: &Node) -> Option<u32> {
+        self.context().level(node.link())
+    }
+
+    /// Notes how often `node`, which this thread holds, was taken again.
+    pub(crate) fn set_level(&self, node: &Node, level: u32) {
+        self.context().set_level(node.link(), level);
     }
 
     /// Whether this thread holds nothing.

@@ -1,0 +1,102 @@
+//! [`RawCondvar`]: waiting for a notification while a lock is released.
+//!
+//! ```text
+//! operation  who             what
+//! wait       holds the lock  enlists in the table, unlocks, sleeps on its entry, locks, leaves the table
+//! notify(n)  holds the lock  marks and wakes the n oldest waiters that live, one system call each
+//! ```
+//!
+//! The states of an entry are in `waiters.rs`, with how a notification survives its waiter.
+//!
+//! **Fairness.** The oldest waiter that lives is notified first; who then gets the lock first is the lock's affair.
+//!
+//! **Ordering.** All of it is the lock's: a notification carries no data of its own.
+#![allow(unsafe_code)]
+
+use super::waiters::{Waiter, Waiters};
+use super::{AcquireError, Acquired, Deadline, RawMutex, WaitError};
+use crate::sys::atomic::AtomicU32;
+
+/// A process-shared condition variable with room for `N` waiters: 8 bytes and 56 for each. All-zero bytes are one for
+/// which nobody waits.
+///
+/// It is used with one lock, always the same, which its waiters and notifiers hold.
+///
+/// # Process death
+/// A notification whose waiter dies before it has the lock again goes to another that waited when it was made, within a
+/// slice. A notifier that dies has notified some of those it was to notify, and those wake. Notifiers never wait for
+/// waiters.
+#[repr(C)]
+#[derive(Debug)]
+pub struct RawCondvar<const N: usize = 64> {
+    next_ticket: AtomicU32,
+    reserved: AtomicU32,
+    waiters: [Waiter; N],
+}
+
+impl<const N: usize> RawCondvar<N> {
+    /// A condition variable for which nobody waits.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            next_ticket: AtomicU32::new(0),
+            reserved: AtomicU32::new(0),
+            waiters: core::array::from_fn(|_| Waiter::default()),
+        }
+    }
+
+    /// Releases `mutex`, waits to be notified, and takes it again, however long that takes; true if it was notified,
+    /// false if `deadline` passed first.
+    ///
+    /// # Errors
+    /// `TooManyWaiters`; `NotWaited(NotHeld)` if the calling thread doesn't hold the mutex; `LockLost`.
+    ///
+    /// # Safety
+    /// As for [`RawMutex::lock`], and for this condition variable the same.
+    pub unsafe fn wait(
+        &self,
+        mutex: &RawMutex,
+        deadline: Option<Deadline>,
+    ) -> Result<(Acquired, bool), WaitError> {
+        if !mutex.is_held() {
+            return Err(WaitError::NotWaited(AcquireError::NotHeld));
+        }
+        // SAFETY: the caller promises that the memory stays mapped and in place.
+        let mut waiter = unsafe { self.table().enlist() }?;
+        if let Err(error) = mutex.unlock() {
+            waiter.abandon();
+            return Err(WaitError::LockLost(error));
+        }
+        waiter.sleep(deadline);
+        // SAFETY: the caller promises what `lock` asks for.
+        match unsafe { mutex.lock(None) } {
+            Ok(acquired) => Ok((acquired, waiter.leave())),
+            Err(error) => {
+                waiter.abandon();
+                Err(WaitError::LockLost(error))
+            }
+        }
+    }
+
+    /// Notifies the `count` longest waiting threads, or as many as wait, and says how many that were. For the holder of
+    /// the lock that is waited with.
+    pub fn notify(&self, count: usize) -> usize {
+        self.table().notify(count)
+    }
+
+    /// How many wait and are not yet notified, at this moment.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.table().count()
+    }
+
+    pub(super) fn table(&self) -> Waiters<'_> {
+        Waiters { next_ticket: &self.next_ticket, entries: &self.waiters }
+    }
+}
+
+impl<const N: usize> Default for RawCondvar<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}

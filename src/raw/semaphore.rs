@@ -1,0 +1,303 @@
+//! [`RawSemaphore`]: a count of permissions.
+//!
+//! ```text
+//! bits 32-63 count | bit 31 WAITERS | bit 30 POSITIVE, set iff the count is not 0 | bits 0-29 always 0
+//!
+//! state               acquire                         release (refused at the maximum)
+//! 0                   CAS -> W                        CAS -> 1
+//! W (somebody sleeps) FUTEX_WAIT on the low half      CAS -> W + 1, wake 1; nobody there: WAKE_OP(clear W, wake all)
+//! n > 0               CAS -> n - 1                    CAS -> n + 1
+//! W + n               CAS -> W + n - 1                CAS -> W + n + 1, wake 1; nobody there: as above
+//! any, and a thread for which it is pending dies: the kernel wakes 1
+//! ```
+//!
+//! The low half is the futex. It carries no thread id, so that it can be a thread's pending word: pending for a releaser
+//! from before the count moves until after the wake, and for an acquirer from before it sleeps until it has a permission
+//! or has given up. The kernel compares POSITIVE with the rest, so nobody falls asleep once the count has moved.
+//!
+//! **Invariants.** (P1) Somebody sleeps => WAITERS is set: only the system call that wakes everybody clears it. (P2) The
+//! count is n and somebody sleeps => at least n threads are awake for which the word is pending, or the kernel owes their
+//! wakes: each release finds WAITERS and wakes one, and who is woken takes one, or finds none, or dies and the kernel
+//! wakes another. (P3) Who gives up has seen 0 after its last sleep.
+//!
+//! **Fairness.** None: whoever comes first once the count is positive takes a permission (barging). A sleeper is woken by
+//! each release until it gets one.
+//!
+//! **Ordering.** A release is Release, an acquire is Acquire, and whatever lies between in the word is a
+//! read-modify-write: who takes a permission sees what was written before each release of those counted by then.
+
+use core::hint::spin_loop;
+use core::sync::atomic::Ordering;
+
+use super::Deadline;
+use crate::sys::atomic::{AtomicU32, AtomicU64};
+use crate::sys::futex::{self, Change, Half};
+use crate::sys::robust::Thread;
+use crate::sys::slice;
+
+const WAITERS_BIT: u16 = 31;
+const WAITERS: u32 = 1 << WAITERS_BIT;
+const POSITIVE: u32 = 1 << 30;
+const COUNT_SHIFT: u32 = 32;
+
+/// Looks before the first sleep, as in `mutex.rs`.
+#[cfg(not(all(test, loom)))]
+const SPINS: u32 = 60;
+#[cfg(all(test, loom))]
+const SPINS: u32 = 0;
+
+/// A process-shared counting semaphore of 16 bytes. All-zero bytes are one of count 0 without a maximum.
+///
+/// # Process death
+/// A permission is not tied to a process: one that a killed process had acquired is gone, and any process may release.
+/// A process killed in `acquire` has taken a permission or has not, killed in `release` has given one or has not, and
+/// in neither case is anybody left asleep beside a positive count.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub struct RawSemaphore {
+    state: AtomicU64,
+    /// `u32::MAX` minus the maximum, so that zero bytes mean none.
+    withheld: AtomicU32,
+}
+
+#[cfg(not(all(test, loom)))]
+const _: () = assert!(size_of::<RawSemaphore>() == 16);
+
+impl RawSemaphore {
+    /// A semaphore of this count.
+    #[must_use]
+    pub fn new(count: u32) -> Self {
+        Self::bounded(count, u32::MAX)
+    }
+
+    /// A semaphore of this count that can't be released beyond `max`.
+    #[must_use]
+    pub fn bounded(count: u32, max: u32) -> Self {
+        let semaphore = Self::default();
+        semaphore.set_up(count, max);
+        semaphore
+    }
+
+    /// Makes this the semaphore that [`RawSemaphore::bounded`] makes. For memory that nobody else uses yet.
+    pub(crate) fn set_up(&self, count: u32, max: u32) {
+        // Relaxed, both: handing the memory to others publishes them.
+        self.state.store(state_of(count, false), Ordering::Relaxed);
+        self.withheld.store(u32::MAX.saturating_sub(max), Ordering::Relaxed);
+    }
+
+    /// Takes a permission, waiting until `deadline` or for as long as it takes; false if the deadline passed first.
+    #[inline]
+    pub fn acquire(&self, deadline: Option<Deadline>) -> bool {
+        self.try_acquire() || self.acquire_contended(deadline)
+    }
+
+    /// Takes a permission if there is one.
+    #[inline]
+    pub fn try_acquire(&self) -> bool {
+        let mut seen = self.state.load(Ordering::Relaxed);
+        while let Some(taken) = one_less(seen) {
+            // SYNC: Acquire <- `release`'s Release: what was written before the permission was released is seen.
+            match self.state.compare_exchange(seen, taken, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(now) => seen = now,
+            }
+        }
+        false
+    }
+
+    /// Gives a permission; false, and nothing is changed, if that is beyond the maximum.
+    #[inline]
+    pub fn release(&self) -> bool {
+        let mut seen = self.state.load(Ordering::Relaxed);
+        while !has_waiters(seen) {
+            let Some(given) = self.one_more(seen) else { return false };
+            // SYNC: Release -> `try_acquire`'s Acquire: publishes what was written before.
+            match self.state.compare_exchange(seen, given, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(now) => seen = now,
+            }
+        }
+        self.release_contended(seen)
+    }
+
+    /// The count at this moment.
+    #[must_use]
+    pub fn value(&self) -> u32 {
+        count_of(self.state.load(Ordering::Relaxed)) // Relaxed: an answer that is old at once.
+    }
+
+    #[cold]
+    fn acquire_contended(&self, deadline: Option<Deadline>) -> bool {
+        if self.spin() {
+            return true;
+        }
+        // Where robust lists don't work, the slice alone passes a killed thread's wake on.
+        let thread = Thread::current().ok();
+        thread.inspect(|thread| thread.set_pending_word(self.word()));
+        let acquired = self.sleep_and_acquire(deadline);
+        thread.inspect(Thread::clear_pending);
+        acquired
+    }
+
+    /// With the word pending.
+    fn sleep_and_acquire(&self, deadline: Option<Deadline>) -> bool {
+        loop {
+            // Asked before the count is looked at, so that 0 is seen after the last sleep (P3).
+            let late = deadline.is_some_and(Deadline::has_passed);
+            let seen = self.state.load(Ordering::Relaxed);
+            if let Some(taken) = one_less(seen) {
+                // SYNC: Acquire <- `release`'s Release: what was written before the permission was released is seen.
+                if self.state.compare_exchange(seen, taken, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+                    return true;
+                }
+                continue;
+            }
+            if late {
+                return false;
+            }
+            // Relaxed: announces a sleeper; the kernel compares the word again under its own lock. What a foreign hand
+            // wrote into the other bits goes.
+            let asleep = state_of(0, true);
+            let announced = seen == asleep
+                || self.state.compare_exchange(seen, asleep, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+            if announced {
+                futex::wait(self.word(), WAITERS, slice::end_of_sleep(deadline));
+            }
+        }
+    }
+
+    #[cold]
+    fn release_contended(&self, seen: u64) -> bool {
+        let thread = Thread::current().ok();
+        thread.inspect(|thread| thread.set_pending_word(self.word()));
+        let released = self.release_and_wake(seen);
+        thread.inspect(Thread::clear_pending);
+        released
+    }
+
+    /// With the word pending.
+    fn release_and_wake(&self, mut seen: u64) -> bool {
+        loop {
+            let Some(given) = self.one_more(seen) else { return false };
+            // SYNC: Release -> `try_acquire`'s Acquire: publishes what was written before.
+            match self.state.compare_exchange(seen, given, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => break,
+                Err(now) => seen = now,
+            }
+        }
+        if has_waiters(seen) && futex::wake(self.word(), 1) == 0 {
+            // Whoever falls asleep before this call is woken by it (P1).
+            futex::wake_op_low(&self.state, Change::ClearBit(WAITERS_BIT), futex::ALL);
+        }
+        true
+    }
+
+    /// What is slept on.
+    fn word(&self) -> futex::Word<'_> {
+        futex::half(&self.state, Half::Low)
+    }
+
+    /// `seen` with one permission more, if the maximum allows it.
+    fn one_more(&self, seen: u64) -> Option<u64> {
+        // Relaxed: written before the semaphore was shared.
+        let max = u32::MAX.saturating_sub(self.withheld.load(Ordering::Relaxed));
+        let count = count_of(seen).checked_add(1).filter(|count| *count <= max)?;
+        Some(state_of(count, has_waiters(seen)))
+    }
+
+    /// Waits a little without sleeping, unless others sleep already.
+    fn spin(&self) -> bool {
+        for _ in 0..SPINS {
+            let seen = self.state.load(Ordering::Relaxed);
+            if has_waiters(seen) {
+                return false;
+            }
+            if count_of(seen) != 0 && self.try_acquire() {
+                return true;
+            }
+            spin_loop();
+        }
+        false
+    }
+}
+
+fn state_of(count: u32, waiters: bool) -> u64 {
+    let positive = if count == 0 { 0 } else { POSITIVE };
+    let waiters = if waiters { WAITERS } else { 0 };
+    u64::from(count) << COUNT_SHIFT | u64::from(positive | waiters)
+}
+
+/// `state` with one permission less, if it has one.
+fn one_less(state: u64) -> Option<u64> {
+    count_of(state).checked_sub(1).map(|count| state_of(count, has_waiters(state)))
+}
+
+fn count_of(state: u64) -> u32 {
+    u32::try_from(state >> COUNT_SHIFT).unwrap_or(0)
+}
+
+fn has_waiters(state: u64) -> bool {
+    state & u64::from(WAITERS) != 0
+}
+
+#[cfg(all(test, not(loom)))]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    /// What a releaser leaves that is killed between the count and the wake.
+    #[test]
+    fn a_thread_that_dies_with_the_word_pending_wakes_a_sleeper() {
+        const SOON: Duration = Duration::from_secs(20);
+        let semaphore = RawSemaphore::new(0);
+        let begun = Instant::now();
+        std::thread::scope(|scope| {
+            let (tell, told) = std::sync::mpsc::channel();
+            semaphore.state.store(state_of(0, true), Ordering::Relaxed);
+            let word = semaphore.word();
+            let sleeper = scope.spawn(move || {
+                tell.send(rustix::thread::gettid()).unwrap();
+                // One sleep, so that nothing but a wake ends it.
+                futex::wait(word, WAITERS, Deadline::after(SOON));
+            });
+            let tid = told.recv().unwrap().as_raw_nonzero();
+            let asleep = || {
+                let stat = std::fs::read_to_string(format!("/proc/self/task/{tid}/stat")).unwrap();
+                stat.rsplit_once(") ").unwrap().1.starts_with('S')
+            };
+            while !asleep() {
+                std::thread::yield_now();
+            }
+            let releaser = scope.spawn(|| {
+                Thread::current().unwrap().set_pending_word(semaphore.word());
+                semaphore.state.store(state_of(1, true), Ordering::Relaxed);
+            });
+            releaser.join().unwrap();
+            sleeper.join().unwrap();
+        });
+        assert!(begun.elapsed() < SOON, "slept until its deadline");
+        assert!(semaphore.try_acquire());
+        assert!(!semaphore.try_acquire());
+    }
+
+    #[test]
+    fn what_a_foreign_hand_wrote_beside_the_count_is_cleared() {
+        let semaphore = RawSemaphore::new(0);
+        semaphore.state.store(u64::from(u32::MAX), Ordering::Relaxed);
+        assert!(!semaphore.acquire(Deadline::after(Duration::from_millis(1))));
+        assert_eq!(semaphore.state.load(Ordering::Relaxed), state_of(0, true));
+        assert!(semaphore.release());
+        assert!(semaphore.acquire(None));
+    }
+
+    #[test]
+    fn a_count_does_not_overflow() {
+        let semaphore = RawSemaphore::new(u32::MAX);
+        assert!(!semaphore.release());
+        assert_eq!(semaphore.value(), u32::MAX);
+        assert!(semaphore.try_acquire());
+        assert!(semaphore.release());
+    }
+}
