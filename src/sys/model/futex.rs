@@ -6,7 +6,6 @@
 //! futex may do. A model of time-outs hands in a deadline that has passed.
 
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -66,7 +65,8 @@ struct Queue {
 }
 
 loom::lazy_static! {
-    static ref QUEUES: Mutex<HashMap<usize, Queue>> = Mutex::new(HashMap::new());
+    /// By the words' addresses, in the order of their first use: the same one in each execution.
+    static ref QUEUES: Mutex<Vec<(usize, Queue)>> = Mutex::new(Vec::new());
     static ref BUCKET: loom::sync::atomic::AtomicUsize = loom::sync::atomic::AtomicUsize::new(0);
     static ref SLICES: Slices = Slices::default();
 }
@@ -76,7 +76,12 @@ fn in_order() {
 }
 
 fn with_queue<R>(word: Word<'_>, act: impl FnOnce(&mut Queue) -> R) -> R {
-    act(QUEUES.lock().unwrap().entry(word.address()).or_default())
+    let mut queues = QUEUES.lock().unwrap();
+    let position = queues.iter().position(|(address, _)| *address == word.address()).unwrap_or_else(|| {
+        queues.push((word.address(), Queue::default()));
+        queues.len() - 1
+    });
+    act(&mut queues[position].1)
 }
 
 #[derive(Default)]
@@ -191,7 +196,7 @@ pub(crate) fn end_slices() {
     SLICES.time.fetch_add(1, Ordering::Release);
     SLICES.ended.fetch_add(1, Ordering::Relaxed);
     let woken: Vec<_> =
-        QUEUES.lock().unwrap().values_mut().flat_map(|queue| queue.sleepers.drain(..)).collect();
+        QUEUES.lock().unwrap().iter_mut().flat_map(|(_, queue)| queue.sleepers.drain(..)).collect();
     woken.iter().for_each(|sleeper| sleeper.wake());
 }
 
