@@ -91,6 +91,9 @@ impl Segment {
                     "an unsealed file".to_owned(),
                 ));
             }
+            if memfd::is_of_huge_pages(&fd) {
+                return Err(mismatch("pages", "a file of plain pages".to_owned(), "huge pages".to_owned()));
+            }
             // Sealed: from here on the file has at least this size.
             let facts = memfd::facts(fd.as_fd())?;
             let too_short = || mismatch("size", format!("{CHECKED_BYTES} or more"), facts.size.to_string());
@@ -187,6 +190,19 @@ mod tests {
                 });
             }
         });
+    }
+
+    #[test]
+    fn a_file_of_huge_pages_is_refused() {
+        use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | MemfdFlags::HUGETLB;
+        // Some systems have none.
+        if let Ok(fd) = memfd_create("huge", flags) {
+            ftruncate(&fd, 1 << 30).unwrap();
+            fcntl_add_seals(&fd, SealFlags::SHRINK).unwrap();
+            let error = Segment::from_fd(fd).unwrap_err().to_string();
+            assert!(error.contains("expected a file of plain pages, found huge pages"), "{error}");
+        }
     }
 
     #[test]

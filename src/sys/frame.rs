@@ -225,6 +225,7 @@ impl FrameReader {
                 if len > self.max {
                     return Err(FrameError::TooLong { len, max: self.max });
                 }
+                self.refuse_surplus_fds()?;
                 self.fillers = (count as usize).div_ceil(LOT).saturating_sub(1);
             }
         }
@@ -232,6 +233,7 @@ impl FrameReader {
             if receive(socket, &mut [0], &mut self.fds)? == 0 {
                 return Err(FrameError::Truncated);
             }
+            self.refuse_surplus_fds()?;
             self.fillers -= 1;
         }
         let (tag, count, len) = self.head();
@@ -255,6 +257,13 @@ impl FrameReader {
         let fds = std::mem::take(&mut self.fds);
         *self = Self::new(self.max);
         Ok(Progress::Frame(Frame { tag, bytes, fds }))
+    }
+
+    /// Descriptors are taken in before they are asked for: no more of them than the head says.
+    fn refuse_surplus_fds(&self) -> Result<(), FrameError> {
+        let (_, expected, _) = self.head();
+        let found = self.fds.len();
+        if found > expected as usize { Err(FrameError::WrongFds { expected, found }) } else { Ok(()) }
     }
 
     /// Tag, number of descriptors, length.

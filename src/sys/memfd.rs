@@ -81,6 +81,13 @@ pub(crate) fn is_sealed_against_shrinking(fd: impl AsFd) -> bool {
     rustix::fs::fcntl_get_seals(fd).is_ok_and(|seals| seals.contains(SealFlags::SHRINK))
 }
 
+/// Whether `fd` consists of huge pages, which a system may run out of while a mapping is used.
+pub(crate) fn is_of_huge_pages(fd: impl AsFd) -> bool {
+    /// `HUGETLBFS_MAGIC`, statfs(2).
+    const HUGETLBFS: u64 = 0x9584_58f6;
+    rustix::fs::fstatfs(fd).is_ok_and(|facts| facts.f_type.cast_unsigned() & 0xffff_ffff == HUGETLBFS)
+}
+
 /// The identity and the true size of `fd`.
 ///
 /// # Errors

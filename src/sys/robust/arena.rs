@@ -1,6 +1,7 @@
 //! Where the contexts of all threads live: chunks that are never unmapped and that a fork wipes.
 #![allow(unsafe_code)]
 
+use core::iter;
 use core::ops::Range;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
@@ -26,10 +27,8 @@ pub(super) fn claim(tid: u32) -> Result<*const Context, Unavailable> {
     claim_where(tid, is_free)
         // The kernel could not finish some dead thread's walk: its context is free although not marked.
         .or_else(|| claim_where(tid, |word| is_free(word) || is_gone(word)))
-        .or_else(|| {
-            grow()?;
-            claim_where(tid, is_free)
-        })
+        // Others may take all of a new chunk.
+        .or_else(|| iter::repeat_with(grow).map_while(|grown| grown).find_map(|()| claim_where(tid, is_free)))
         .ok_or(Unavailable("no memory for a thread's robust-list context"))
 }
 
