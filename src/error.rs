@@ -53,6 +53,27 @@ pub enum Error {
         /// What is there.
         found: String,
     },
+    /// There is no segment, or no object in it, of that name.
+    NotFound {
+        /// What was asked for.
+        what: String,
+    },
+    /// There is a segment, or an object in it, of that name already.
+    AlreadyExists {
+        /// What was to be made.
+        what: String,
+    },
+    /// A segment that others could change or take away at any time: another user's, or one that others may write.
+    Denied {
+        /// The segment.
+        object: String,
+        /// What would have been accepted.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// A descriptor's file is not sealed against shrinking: touching its memory could raise SIGBUS.
+    Unsealed,
     /// A handle was serialised where it can't travel: handles go in process arguments and results and over connections.
     NotInTransfer,
     /// A value could not be encoded.
@@ -94,6 +115,14 @@ impl fmt::Display for Error {
             Self::Mismatch { object, expected, found } => {
                 write!(f, "{object}: expected {expected}, found {found}")
             }
+            Self::NotFound { what } => write!(f, "there is no {what}"),
+            Self::AlreadyExists { what } => write!(f, "there is already: {what}"),
+            Self::Denied { object, expected, found } => {
+                write!(f, "{object}: expected {expected}, found {found}")
+            }
+            Self::Unsealed => f.write_str(
+                "segment: expected a memory file sealed against shrinking, found an unsealed file",
+            ),
             Self::NotInTransfer => {
                 f.write_str("a handle travels only in process arguments and results or over a connection")
             }

@@ -55,7 +55,7 @@ pub use queue::{
     GetError, JoinableQueue, PutError, Queue, QueueIter, QueueOptions, Task, TaskDoneTooOften, TaskIter,
 };
 #[cfg(not(all(test, loom)))]
-pub use segment::Segment;
+pub use segment::{ObjectInfo, Placed, Segment, SegmentInfo, SegmentOptions, Share};
 #[cfg(not(all(test, loom)))]
 pub use shared::{Array, ArrayError, ArrayGuard, ArrayIter, Value, ValueGuard};
 #[cfg(not(all(test, loom)))]

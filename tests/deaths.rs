@@ -4,7 +4,6 @@
 #![cfg(feature = "auto-init")]
 #![allow(unsafe_code)]
 
-use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -268,7 +267,11 @@ fn a_forked_child_holds_nothing_of_its_parents() {
 /// The bytes of a segment are attached to in another PID namespace, in a child of the calling process.
 fn attach_elsewhere(unshares: bool) -> Result<(), String> {
     let segment = Segment::anonymous(1).map_err(|error| error.to_string())?;
-    let fd = segment.as_fd().try_clone_to_owned().map_err(|error| error.to_string())?;
+    let fd = segment
+        .descriptor()
+        .expect("it has a file")
+        .try_clone_to_owned()
+        .map_err(|error| error.to_string())?;
     // So that the child finds it unmapped.
     drop(segment);
     // SAFETY: this process has one thread; its further children are born in the new namespace.

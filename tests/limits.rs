@@ -23,6 +23,11 @@ fn add((a, b): (u64, u64)) -> u64 {
     a + b
 }
 
+/// A lock that shares no descriptor with other objects.
+fn lock_alone() -> multiproc::Result<Lock> {
+    Lock::new_in(&Segment::anonymous(1)?, "lock")
+}
+
 /// One of everything that takes a descriptor; kept until it is dropped.
 type Thing = Box<dyn std::any::Any>;
 
@@ -31,12 +36,13 @@ fn make(kind: usize) -> Result<Thing, Error> {
         made.map(|thing| Box::new(thing) as Thing)
     }
     match kind % 6 {
-        0 => boxed(Lock::new()),
+        0 => boxed(lock_alone()),
         1 => boxed(Queue::<u64>::bounded(2)),
         2 => boxed(QueueOptions::new(2).max_taken(2).joinable_queue::<u64>()),
-        3 => boxed(Event::new()),
-        4 => boxed(Value::new(7_u64)),
-        _ => boxed(Array::<u64>::zeroed(3)),
+        3 => boxed(Segment::anonymous(1).and_then(|segment| Event::new_in(&segment, "event"))),
+        // Too large to share a segment with others.
+        4 => boxed(Value::new([7_u64; 500])),
+        _ => boxed(Array::<u64>::zeroed(1000)),
     }
 }
 
@@ -93,7 +99,7 @@ fn handles_that_find_no_descriptor_in_the_child_fail_the_spawn_and_not_the_paren
         );
         return;
     }
-    let locks: Vec<Lock> = (0..16).map(|_| Lock::new().unwrap()).collect();
+    let locks: Vec<Lock> = (0..16).map(|_| lock_alone().unwrap()).collect();
     let count = |locks: Vec<Lock>| locks.len();
     // The parent holds 16, the message 16 more: more than there may be open at once, here or there.
     match Process::spawn(count, locks.clone()) {
@@ -178,7 +184,7 @@ fn a_full_tmpfs_is_a_typed_error_or_no_matter_and_never_a_signal() {
     let sparse = File::create_new("/dev/shm/sparse").unwrap();
     sparse.set_len(1 << 20).unwrap();
     let refused = Segment::from_fd(sparse.into());
-    assert!(matches!(refused, Err(Error::Mismatch { .. })), "{refused:?}");
+    assert!(matches!(refused, Err(Error::Unsealed)), "{refused:?}");
     let files = std::fs::read_dir("/dev/shm").unwrap().count();
     assert_eq!(files, 2, "the crate puts no file there");
 }

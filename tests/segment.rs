@@ -1,7 +1,7 @@
 //! Segments: what they refuse, and how they fail where a limit is reached.
 
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::process::Command;
 
 use multiproc::{Array, Error, Lock, Segment};
@@ -116,7 +116,7 @@ fn a_file_with_holes_is_refused() {
 fn a_header_is_checked_against_the_true_size_of_the_file() {
     let segment = Segment::anonymous(4096).unwrap();
     let mut bytes = vec![0; 4096];
-    rustix::io::pread(segment.as_fd(), &mut bytes, 0).unwrap();
+    rustix::io::pread(segment.descriptor().unwrap(), &mut bytes, 0).unwrap();
     let larger = file(8192, SealFlags::empty());
     rustix::io::pwrite(&larger, &bytes, 0).unwrap();
     rustix::fs::fcntl_add_seals(&larger, SealFlags::SHRINK).unwrap();
@@ -134,7 +134,7 @@ fn clones_are_one_memory_and_dropping_them_closes_it() {
     let before = (open(), mapped());
     let segment = Segment::anonymous(1).unwrap();
     let clone = segment.clone();
-    let received = Segment::from_fd(segment.as_fd().try_clone_to_owned().unwrap()).unwrap();
+    let received = Segment::from_fd(segment.descriptor().unwrap().try_clone_to_owned().unwrap()).unwrap();
     assert_eq!((open(), mapped()), (before.0 + 1, before.1 + 1));
     drop((segment, clone));
     assert_eq!(received.size(), rustix::param::page_size());

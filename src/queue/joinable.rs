@@ -12,7 +12,7 @@ use super::queue::decode;
 use super::{GetError, Queue, QueueOptions, Task, TaskIter};
 use crate::error::{Error, Result};
 use crate::raw::{Deadline, RingError, Tasks, Wait};
-use crate::segment::Kind;
+use crate::segment::{Kind, Segment};
 
 /// A [`Queue`] whose items are done, not just got; everything that a queue can do, it can too (it derefs to one).
 ///
@@ -68,6 +68,42 @@ impl<T: Serialize + DeserializeOwned + 'static> JoinableQueue<T> {
 
     pub(super) fn with_options(options: &QueueOptions) -> Result<Self> {
         Ok(Self { queue: Queue::create(options, Kind::JoinableQueue)? })
+    }
+
+    /// A new queue of up to `max_items` items in `segment`, by a name; a ring of 1 MiB, and up to 256 tasks at a time.
+    /// [`QueueOptions::joinable_queue_in`] makes others.
+    ///
+    /// # Errors
+    /// As for [`bounded`](Self::bounded) and [`Segment::place`].
+    ///
+    /// # Process death
+    /// Killed here, a process leaves no queue of that name, or a whole one.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{JoinableQueue, Segment};
+    /// let segment = Segment::anonymous(64 << 20)?;
+    /// JoinableQueue::new_in(&segment, "jobs", 16)?.put(7u32)?;
+    /// let task = JoinableQueue::<u32>::open_in(&segment, "jobs")?.take()?;
+    /// assert_eq!(*task, 7);
+    /// # task.done();
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn new_in(segment: &Segment, name: &str, max_items: usize) -> Result<Self> {
+        QueueOptions::new(max_items).joinable_queue_in(segment, name)
+    }
+
+    /// The queue of that name in `segment`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`](crate::Error::NotFound); [`Error::Mismatch`](crate::Error::Mismatch) if it is something else, or
+    /// a queue of other items.
+    pub fn open_in(segment: &Segment, name: &str) -> Result<Self> {
+        Ok(Self { queue: Queue::open_at(segment.clone(), segment.locate(name)?, Kind::JoinableQueue)? })
+    }
+
+    pub(super) fn create_in(options: &QueueOptions, segment: &Segment, name: &str) -> Result<Self> {
+        Ok(Self { queue: Queue::create_in(options, Kind::JoinableQueue, segment, name)? })
     }
 
     /// Takes an item as a task, waiting for one for as long as it takes.

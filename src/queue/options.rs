@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 
 use super::{JoinableQueue, Queue};
 use crate::error::{Error, Result};
+use crate::segment::{Kind, Segment};
 
 /// Bytes of the longest encoded item that goes through a [`Queue`], unless it is asked for more.
 const MESSAGE_BYTES: usize = 256 << 10;
@@ -71,6 +72,38 @@ impl QueueOptions {
     pub fn joinable_queue<T: Serialize + DeserializeOwned + 'static>(&self) -> Result<JoinableQueue<T>> {
         self.check()?;
         JoinableQueue::with_options(self)
+    }
+
+    /// Makes a queue in `segment`, by a name.
+    ///
+    /// # Errors
+    /// As for [`queue`](Self::queue) and [`Segment::place`].
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Queue, QueueOptions, Segment};
+    /// let segment = Segment::anonymous(1 << 16)?;
+    /// let queue: Queue<u8> = QueueOptions::new(8).ring_bytes(4096).queue_in(&segment, "bytes")?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn queue_in<T>(&self, segment: &Segment, name: &str) -> Result<Queue<T>>
+    where
+        T: Serialize + DeserializeOwned + 'static,
+    {
+        self.check()?;
+        Queue::create_in(self, Kind::Queue, segment, name)
+    }
+
+    /// Makes a joinable queue in `segment`, by a name.
+    ///
+    /// # Errors
+    /// As for [`queue_in`](Self::queue_in).
+    pub fn joinable_queue_in<T>(&self, segment: &Segment, name: &str) -> Result<JoinableQueue<T>>
+    where
+        T: Serialize + DeserializeOwned + 'static,
+    {
+        self.check()?;
+        JoinableQueue::create_in(self, segment, name)
     }
 
     fn check(&self) -> Result<()> {

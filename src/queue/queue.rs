@@ -12,7 +12,7 @@ use super::layout::{Layout, QueueHead};
 use super::{GetError, PutError, QueueIter, QueueOptions};
 use crate::error::{Error, Result};
 use crate::raw::{Deadline, Ring, RingError, Tasks, Wait};
-use crate::segment::{Kind, ObjectType, Placed};
+use crate::segment::{Kind, ObjectType, Placed, Segment};
 use crate::transfer;
 
 /// How long [`Queue::shutdown`] waits for a put that is under way; a stopped producer's is completed by whoever comes next.
@@ -77,6 +77,46 @@ impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
     pub(super) fn create(options: &QueueOptions, kind: Kind) -> Result<Self> {
         let layout = Layout::new(options, kind == Kind::JoinableQueue)?;
         let placed = layout.create(&ObjectType::encoded::<T>(kind), options.items())?;
+        Ok(Self { placed, layout, items: PhantomData })
+    }
+
+    /// A new queue of up to `max_items` items in `segment`, by a name; a ring of 1 MiB.
+    /// [`QueueOptions::queue_in`] makes others.
+    ///
+    /// # Errors
+    /// As for [`bounded`](Self::bounded) and [`Segment::place`].
+    ///
+    /// # Process death
+    /// Killed here, a process leaves no queue of that name, or a whole one.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Queue, Segment};
+    /// let segment = Segment::anonymous(4 << 20)?;
+    /// Queue::new_in(&segment, "words", 16)?.put("hello".to_owned())?;
+    /// assert_eq!(Queue::<String>::open_in(&segment, "words")?.get()?, "hello");
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn new_in(segment: &Segment, name: &str, max_items: usize) -> Result<Self> {
+        QueueOptions::new(max_items).queue_in(segment, name)
+    }
+
+    /// The queue of that name in `segment`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Mismatch`] if it is something else, or a queue of other items.
+    pub fn open_in(segment: &Segment, name: &str) -> Result<Self> {
+        Self::open_at(segment.clone(), segment.locate(name)?, Kind::Queue)
+    }
+
+    pub(super) fn create_in(
+        options: &QueueOptions,
+        kind: Kind,
+        segment: &Segment,
+        name: &str,
+    ) -> Result<Self> {
+        let layout = Layout::new(options, kind == Kind::JoinableQueue)?;
+        let placed = layout.create_in(segment, name, ObjectType::encoded::<T>(kind), options.items())?;
         Ok(Self { placed, layout, items: PhantomData })
     }
 
@@ -320,11 +360,16 @@ impl<T> Queue<T> {
     where
         T: 'static,
     {
-        crate::segment::open_reference(deserializer, |segment, offset| {
-            let placed = Placed::open(segment, offset, &ObjectType::encoded::<T>(kind), 64)?;
-            let layout = Layout::of(&placed)?;
-            Ok(Self { placed, layout, items: PhantomData })
-        })
+        crate::segment::open_reference(deserializer, |segment, offset| Self::open_at(segment, offset, kind))
+    }
+
+    pub(super) fn open_at(segment: Segment, offset: u64, kind: Kind) -> Result<Self>
+    where
+        T: 'static,
+    {
+        let placed = Placed::open(segment, offset, &ObjectType::encoded::<T>(kind), 64)?;
+        let layout = Layout::of(&placed)?;
+        Ok(Self { placed, layout, items: PhantomData })
     }
 }
 

@@ -6,7 +6,7 @@
 //!  12  version      u32, of the layout      56  creator        u32, its process id
 //!  16  width        u32, bits of a pointer  60  reserved       u32, 0
 //!  20  state        u32, READY when made    64  reaper         40 bytes, a lease (0: free); 24 unused
-//!  24  size         u64, of the whole file  128 the first object
+//!  24  size         u64, of the whole file  128 the directory (`directory.rs`)
 //! ```
 //! Checking is a pure function over bytes: it is given a copy, since a peer may write the original at any time.
 
@@ -18,8 +18,6 @@ use crate::error::{Error, Result};
 pub(crate) const CHECKED_BYTES: usize = size_of::<SegmentHeader>();
 /// Where the reaper's lease lies (`sys::reaper`).
 pub(crate) const REAPER_OFFSET: usize = CHECKED_BYTES;
-/// Where the first object of a segment lies.
-pub(crate) const ROOT_OFFSET: u64 = 128;
 
 const MAGIC: [u8; 8] = *b"MPROCSEG";
 const BYTE_ORDER: u32 = 0x0102_0304;

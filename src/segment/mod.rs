@@ -14,8 +14,12 @@
 // Without serde, nothing attaches yet to an object that another process made.
 #![cfg_attr(not(feature = "serde"), allow(dead_code))]
 
+mod arena;
+mod directory;
 mod header;
+mod info;
 mod object;
+mod options;
 mod placed;
 #[cfg(feature = "serde")]
 mod reference;
@@ -24,10 +28,13 @@ mod registry;
 mod segment;
 mod share;
 
+pub use info::{ObjectInfo, SegmentInfo};
+pub use options::SegmentOptions;
+pub use placed::Placed;
 pub use segment::Segment;
+pub use share::Share;
 
 pub(crate) use object::{Kind, ObjectType};
-pub(crate) use placed::Placed;
+pub(crate) use placed::Shape;
 #[cfg(feature = "serde")]
 pub(crate) use reference::open_reference;
-pub(crate) use share::Share;

@@ -1,12 +1,13 @@
 //! What stands before each object: what it is, so that nobody takes it for something else.
 //!
 //! ```text
-//!   0  magic      u32 "MPOB"               24  length     u64, elements (1: a single one)
-//!   4  kind       u32, of [`Kind`]         32  data       u64, from the header's start to the object
-//!   8  type code  u32, a C type's, or 0    40  bytes      u64, from there to the object's end
-//!  12  align      u32, of an element       48  name len   u32
-//!  16  size       u64, of an element       52  reserved   u32, 0
-//!  56  type name  72 bytes, UTF-8: the last path segment, cut off where it is longer
+//!   0  magic      u32 "MPOB"               32  data       u64, from the header's start to the object
+//!   4  kind       u32, of [`Kind`]         40  bytes      u64, from there to the object's end
+//!   8  type code  u32, a C type's, or 0    48  next       u64, the next object in the directory's chain, or 0
+//!  12  align      u32, of an element       56  type len   u16, bytes of the type name, at most 72
+//!  16  size       u64, of an element       58  name len   u16, bytes of the object's name, at most 255
+//!  24  length     u64, elements (1: one)   60  reserved   u32, 0
+//!  64  type name, UTF-8: the last path segment, cut off where it is longer; behind it the object's name, UTF-8
 //! ```
 //! Checking is a pure function over bytes and what lies around them.
 
@@ -17,11 +18,12 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::error::{Error, Result};
 
-/// Bytes of an object header.
+/// Bytes of an object header without its names.
 pub(crate) const HEADER_BYTES: usize = size_of::<ObjectHeader>();
+/// Most bytes of a type's name.
+pub(crate) const TYPE_NAME_BYTES: usize = 72;
 
 const MAGIC: u32 = u32::from_ne_bytes(*b"MPOB");
-const NAME_BYTES: usize = 72;
 
 /// What an object is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +40,8 @@ pub(crate) enum Kind {
     BoundedSemaphore,
     Condition,
     Barrier,
+    /// A caller's own.
+    Struct,
 }
 
 /// Which object, of which element type, is expected or made.
@@ -63,10 +67,14 @@ pub(crate) struct ObjectHeader {
     length: u64,
     data: u64,
     bytes: u64,
-    name_len: u32,
+    next: u64,
+    type_name_len: u16,
+    name_len: u16,
     reserved: u32,
-    name: [u8; NAME_BYTES],
 }
+
+/// The name of a type as it lies behind a header.
+pub(crate) type TypeName = [u8; TYPE_NAME_BYTES];
 
 /// An object that was checked: where it lies in the segment and how many elements it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +88,7 @@ pub(crate) struct Extent {
 }
 
 impl Kind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Lock,
         Self::Event,
         Self::Value,
@@ -93,6 +101,7 @@ impl Kind {
         Self::BoundedSemaphore,
         Self::Condition,
         Self::Barrier,
+        Self::Struct,
     ];
 
     fn code(self) -> u32 {
@@ -109,6 +118,7 @@ impl Kind {
             Self::BoundedSemaphore => 10,
             Self::Condition => 11,
             Self::Barrier => 12,
+            Self::Struct => 13,
         }
     }
 
@@ -133,17 +143,13 @@ impl ObjectType {
     /// A `kind` of elements of type `T` in an encoding: its size and alignment don't matter.
     pub(crate) fn encoded<T: 'static>(kind: Kind) -> Self {
         let mut name = last_segments(std::any::type_name::<T>());
-        name.truncate(name.floor_char_boundary(NAME_BYTES));
+        name.truncate(name.floor_char_boundary(TYPE_NAME_BYTES));
         Self { kind, code: type_code::<T>(), name: Some(name), size: 0, align: 0 }
     }
 
-    /// The header of such an object: `length` elements, `bytes` long, `data` behind the header's start.
-    pub(crate) fn header(&self, length: u64, data: u64, bytes: u64) -> ObjectHeader {
-        let mut name = [0; NAME_BYTES];
-        let text = self.name.as_deref().unwrap_or_default().as_bytes();
-        for (to, from) in name.iter_mut().zip(text) {
-            *to = *from;
-        }
+    /// The header of such an object: `length` elements, `bytes` long, `data` behind the header's start, with a name of
+    /// `name_len` bytes.
+    pub(crate) fn header(&self, length: u64, data: u64, bytes: u64, name_len: u16) -> ObjectHeader {
         ObjectHeader {
             magic: MAGIC,
             kind: self.kind.code(),
@@ -153,25 +159,41 @@ impl ObjectType {
             length,
             data,
             bytes,
-            name_len: u32::try_from(text.len()).unwrap_or(0),
+            next: 0,
+            type_name_len: u16::try_from(self.type_name().len()).unwrap_or(0),
+            name_len,
             reserved: 0,
-            name,
         }
     }
 
-    /// The extent of the object whose header, at `offset` of a segment of `segment` bytes, is `bytes`, if it is of this
-    /// type and lies in the segment, at a multiple of `align`.
+    /// A structure of the caller's own.
+    pub(crate) fn shared<T: super::Share>() -> Self {
+        Self { code: T::LAYOUT, ..Self::plain::<T>(Kind::Struct) }
+    }
+
+    /// What it is, without its element type.
+    pub(crate) fn kind(&self) -> String {
+        format!("{:?}", self.kind)
+    }
+
+    /// The name of the element type, empty if there is none.
+    pub(crate) fn type_name(&self) -> &str {
+        self.name.as_deref().unwrap_or_default()
+    }
+
+    /// The extent of the object whose header, at `offset` of a segment of `segment` bytes, is `header` with `name` behind
+    /// it, if it is of this type and lies in the segment, at a multiple of `align`.
     ///
     /// # Errors
     /// [`Error::Mismatch`] names what was asked for and what is there.
     pub(crate) fn check(
         &self,
-        bytes: &[u8; HEADER_BYTES],
+        header: &ObjectHeader,
+        name: &TypeName,
         offset: usize,
         segment: usize,
         align: usize,
     ) -> Result<Extent> {
-        let header: ObjectHeader = bytemuck::pod_read_unaligned(bytes);
         let mismatch = |expected: String, found: String| Error::Mismatch {
             object: format!("object at offset {offset}"),
             expected,
@@ -180,7 +202,7 @@ impl ObjectType {
         if header.magic != MAGIC {
             return Err(mismatch(format!("{self}, magic {MAGIC:#010x}"), format!("{:#010x}", header.magic)));
         }
-        let found = Self::from_header(&header)
+        let found = Self::from_header(header, name)
             .ok_or_else(|| mismatch(self.to_string(), format!("an unknown object (kind {})", header.kind)))?;
         if !self.accepts(&found) {
             return Err(mismatch(self.to_string(), found.to_string()));
@@ -205,10 +227,11 @@ impl ObjectType {
         self.kind == found.kind && self.code == found.code && self.name == found.name
     }
 
-    fn from_header(header: &ObjectHeader) -> Option<Self> {
-        let name = match usize::try_from(header.name_len).ok()? {
+    /// What a header says, if it says anything that is known here.
+    pub(crate) fn from_header(header: &ObjectHeader, name: &TypeName) -> Option<Self> {
+        let name = match usize::from(header.type_name_len) {
             0 => None,
-            len => Some(std::str::from_utf8(header.name.get(..len)?).ok()?.to_owned()),
+            len => Some(std::str::from_utf8(name.get(..len)?).ok()?.to_owned()),
         };
         Some(Self {
             kind: Kind::from_code(header.kind)?,
@@ -221,14 +244,35 @@ impl ObjectType {
 }
 
 impl ObjectHeader {
-    /// Where the object lies, if that is behind its header, aligned, inside the segment, and has room for its elements.
+    /// Where the link of a directory's chain lies in a header.
+    pub(crate) const NEXT_OFFSET: usize = std::mem::offset_of!(Self, next);
+
+    /// Bytes of the object's name.
+    pub(crate) fn name_len(&self) -> usize {
+        usize::from(self.name_len)
+    }
+
+    /// From the header's start to the object's name.
+    pub(crate) fn name_offset(&self) -> usize {
+        HEADER_BYTES.saturating_add(usize::from(self.type_name_len))
+    }
+
+    /// How many elements the object was made with.
+    pub(crate) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Where the object lies, if that is at the first multiple of `align` behind its header, inside the segment, and has
+    /// room for its elements.
     fn extent(&self, offset: usize, segment: usize, align: usize) -> Option<Extent> {
         let relative = usize::try_from(self.data).ok()?;
         let data = offset.checked_add(relative)?;
         let bytes = usize::try_from(self.bytes).ok()?;
         let length = usize::try_from(self.length).ok()?;
         let needed = self.length.checked_mul(self.size)?;
-        let fits = relative >= HEADER_BYTES
+        let names = self.name_offset().checked_add(self.name_len())?;
+        // Where it was put: another place could be in the middle of another object.
+        let fits = relative == names.checked_next_multiple_of(align)?
             && data.checked_rem(align)? == 0
             && data.checked_add(bytes)? <= segment
             && needed <= self.bytes;
@@ -297,11 +341,17 @@ mod tests {
     }
 
     fn header() -> ObjectHeader {
-        array().header(8, 128, 64)
+        array().header(8, 128, 64, 4)
+    }
+
+    fn name_of(ty: &ObjectType) -> TypeName {
+        let mut name = [0; TYPE_NAME_BYTES];
+        name[..ty.type_name().len()].copy_from_slice(ty.type_name().as_bytes());
+        name
     }
 
     fn check(ty: &ObjectType, header: &ObjectHeader) -> Result<Extent> {
-        ty.check(&bytemuck::cast(*header), OFFSET, SEGMENT, 64)
+        ty.check(header, &name_of(&array()), OFFSET, SEGMENT, 64)
     }
 
     #[test]
@@ -334,8 +384,9 @@ mod tests {
     #[test]
     fn an_extent_outside_the_segment_is_refused() {
         type Change = fn(&mut ObjectHeader);
-        let cases: [Change; 8] = [
+        let cases: [Change; 9] = [
             |h| h.data = 0,
+            |h| h.name_len = 64,
             |h| h.data = 129,
             |h| h.data = u64::MAX,
             |h| h.data = 4096,
@@ -361,7 +412,7 @@ mod tests {
                     continue;
                 }
                 bytes[at] = value;
-                if let Ok(extent) = array().check(&bytes, OFFSET, SEGMENT, 64) {
+                if let Ok(extent) = check(&array(), &bytemuck::cast(bytes)) {
                     assert!(extent.data + extent.bytes <= SEGMENT && extent.length * 8 <= extent.bytes);
                 }
             }
@@ -380,14 +431,14 @@ mod tests {
         struct Ünïcödé<T>(std::marker::PhantomData<T>);
         type Long = Ünïcödé<Ünïcödé<Ünïcödé<Ünïcödé<Ünïcödé<Ünïcödé<Ünïcödé<u8>>>>>>>;
         let ty = ObjectType::encoded::<Long>(Kind::Queue);
-        let header = ty.header(0, 128, 0);
-        assert_eq!(check(&ty, &header).unwrap().length, 0);
+        let header = ty.header(0, 192, 0, 0);
+        assert_eq!(ty.check(&header, &name_of(&ty), OFFSET, SEGMENT, 64).unwrap().length, 0);
     }
 
     #[test]
     fn the_layout_is_as_documented() {
-        assert_eq!(HEADER_BYTES, 128);
-        assert_eq!(std::mem::offset_of!(ObjectHeader, name), 56);
+        assert_eq!(HEADER_BYTES, 64);
+        assert_eq!(ObjectHeader::NEXT_OFFSET, 48);
         assert_eq!(std::mem::offset_of!(ObjectHeader, data), 32);
     }
 }

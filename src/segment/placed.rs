@@ -1,22 +1,26 @@
 //! [`Placed`]: a handle of an object in a segment.
 #![allow(unsafe_code)]
 
+use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::ptr::NonNull;
 
-use super::header::ROOT_OFFSET;
-use super::object::{Extent, HEADER_BYTES, ObjectType};
+use super::arena;
+use super::directory::{LINE, NAME_BYTES, first_object};
+use super::object::{Extent, HEADER_BYTES, ObjectType, TYPE_NAME_BYTES, TypeName};
 use super::segment::Segment;
 use super::share::Share;
 use crate::error::{Error, Result};
 use crate::sys::region::Region;
 
-/// Objects begin at a multiple of this, a cache line; those of a greater alignment at a multiple of that.
-const LINE: usize = 64;
+/// Objects up to this many bytes, with their headers, share segments with others.
+const SMALL: usize = 4096;
 
-/// An object that lies in a segment: a head of type `H`, followed by a tail of bytes. Keeps the memory mapped.
-pub(crate) struct Placed<H> {
+/// An object in a segment: a structure of type `H`. Keeps the memory mapped, and dereferences to the structure.
+///
+/// A handle: clones are the same object, and it travels in process arguments and results.
+pub struct Placed<H> {
     segment: Segment,
     /// Of the object header.
     offset: usize,
@@ -33,28 +37,99 @@ unsafe impl<H: Share> Send for Placed<H> {}
 // SAFETY: as above.
 unsafe impl<H: Share> Sync for Placed<H> {}
 
+/// What an object consists of: a head, and a tail of bytes behind it.
+#[derive(Clone, Debug)]
+pub(crate) struct Shape {
+    ty: ObjectType,
+    /// Elements.
+    length: usize,
+    /// Bytes of the tail.
+    tail: usize,
+    /// Of the head and of the tail.
+    tail_align: usize,
+}
+
+impl Shape {
+    /// A head of type `H`, of `length` elements in `tail` bytes that are aligned to `tail_align`.
+    pub(crate) fn new<H>(ty: ObjectType, length: usize, tail: usize, tail_align: usize) -> Self {
+        Self { ty, length, tail, tail_align: tail_align.max(align_of::<H>()) }
+    }
+}
+
 impl<H: Share> Placed<H> {
-    /// An object of zero bytes in a segment of its own, with `tail` bytes, aligned to `tail_align`, behind the head.
+    /// An object of zero bytes without a name, in memory that small ones share, with `tail` bytes, aligned to
+    /// `tail_align`, behind the head.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`], [`Error::TooManyFiles`], [`Error::Unsupported`] as for [`Segment::anonymous`];
     /// [`Error::InvalidArgument`] for an alignment beyond the page size.
     pub(crate) fn create(ty: &ObjectType, length: usize, tail: usize, tail_align: usize) -> Result<Self> {
-        let out_of_memory = || Error::OutOfMemory {
-            operation: "create object",
-            bytes: u64::try_from(tail).unwrap_or(u64::MAX),
+        let shape = Shape::new::<H>(ty.clone(), length, tail, tail_align);
+        let plan = Plan::of::<H>(&shape, "")?;
+        if plan.bytes <= SMALL
+            && let Some(segment) =
+                arena::current(plan.bytes.checked_add(plan.align).ok_or_else(|| plan.out_of_memory())?)?
+            && let Some(offset) = segment.directory().allocate(plan.bytes, plan.align)
+        {
+            return Self::write(&segment, offset, &plan, &shape, "");
+        }
+        let first = first_object(0).and_then(|first| first.checked_next_multiple_of(plan.align));
+        let size =
+            first.and_then(|first| first.checked_add(plan.bytes)).ok_or_else(|| plan.out_of_memory())?;
+        let segment = Segment::make_anonymous(size, 0)?;
+        let offset =
+            segment.directory().allocate(plan.bytes, plan.align).ok_or_else(|| plan.out_of_memory())?;
+        Self::write(&segment, offset, &plan, &shape, "")
+    }
+
+    /// An object in `segment` by the name `name`, which `fill` makes of one of zero bytes before anybody can see it.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyExists`]; [`Error::OutOfMemory`] if there is no room left; [`Error::InvalidArgument`] for a name
+    /// that is empty or too long, or an alignment beyond the page size; [`Error::Mismatch`] for a segment whose directory
+    /// has no names; what `fill` returns.
+    pub(crate) fn create_in(
+        segment: &Segment,
+        name: &str,
+        shape: Shape,
+        fill: impl FnOnce(&Self) -> Result<()>,
+    ) -> Result<Self> {
+        if name.is_empty() || name.len() > NAME_BYTES {
+            return Err(Error::InvalidArgument {
+                what: "name of an object",
+                expected: format!("1 to {NAME_BYTES} bytes"),
+                found: format!("{} bytes", name.len()),
+            });
+        }
+        let plan = Plan::of::<H>(&shape, name)?;
+        let directory = segment.directory();
+        let naming = directory.lock()?;
+        if directory.find(name).is_some() {
+            return Err(Error::AlreadyExists { what: format!("object {name:?} in {segment:?}") });
+        }
+        let offset = directory.allocate(plan.bytes, plan.align).ok_or_else(|| plan.out_of_memory())?;
+        let placed = Self::write(segment, offset, &plan, &shape, name)?;
+        fill(&placed)?;
+        naming.link(offset, name).ok_or_else(|| plan.out_of_memory())?;
+        Ok(placed)
+    }
+
+    /// Writes the header of an object at `offset`, all of whose bytes are zero.
+    fn write(segment: &Segment, offset: usize, plan: &Plan, shape: &Shape, name: &str) -> Result<Self> {
+        let wide = |value: usize| u64::try_from(value).map_err(|_| plan.out_of_memory());
+        let name_len = u16::try_from(name.len()).map_err(|_| plan.out_of_memory())?;
+        let bytes = plan.tail.checked_add(shape.tail).ok_or_else(|| plan.out_of_memory())?;
+        let header = shape.ty.header(wide(shape.length)?, wide(plan.data)?, wide(bytes)?, name_len);
+        let stored = || {
+            let object = segment.region().slice(offset, plan.bytes)?;
+            object.store(0, bytemuck::bytes_of(&header))?;
+            object.store(HEADER_BYTES, shape.ty.type_name().as_bytes())?;
+            object.store(header.name_offset(), name.as_bytes())
         };
-        let place = Place::of::<H>(tail_align)?;
-        let offset = usize::try_from(ROOT_OFFSET).map_err(|_| out_of_memory())?;
-        let to_data = || offset.checked_add(HEADER_BYTES)?.checked_next_multiple_of(place.align);
-        let data = to_data().ok_or_else(out_of_memory)?;
-        let bytes = place.tail.checked_add(tail).ok_or_else(out_of_memory)?;
-        let segment = Segment::anonymous(data.checked_add(bytes).ok_or_else(out_of_memory)?)?;
-        let wide = |value: usize| u64::try_from(value).map_err(|_| out_of_memory());
-        let header = ty.header(wide(length)?, wide(data.saturating_sub(offset))?, wide(bytes)?);
-        segment.region().store(offset, bytemuck::bytes_of(&header)).ok_or_else(out_of_memory)?;
-        let extent = Extent { data, bytes, length };
-        Self::at(segment, offset, extent, place.tail).ok_or_else(out_of_memory)
+        stored().ok_or_else(|| plan.out_of_memory())?;
+        let data = offset.checked_add(plan.data).ok_or_else(|| plan.out_of_memory())?;
+        let extent = Extent { data, bytes, length: shape.length };
+        Self::at(segment.clone(), offset, extent, plan.tail).ok_or_else(|| plan.out_of_memory())
     }
 
     /// The object whose header lies at `offset` of `segment`, if it is of type `ty` and has room for a head.
@@ -67,15 +142,15 @@ impl<H: Share> Placed<H> {
             expected: format!("{ty} inside a segment of {} bytes", segment.size()),
             found: "one that is cut off".to_owned(),
         };
-        let place = Place::of::<H>(tail_align)?;
+        let shape = Shape::new::<H>(ty.clone(), 0, 0, tail_align);
+        let plan = Plan::of::<H>(&shape, "")?;
         let at = usize::try_from(offset).map_err(|_| outside())?;
-        let mut bytes = [0; HEADER_BYTES];
-        segment.region().load(at, &mut bytes).ok_or_else(outside)?;
-        let extent = ty.check(&bytes, at, segment.size(), place.align)?;
-        if extent.bytes < place.tail {
+        let header = segment.directory().header(at).ok_or_else(outside)?;
+        let extent = ty.check(&header, &segment.type_name(at), at, segment.size(), plan.align)?;
+        if extent.bytes < plan.tail {
             return Err(outside());
         }
-        Self::at(segment.clone(), at, extent, place.tail).ok_or_else(outside)
+        Self::at(segment.clone(), at, extent, plan.tail).ok_or_else(outside)
     }
 
     /// `None` if the extent does not lie in the segment.
@@ -129,29 +204,62 @@ impl<H: Share> Placed<H> {
     }
 }
 
-/// How the head and the tail lie in an object.
-struct Place {
+/// Where the parts of an object lie.
+struct Plan {
     align: usize,
-    /// From the object's start to its tail.
+    /// From the header to the head.
+    data: usize,
+    /// From the head to the tail.
     tail: usize,
+    /// From the header to the object's end.
+    bytes: usize,
 }
 
-impl Place {
-    fn of<H>(tail_align: usize) -> Result<Self> {
-        let align = LINE.max(align_of::<H>()).max(tail_align);
+impl Plan {
+    fn of<H>(shape: &Shape, name: &str) -> Result<Self> {
+        let align = LINE.max(shape.tail_align);
         // A mapping begins at a page, so no more than that is known of an address in it.
         let page = rustix::param::page_size();
-        let refused = || Error::InvalidArgument {
-            what: "alignment of the element type",
-            expected: format!("at most {page}"),
-            found: tail_align.to_string(),
-        };
         if align > page {
-            return Err(refused());
+            return Err(Error::InvalidArgument {
+                what: "alignment of the element type",
+                expected: format!("at most {page}"),
+                found: align.to_string(),
+            });
         }
-        let tail =
-            size_of::<H>().checked_next_multiple_of(tail_align.max(align_of::<u64>())).ok_or_else(refused)?;
-        Ok(Self { align, tail })
+        let too_large = || Error::OutOfMemory {
+            operation: "create object",
+            bytes: u64::try_from(shape.tail).unwrap_or(u64::MAX),
+        };
+        let parts = || {
+            let header = HEADER_BYTES.checked_add(shape.ty.type_name().len())?.checked_add(name.len())?;
+            let data = header.checked_next_multiple_of(align)?;
+            let tail = size_of::<H>().checked_next_multiple_of(shape.tail_align.max(align_of::<u64>()))?;
+            Some(Self { align, data, tail, bytes: data.checked_add(tail)?.checked_add(shape.tail)? })
+        };
+        parts().ok_or_else(too_large)
+    }
+
+    fn out_of_memory(&self) -> Error {
+        Error::OutOfMemory {
+            operation: "create object",
+            bytes: u64::try_from(self.bytes).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+impl Segment {
+    /// The bytes behind the header at `offset`, where the name of the object's type lies: zero where the segment ends.
+    pub(super) fn type_name(&self, offset: usize) -> TypeName {
+        let mut name = [0; TYPE_NAME_BYTES];
+        if let Some(at) = offset.checked_add(HEADER_BYTES) {
+            let room = self.size().saturating_sub(at).min(TYPE_NAME_BYTES);
+            if let Some(name) = name.get_mut(..room) {
+                let loaded = self.region().load(at, name);
+                debug_assert!(loaded.is_some());
+            }
+        }
+        name
     }
 }
 
@@ -177,5 +285,11 @@ impl<H> Clone for Placed<H> {
             tail: self.tail,
             head: PhantomData,
         }
+    }
+}
+
+impl<H: Share + fmt::Debug> fmt::Debug for Placed<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
     }
 }

@@ -1,7 +1,5 @@
 //! How a handle is written in a message: the descriptor that rides along, and the object's offset in that segment.
 
-use std::os::fd::AsFd;
-
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::placed::Placed;
@@ -20,9 +18,32 @@ pub(crate) fn open_reference<'de, D: Deserializer<'de>, T>(
     segment.and_then(|segment| open(segment, offset)).map_err(transfer::de_error)
 }
 
+impl Segment {
+    /// The index of its descriptor in the message that is being written.
+    fn attach(&self) -> Result<u32> {
+        match self.descriptor() {
+            Some(descriptor) => transfer::attach(self.key(), descriptor),
+            None => Err(Error::Encode("an object in this process's own memory can't travel".to_owned())),
+        }
+    }
+}
+
+impl Serialize for Segment {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.attach().map_err(transfer::ser_error)?.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Segment {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let index = u32::deserialize(deserializer)?;
+        transfer::detach(index).and_then(Segment::from_fd).map_err(transfer::de_error)
+    }
+}
+
 impl<H: Share> Placed<H> {
     fn attach(&self) -> Result<(u32, u64)> {
-        let index = transfer::attach(self.segment().key(), self.segment().as_fd())?;
+        let index = self.segment().attach()?;
         let offset = u64::try_from(self.offset()).map_err(|error| Error::Encode(error.to_string()))?;
         Ok((index, offset))
     }
@@ -39,6 +60,12 @@ mod tests {
     use crate::error::Error;
     use crate::transfer::{Message, decode, encode};
     use crate::{Array, Event, Lock, Permits, RLock, Segment, Value};
+
+    /// Where the header of the object lies that a message refers to.
+    fn offset_of(message: &Message) -> usize {
+        let (_index, offset) = decode::<(u32, u64)>(clone(message)).unwrap();
+        usize::try_from(offset).unwrap()
+    }
 
     fn clone(message: &Message) -> Message {
         let fds = message.fds.iter().map(|fd| fd.try_clone().unwrap()).collect();
@@ -94,11 +121,12 @@ mod tests {
     fn more_permits_than_lie_in_the_segment_are_refused() {
         let message = encode(&Permits::new(3).unwrap()).unwrap();
         let memory = Segment::from_fd(message.fds[0].try_clone().unwrap()).unwrap();
+        let length_at = offset_of(&message) + 24;
         for length in [0u64, 4, 96, 1024, 1025, 1 << 32, u64::MAX] {
-            memory.region().store(128 + 24, &length.to_ne_bytes()).unwrap();
+            memory.region().store(length_at, &length.to_ne_bytes()).unwrap();
             assert!(matches!(decode::<Permits>(clone(&message)), Err(Error::Mismatch { .. })), "{length}");
         }
-        memory.region().store(128 + 24, &2u64.to_ne_bytes()).unwrap();
+        memory.region().store(length_at, &2u64.to_ne_bytes()).unwrap();
         assert_eq!(decode::<Permits>(message).unwrap().available(), 2);
     }
 
@@ -117,11 +145,12 @@ mod tests {
             }
         }
         let value = encode(&Value::new(1i64).unwrap()).unwrap();
-        let where_ = "object at offset 128: expected";
+        let where_ = format!("object at offset {}: expected", offset_of(&value));
         assert_eq!(refusal::<Value<f64>>(&value), format!("{where_} Value<f64>, found Value<i64>"));
         assert_eq!(refusal::<Array<i64>>(&value), format!("{where_} Array<i64>, found Value<i64>"));
         assert_eq!(refusal::<Lock>(&value), format!("{where_} Lock, found Value<i64>"));
         let lock = encode(&Lock::new().unwrap()).unwrap();
+        let where_ = format!("object at offset {}: expected", offset_of(&lock));
         assert_eq!(refusal::<Event>(&lock), format!("{where_} Event, found Lock"));
     }
 
@@ -137,19 +166,22 @@ mod tests {
 
     #[test]
     fn a_segment_without_an_object_is_a_mismatch() {
-        use std::os::fd::AsFd;
         let segment = Segment::anonymous(1).unwrap();
         let bytes = encode(&(0u32, 128u64)).unwrap().bytes;
-        let message = Message { bytes, fds: vec![segment.as_fd().try_clone_to_owned().unwrap()] };
+        let message =
+            Message { bytes, fds: vec![segment.descriptor().unwrap().try_clone_to_owned().unwrap()] };
         assert!(matches!(decode::<Event>(message), Err(Error::Mismatch { .. })));
     }
 
     #[test]
     fn any_byte_of_an_array_that_a_peer_changes_is_refused_or_harmless() {
-        let array = Array::from_slice(&[1u16, 2, 3]).unwrap();
+        // Its neighbours, if it had any, would not be harmed, but in its own way.
+        let segment = Segment::anonymous(4096).unwrap();
+        let array = Array::new_in(&segment, "array", &[1u16, 2, 3]).unwrap();
         let message = encode(&array).unwrap();
         let memory = Segment::from_fd(message.fds[0].try_clone().unwrap()).unwrap();
-        for at in 128..256 {
+        let start = offset_of(&message);
+        for at in start..start + 128 {
             for flip in [1, 0x80, 0xff] {
                 let mut byte = [0];
                 memory.region().load(at, &mut byte).unwrap();

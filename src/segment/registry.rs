@@ -30,11 +30,16 @@ struct Registry {
 /// A segment as this process has it.
 pub(crate) struct Mapped {
     pub(crate) key: Key,
-    pub(crate) file: OwnedFd,
+    /// None if the memory is this process's alone.
+    pub(crate) file: Option<OwnedFd>,
+    /// Of a named one.
+    pub(crate) name: Option<String>,
     /// Before the mapping, and so dropped before it.
     _reaper: Option<Registration>,
     pub(crate) mapping: Mapping,
     pub(crate) header: SegmentHeader,
+    /// Of the directory.
+    pub(crate) buckets: usize,
     handles: AtomicUsize,
 }
 
@@ -42,10 +47,18 @@ pub(crate) struct Mapped {
 pub(crate) struct Handle(Arc<Mapped>);
 
 impl Mapped {
-    pub(crate) fn new(key: Key, file: OwnedFd, mapping: Mapping, header: SegmentHeader) -> Self {
+    /// A segment that nobody has a handle of yet.
+    pub(crate) fn new(
+        key: Key,
+        file: Option<OwnedFd>,
+        mapping: Mapping,
+        header: SegmentHeader,
+        buckets: usize,
+    ) -> Self {
         // SAFETY: the registration is dropped before the mapping is; the header reserves those bytes for the reaper.
         let reaper = unsafe { Registration::new(mapping.region(), REAPER_OFFSET) };
-        Self { key, file, _reaper: reaper, mapping, header, handles: AtomicUsize::new(0) }
+        let handles = AtomicUsize::new(0);
+        Self { key, file, name: None, _reaper: reaper, mapping, header, buckets, handles }
     }
 }
 
@@ -86,6 +99,15 @@ impl Registry {
             is_pinned
         });
     }
+}
+
+/// One more handle of the segment `key`, if it is mapped and has any.
+pub(crate) fn find(key: Key) -> Option<Handle> {
+    let mapped = Arc::clone(registry().segments.get(&key)?);
+    let one_more = |handles: usize| if handles > 0 { handles.checked_add(1) } else { None };
+    // Relaxed: as in `find_or_map`.
+    mapped.handles.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+    Some(Handle(mapped))
 }
 
 fn registry() -> MutexGuard<'static, Registry> {

@@ -1,23 +1,51 @@
 //! [`Share`]: which types may be referred to where other processes write.
 #![allow(unsafe_code)]
 
+use std::sync::atomic::{
+    AtomicI8, AtomicI16, AtomicI32, AtomicI64, AtomicU8, AtomicU16, AtomicU32, AtomicU64,
+};
+
 use crate::raw::{
     Arrival, BarrierHead, Lease, RawEvent, RawMutex, RawPermits, RawRLock, RawSemaphore, TaskEntry, Waiter,
 };
 
-/// A type that a reference into shared memory may point to.
+/// A type that processes may share: what [`Segment::place`](crate::Segment::place) takes.
+///
+/// With the feature `derive`, `#[derive(Share)]` implements it for a structure of such fields, or says why it can't be.
 ///
 /// # Safety
-/// The type is `repr(C)` and means the same at any address in any process; every bit pattern is a valid value, all zeros
-/// the initial one; every field that may change is atomic; it does not implement `Drop`.
-pub(crate) unsafe trait Share: Send + Sync + 'static {}
+/// The type is `repr(C)` and means the same at any address in any process: no pointers, references or `usize`. Every bit
+/// pattern is a valid value, for a peer may write any. Every field that changes is atomic. It does not implement `Drop`.
+pub unsafe trait Share: Send + Sync + 'static {
+    /// A number that differs where the fields differ, 0 if it is not known. What another program finds under its own
+    /// definition of the type has the same one, or is a mismatch.
+    const LAYOUT: u32 = 0;
+}
 
 // SAFETY: a raw primitive: fixed-width atomics only, as `raw/` promises.
 unsafe impl Share for RawMutex {}
 // SAFETY: a raw primitive: fixed-width atomics only, as `raw/` promises.
 unsafe impl Share for RawEvent {}
 // SAFETY: an atomic integer.
-unsafe impl Share for std::sync::atomic::AtomicU64 {}
+unsafe impl Share for AtomicU64 {}
+// SAFETY: an atomic integer.
+unsafe impl Share for AtomicU32 {}
+// SAFETY: an atomic integer.
+unsafe impl Share for AtomicU16 {}
+// SAFETY: an atomic integer.
+unsafe impl Share for AtomicU8 {}
+// SAFETY: an atomic integer.
+unsafe impl Share for AtomicI64 {}
+// SAFETY: an atomic integer.
+unsafe impl Share for AtomicI32 {}
+// SAFETY: an atomic integer.
+unsafe impl Share for AtomicI16 {}
+// SAFETY: an atomic integer.
+unsafe impl Share for AtomicI8 {}
+// SAFETY: elements of such a type beside each other.
+unsafe impl<T: Share, const N: usize> Share for [T; N] {
+    const LAYOUT: u32 = T::LAYOUT;
+}
 // SAFETY: a raw primitive: fixed-width atomics only, as `raw/` promises.
 unsafe impl Share for TaskEntry {}
 // SAFETY: a raw primitive: fixed-width atomics only, as `raw/` promises.

@@ -16,9 +16,7 @@ use super::array_guard::ArrayGuard;
 use super::array_iter::ArrayIter;
 use crate::error::{Error, Result};
 use crate::raw::{AcquireError, Acquired, Deadline, RawMutex};
-#[cfg(feature = "serde")]
-use crate::segment::Segment;
-use crate::segment::{Kind, ObjectType, Placed};
+use crate::segment::{Kind, ObjectType, Placed, Segment, Shape};
 use crate::sync::{Flagged, LockError, LockGuard};
 use crate::sys::region::Region;
 
@@ -59,10 +57,7 @@ impl<T: Pod> Array<T> {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn zeroed(len: usize) -> Result<Self> {
-        let bytes = len
-            .checked_mul(size_of::<T>())
-            .ok_or(Error::OutOfMemory { operation: "create array", bytes: u64::MAX })?;
-        let placed = Placed::create(&object_type::<T>(), len, bytes, align_of::<T>().max(align_of::<u64>()))?;
+        let placed = Placed::create(&object_type::<T>(), len, bytes_of::<T>(len)?, alignment::<T>())?;
         Ok(Self { placed, of: PhantomData })
     }
 
@@ -82,6 +77,74 @@ impl<T: Pod> Array<T> {
         let stored = array.elements().store(0, bytemuck::cast_slice(elements));
         debug_assert!(stored.is_some());
         Ok(array)
+    }
+
+    /// A new array of `len` zero elements in `segment`, by a name.
+    ///
+    /// # Errors
+    /// As for [`Segment::place`]; [`Error::InvalidArgument`] as for [`zeroed`](Self::zeroed).
+    ///
+    /// # Process death
+    /// Killed here, a process leaves no array of that name, or a whole one.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Array, Segment};
+    /// let segment = Segment::anonymous(4096)?;
+    /// Array::<u16>::zeroed_in(&segment, "bins", 100)?;
+    /// assert_eq!(Array::<u16>::open_in(&segment, "bins")?.len(), 100);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn zeroed_in(segment: &Segment, name: &str, len: usize) -> Result<Self> {
+        Self::make_in(segment, name, len, |_| Ok(()))
+    }
+
+    /// A new array with the elements of `elements` in `segment`, by a name.
+    ///
+    /// # Errors
+    /// As for [`zeroed_in`](Self::zeroed_in).
+    ///
+    /// # Process death
+    /// As for [`zeroed_in`](Self::zeroed_in).
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Array, Segment};
+    /// let segment = Segment::anonymous(4096)?;
+    /// Array::new_in(&segment, "primes", &[2u8, 3, 5])?;
+    /// assert_eq!(Array::<u8>::open_in(&segment, "primes")?.to_vec()?, [2, 3, 5]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn new_in(segment: &Segment, name: &str, elements: &[T]) -> Result<Self> {
+        Self::make_in(segment, name, elements.len(), |placed| {
+            placed.tail().store(0, bytemuck::cast_slice(elements)).ok_or_else(too_long)
+        })
+    }
+
+    /// The array of that name in `segment`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Mismatch`] if it is something else, or an array of another type.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Array, Error, Segment};
+    /// let segment = Segment::anonymous(4096)?;
+    /// assert!(matches!(Array::<u8>::open_in(&segment, "primes"), Err(Error::NotFound { .. })));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn open_in(segment: &Segment, name: &str) -> Result<Self> {
+        Self::open(segment.clone(), segment.locate(name)?)
+    }
+
+    fn make_in(
+        segment: &Segment,
+        name: &str,
+        len: usize,
+        fill: impl FnOnce(&Placed<RawMutex>) -> Result<()>,
+    ) -> Result<Self> {
+        let shape = Shape::new::<RawMutex>(object_type::<T>(), len, bytes_of::<T>(len)?, alignment::<T>());
+        Ok(Self { placed: Placed::create_in(segment, name, shape, fill)?, of: PhantomData })
     }
 
     /// Element `index`.
@@ -418,10 +481,9 @@ impl<T: Pod> Array<T> {
         LockError::sort(acquired, || ArrayGuard::new(self, LockGuard::new(&self.placed)))
     }
 
-    #[cfg(feature = "serde")]
     fn open(segment: Segment, offset: u64) -> Result<Self> {
         let ty = object_type::<T>();
-        let placed = Placed::<RawMutex>::open(segment, offset, &ty, align_of::<T>().max(align_of::<u64>()))?;
+        let placed = Placed::<RawMutex>::open(segment, offset, &ty, alignment::<T>())?;
         let room = placed.tail().len();
         if placed.length().checked_mul(size_of::<T>()).is_none_or(|bytes| room < bytes) {
             return Err(Error::Mismatch {
@@ -432,6 +494,20 @@ impl<T: Pod> Array<T> {
         }
         Ok(Self { placed, of: PhantomData })
     }
+}
+
+/// What that many elements take.
+fn bytes_of<T>(len: usize) -> Result<usize> {
+    len.checked_mul(size_of::<T>()).ok_or_else(too_long)
+}
+
+fn too_long() -> Error {
+    Error::OutOfMemory { operation: "create array", bytes: u64::MAX }
+}
+
+/// Elements are copied by words.
+fn alignment<T>() -> usize {
+    align_of::<T>().max(align_of::<u64>())
 }
 
 fn object_type<T: Pod>() -> ObjectType {
@@ -566,7 +642,7 @@ mod tests {
                 panic!("planned");
             })
         }));
-        assert!(panicked.is_err());
+        assert!(panicked.is_err(), "{panicked:?}");
         assert_eq!(array.get(0).unwrap(), 4);
     }
 

@@ -26,9 +26,7 @@ use bytemuck::Pod;
 use super::value_guard::ValueGuard;
 use crate::error::{Error, Result};
 use crate::raw::RawMutex;
-#[cfg(feature = "serde")]
-use crate::segment::Segment;
-use crate::segment::{Kind, ObjectType, Placed, Share};
+use crate::segment::{Kind, ObjectType, Placed, Segment, Shape, Share};
 use crate::sync::{LockError, LockGuard};
 
 /// Copies lie at multiples of this, so that their words are aligned.
@@ -77,12 +75,52 @@ impl<T: Pod> Value<T> {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn new(value: T) -> Result<Self> {
-        let bytes = u64::try_from(size_of::<T>()).unwrap_or(u64::MAX);
-        let out_of_memory = || Error::OutOfMemory { operation: "create value", bytes };
-        let tail = copies_bytes::<T>().ok_or_else(out_of_memory)?;
+        let tail = copies_bytes::<T>().ok_or_else(out_of_memory::<T>)?;
         let placed = Placed::<ValueHead>::create(&object_type::<T>(), 1, tail, WORD)?;
-        placed.tail().store(0, bytemuck::bytes_of(&value)).ok_or_else(out_of_memory)?;
+        placed.tail().store(0, bytemuck::bytes_of(&value)).ok_or_else(out_of_memory::<T>)?;
         Ok(Self { placed, of: PhantomData })
+    }
+
+    /// A new value in `segment`, by a name.
+    ///
+    /// # Errors
+    /// As for [`Segment::place`]; [`Error::InvalidArgument`] as for [`new`](Self::new).
+    ///
+    /// # Process death
+    /// Killed here, a process leaves no value of that name, or a whole one.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Segment, Value};
+    /// let segment = Segment::anonymous(4096)?;
+    /// Value::new_in(&segment, "answer", 42u8)?;
+    /// assert_eq!(Value::<u8>::open_in(&segment, "answer")?.get(), 42);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn new_in(segment: &Segment, name: &str, value: T) -> Result<Self> {
+        let tail = copies_bytes::<T>().ok_or_else(out_of_memory::<T>)?;
+        let shape = Shape::new::<ValueHead>(object_type::<T>(), 1, tail, WORD);
+        let placed = Placed::create_in(segment, name, shape, |placed: &Placed<ValueHead>| {
+            placed.tail().store(0, bytemuck::bytes_of(&value)).ok_or_else(out_of_memory::<T>)
+        })?;
+        Ok(Self { placed, of: PhantomData })
+    }
+
+    /// The value of that name in `segment`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Mismatch`] if it is something else, or a value of another type.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Error, Segment, Value};
+    /// let segment = Segment::anonymous(4096)?;
+    /// Value::new_in(&segment, "answer", 42i64)?;
+    /// assert!(matches!(Value::<f64>::open_in(&segment, "answer"), Err(Error::Mismatch { .. })));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn open_in(segment: &Segment, name: &str) -> Result<Self> {
+        Self::open(segment.clone(), segment.locate(name)?)
     }
 
     /// The last committed value. Never waits.
@@ -223,7 +261,6 @@ impl<T: Pod> Value<T> {
         LockError::sort(acquired, || LockGuard::new(&self.placed.mutex)).or_else(LockError::recover)
     }
 
-    #[cfg(feature = "serde")]
     fn open(segment: Segment, offset: u64) -> Result<Self> {
         let ty = object_type::<T>();
         let placed = Placed::<ValueHead>::open(segment, offset, &ty, WORD)?;
@@ -236,6 +273,10 @@ impl<T: Pod> Value<T> {
         }
         Ok(Self { placed, of: PhantomData })
     }
+}
+
+fn out_of_memory<T>() -> Error {
+    Error::OutOfMemory { operation: "create value", bytes: u64::try_from(size_of::<T>()).unwrap_or(u64::MAX) }
 }
 
 fn object_type<T: Pod>() -> ObjectType {

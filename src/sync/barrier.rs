@@ -9,7 +9,7 @@ use super::broken_barrier::BrokenBarrier;
 use super::lock_error::LockError;
 use crate::error::{Error, Result};
 use crate::raw::{Acquired, Arrival, Arrivals, BarrierHead, Deadline};
-use crate::segment::{Kind, ObjectType, Placed};
+use crate::segment::{Kind, ObjectType, Placed, Segment, Shape};
 
 /// The most parties that a barrier can have.
 const MOST: u32 = 1 << 14;
@@ -56,23 +56,50 @@ impl Barrier {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn new(parties: u32) -> Result<Self> {
-        let refused = || Error::InvalidArgument {
-            what: "parties of a barrier",
-            expected: format!("1 to {MOST}"),
-            found: parties.to_string(),
-        };
-        let places = usize::try_from(parties).map_err(|_| refused())? * PLACES;
-        if !(1..=MOST).contains(&parties) {
-            return Err(refused());
-        }
-        let barrier = Placed::<BarrierHead>::create(
-            &ObjectType::untyped(Kind::Barrier),
-            places,
-            places * size_of::<Arrival>(),
-            align_of::<Arrival>(),
-        )?;
+        let places = places(parties)?;
+        let bytes = places * size_of::<Arrival>();
+        let barrier = Placed::<BarrierHead>::create(&object_type(), places, bytes, align_of::<Arrival>())?;
         barrier.set_parties(parties);
         Ok(Self { barrier })
+    }
+
+    /// A new barrier for `parties` parties in `segment`, by a name.
+    ///
+    /// # Errors
+    /// As for [`Segment::place`]; [`Error::InvalidArgument`] as for [`new`](Self::new).
+    ///
+    /// # Process death
+    /// Killed here, a process leaves no barrier of that name, or a whole one.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Barrier, Segment};
+    /// let segment = Segment::anonymous(1 << 16)?;
+    /// let barrier = Barrier::new_in(&segment, "a name", 3)?;
+    /// assert!(Barrier::open_in(&segment, "a name").is_ok());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn new_in(segment: &Segment, name: &str, parties: u32) -> Result<Self> {
+        let places = places(parties)?;
+        let bytes = places * size_of::<Arrival>();
+        let shape = Shape::new::<BarrierHead>(object_type(), places, bytes, align_of::<Arrival>());
+        let barrier = Placed::create_in(segment, name, shape, |barrier: &Placed<BarrierHead>| {
+            barrier.set_parties(parties);
+            Ok(())
+        })?;
+        Ok(Self { barrier })
+    }
+
+    /// The barrier of that name in `segment`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Mismatch`] if it is something else.
+    pub fn open_in(segment: &Segment, name: &str) -> Result<Self> {
+        Self::open(segment.clone(), segment.locate(name)?)
+    }
+
+    fn open(segment: Segment, offset: u64) -> Result<Self> {
+        Ok(Self { barrier: Placed::open(segment, offset, &object_type(), align_of::<Arrival>())? })
     }
 
     /// Waits until all parties have come.
@@ -267,6 +294,23 @@ impl Barrier {
     }
 }
 
+/// How many places a barrier of so many parties has.
+fn places(parties: u32) -> Result<usize> {
+    let refused = || Error::InvalidArgument {
+        what: "parties of a barrier",
+        expected: format!("1 to {MOST}"),
+        found: parties.to_string(),
+    };
+    if !(1..=MOST).contains(&parties) {
+        return Err(refused());
+    }
+    Ok(usize::try_from(parties).map_err(|_| refused())? * PLACES)
+}
+
+fn object_type() -> ObjectType {
+    ObjectType::untyped(Kind::Barrier)
+}
+
 impl fmt::Debug for Barrier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Barrier")
@@ -287,9 +331,6 @@ impl serde::Serialize for Barrier {
 #[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for Barrier {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        crate::segment::open_reference(deserializer, |segment, offset| {
-            let ty = ObjectType::untyped(Kind::Barrier);
-            Ok(Self { barrier: Placed::open(segment, offset, &ty, align_of::<Arrival>())? })
-        })
+        crate::segment::open_reference(deserializer, Self::open)
     }
 }

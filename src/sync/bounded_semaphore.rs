@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::over_released::OverReleased;
 use crate::error::Result;
 use crate::raw::{Deadline, RawSemaphore};
-use crate::segment::{Kind, ObjectType, Placed};
+use crate::segment::{Kind, ObjectType, Placed, Segment, Shape};
 
 /// A [`Semaphore`](crate::Semaphore) whose count never exceeds its first value.
 ///
@@ -42,10 +42,46 @@ impl BoundedSemaphore {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn new(count: u32) -> Result<Self> {
-        let semaphore =
-            Placed::<RawSemaphore>::create(&ObjectType::untyped(Kind::BoundedSemaphore), 1, 0, 1)?;
+        let semaphore = Placed::<RawSemaphore>::create(&object_type(), 1, 0, 1)?;
         semaphore.set_up(count, count);
         Ok(Self { semaphore })
+    }
+
+    /// A new bounded semaphore with `count` permissions in `segment`, by a name.
+    ///
+    /// # Errors
+    /// As for [`Segment::place`].
+    ///
+    /// # Process death
+    /// Killed here, a process leaves no bounded semaphore of that name, or a whole one.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{BoundedSemaphore, Segment};
+    /// let segment = Segment::anonymous(1 << 16)?;
+    /// let semaphore = BoundedSemaphore::new_in(&segment, "a name", 3)?;
+    /// assert!(BoundedSemaphore::open_in(&segment, "a name").is_ok());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn new_in(segment: &Segment, name: &str, count: u32) -> Result<Self> {
+        let shape = Shape::new::<RawSemaphore>(object_type(), 1, 0, 1);
+        let semaphore = Placed::create_in(segment, name, shape, |semaphore: &Placed<RawSemaphore>| {
+            semaphore.set_up(count, count);
+            Ok(())
+        })?;
+        Ok(Self { semaphore })
+    }
+
+    /// The bounded semaphore of that name in `segment`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`](crate::Error::NotFound); [`Error::Mismatch`](crate::Error::Mismatch) if it is something else.
+    pub fn open_in(segment: &Segment, name: &str) -> Result<Self> {
+        Self::open(segment.clone(), segment.locate(name)?)
+    }
+
+    fn open(segment: Segment, offset: u64) -> Result<Self> {
+        Ok(Self { semaphore: Placed::open(segment, offset, &object_type(), 1)? })
     }
 
     /// Takes a permission, waiting for as long as it takes.
@@ -142,6 +178,10 @@ impl BoundedSemaphore {
     }
 }
 
+fn object_type() -> ObjectType {
+    ObjectType::untyped(Kind::BoundedSemaphore)
+}
+
 impl fmt::Debug for BoundedSemaphore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BoundedSemaphore").field("value", &self.value()).finish_non_exhaustive()
@@ -158,9 +198,6 @@ impl serde::Serialize for BoundedSemaphore {
 #[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for BoundedSemaphore {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        crate::segment::open_reference(deserializer, |segment, offset| {
-            let ty = ObjectType::untyped(Kind::BoundedSemaphore);
-            Ok(Self { semaphore: Placed::open(segment, offset, &ty, 1)? })
-        })
+        crate::segment::open_reference(deserializer, Self::open)
     }
 }

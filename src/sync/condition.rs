@@ -13,7 +13,7 @@ use super::lock_guard::RawLock;
 use super::rlock::RLock;
 use crate::error::Result;
 use crate::raw::{Deadline, RawRLock, Waiter, Waiters};
-use crate::segment::{Kind, ObjectType, Placed, Share};
+use crate::segment::{Kind, ObjectType, Placed, Segment, Shape, Share};
 
 /// What stands before the table of waiters.
 #[repr(C)]
@@ -81,6 +81,35 @@ impl Condition {
     /// ```
     pub fn new() -> Result<Self> {
         ConditionOptions::new().create()
+    }
+
+    /// A new condition with a lock of its own in `segment`, by a name.
+    ///
+    /// # Errors
+    /// As for [`Segment::place`].
+    ///
+    /// # Process death
+    /// Killed here, a process leaves no condition of that name, or a whole one.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Condition, Segment};
+    /// let segment = Segment::anonymous(1 << 16)?;
+    /// let condition = Condition::new_in(&segment, "a name")?;
+    /// assert!(Condition::open_in(&segment, "a name").is_ok());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn new_in(segment: &Segment, name: &str) -> Result<Self> {
+        ConditionOptions::new().create_in(segment, name)
+    }
+
+    /// The condition of that name in `segment`, which has a lock of its own.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`](crate::Error::NotFound); [`Error::Mismatch`](crate::Error::Mismatch) if it is something else.
+    pub fn open_in(segment: &Segment, name: &str) -> Result<Self> {
+        let placed = Self::open(segment.clone(), segment.locate(name)?)?;
+        Ok(Self { placed, lock: ConditionLock::Own })
     }
 
     /// A new condition over a lock that there is already. Several conditions may share one.
@@ -225,9 +254,20 @@ impl Condition {
     }
 
     pub(super) fn create(waiters: usize, lock: ConditionLock) -> Result<Self> {
-        let ty = ObjectType::untyped(Kind::Condition);
         let tail = waiters.saturating_mul(size_of::<Waiter>());
-        Ok(Self { placed: Placed::create(&ty, waiters, tail, align_of::<Waiter>())?, lock })
+        Ok(Self { placed: Placed::create(&object_type(), waiters, tail, align_of::<Waiter>())?, lock })
+    }
+
+    /// One with a lock of its own, by a name.
+    pub(super) fn create_in(segment: &Segment, name: &str, waiters: usize) -> Result<Self> {
+        let tail = waiters.saturating_mul(size_of::<Waiter>());
+        let shape = Shape::new::<ConditionHead>(object_type(), waiters, tail, align_of::<Waiter>());
+        let placed = Placed::create_in(segment, name, shape, |_| Ok(()))?;
+        Ok(Self { placed, lock: ConditionLock::Own })
+    }
+
+    fn open(segment: Segment, offset: u64) -> Result<Placed<ConditionHead>> {
+        Placed::open(segment, offset, &object_type(), align_of::<Waiter>())
     }
 
     pub(super) fn raw_lock(&self) -> &dyn RawLock {
@@ -255,6 +295,10 @@ impl Condition {
     }
 }
 
+fn object_type() -> ObjectType {
+    ObjectType::untyped(Kind::Condition)
+}
+
 impl fmt::Debug for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Condition").field("max_waiters", &self.placed.length()).finish_non_exhaustive()
@@ -276,8 +320,7 @@ struct Reference(Placed<ConditionHead>);
 impl<'de> serde::Deserialize<'de> for Reference {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         crate::segment::open_reference(deserializer, |segment, offset| {
-            let ty = ObjectType::untyped(Kind::Condition);
-            Ok(Self(Placed::open(segment, offset, &ty, align_of::<Waiter>())?))
+            Ok(Self(Condition::open(segment, offset)?))
         })
     }
 }

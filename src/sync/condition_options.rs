@@ -4,6 +4,7 @@ use super::condition::{Condition, ConditionLock};
 use super::lock::Lock;
 use super::rlock::RLock;
 use crate::error::{Error, Result};
+use crate::segment::Segment;
 
 /// Waiters that a condition has room for, unless asked otherwise.
 const USUAL: usize = 64;
@@ -93,7 +94,26 @@ impl ConditionOptions {
         self.create_with(ConditionLock::RLock(lock.clone()))
     }
 
+    /// A condition with a lock of its own in `segment`, by a name.
+    ///
+    /// # Errors
+    /// As for [`create`](Self::create) and [`Segment::place`].
+    ///
+    /// # Examples
+    /// ```
+    /// let segment = multiproc::Segment::anonymous(4096)?;
+    /// assert!(multiproc::ConditionOptions::new().max_waiters(2).create_in(&segment, "ready").is_ok());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn create_in(self, segment: &Segment, name: &str) -> Result<Condition> {
+        Condition::create_in(segment, name, self.checked()?.max_waiters)
+    }
+
     fn create_with(self, lock: ConditionLock) -> Result<Condition> {
+        Condition::create(self.checked()?.max_waiters, lock)
+    }
+
+    fn checked(self) -> Result<Self> {
         if !(1..=MOST).contains(&self.max_waiters) {
             return Err(Error::InvalidArgument {
                 what: "waiters of a condition",
@@ -101,7 +121,7 @@ impl ConditionOptions {
                 found: self.max_waiters.to_string(),
             });
         }
-        Condition::create(self.max_waiters, lock)
+        Ok(self)
     }
 }
 

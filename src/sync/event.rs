@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::Result;
 use crate::raw::{Deadline, RawEvent};
-use crate::segment::{Kind, ObjectType, Placed};
+use crate::segment::{Kind, ObjectType, Placed, Segment, Shape};
 
 /// A flag that is set or not, and that any process may set, clear and wait for.
 ///
@@ -42,7 +42,40 @@ impl Event {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn new() -> Result<Self> {
-        Ok(Self { event: Placed::create(&ObjectType::untyped(Kind::Event), 1, 0, 1)? })
+        Ok(Self { event: Placed::create(&object_type(), 1, 0, 1)? })
+    }
+
+    /// A new event in `segment`, by a name.
+    ///
+    /// # Errors
+    /// As for [`Segment::place`].
+    ///
+    /// # Process death
+    /// Killed here, a process leaves no event of that name, or a whole one.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Event, Segment};
+    /// let segment = Segment::anonymous(4096)?;
+    /// let event = Event::new_in(&segment, "a name")?;
+    /// assert!(Event::open_in(&segment, "a name").is_ok());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn new_in(segment: &Segment, name: &str) -> Result<Self> {
+        let shape = Shape::new::<RawEvent>(object_type(), 1, 0, 1);
+        Ok(Self { event: Placed::create_in(segment, name, shape, |_| Ok(()))? })
+    }
+
+    /// The event of that name in `segment`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`](crate::Error::NotFound); [`Error::Mismatch`](crate::Error::Mismatch) if it is something else.
+    pub fn open_in(segment: &Segment, name: &str) -> Result<Self> {
+        Self::open(segment.clone(), segment.locate(name)?)
+    }
+
+    fn open(segment: Segment, offset: u64) -> Result<Self> {
+        Ok(Self { event: Placed::open(segment, offset, &object_type(), 1)? })
     }
 
     /// Sets the event and wakes everybody who waits for it.
@@ -133,6 +166,10 @@ impl Event {
     }
 }
 
+fn object_type() -> ObjectType {
+    ObjectType::untyped(Kind::Event)
+}
+
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Event").field("set", &self.is_set()).finish_non_exhaustive()
@@ -149,8 +186,6 @@ impl serde::Serialize for Event {
 #[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for Event {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        crate::segment::open_reference(deserializer, |segment, offset| {
-            Ok(Self { event: Placed::open(segment, offset, &ObjectType::untyped(Kind::Event), 1)? })
-        })
+        crate::segment::open_reference(deserializer, Self::open)
     }
 }

@@ -7,7 +7,7 @@ use super::lock_error::LockError;
 use super::lock_guard::LockGuard;
 use crate::error::Result;
 use crate::raw::{Deadline, RawMutex};
-use crate::segment::{Kind, ObjectType, Placed};
+use crate::segment::{Kind, ObjectType, Placed, Segment, Shape};
 
 /// A lock that threads of several processes take in turn.
 ///
@@ -46,7 +46,40 @@ impl Lock {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn new() -> Result<Self> {
-        Ok(Self { mutex: Placed::create(&ObjectType::untyped(Kind::Lock), 1, 0, 1)? })
+        Ok(Self { mutex: Placed::create(&object_type(), 1, 0, 1)? })
+    }
+
+    /// A new lock in `segment`, by a name.
+    ///
+    /// # Errors
+    /// As for [`Segment::place`].
+    ///
+    /// # Process death
+    /// Killed here, a process leaves no lock of that name, or a whole one.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Lock, Segment};
+    /// let segment = Segment::anonymous(4096)?;
+    /// let lock = Lock::new_in(&segment, "a name")?;
+    /// assert!(Lock::open_in(&segment, "a name").is_ok());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn new_in(segment: &Segment, name: &str) -> Result<Self> {
+        let shape = Shape::new::<RawMutex>(object_type(), 1, 0, 1);
+        Ok(Self { mutex: Placed::create_in(segment, name, shape, |_| Ok(()))? })
+    }
+
+    /// The lock of that name in `segment`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`](crate::Error::NotFound); [`Error::Mismatch`](crate::Error::Mismatch) if it is something else.
+    pub fn open_in(segment: &Segment, name: &str) -> Result<Self> {
+        Self::open(segment.clone(), segment.locate(name)?)
+    }
+
+    fn open(segment: Segment, offset: u64) -> Result<Self> {
+        Ok(Self { mutex: Placed::open(segment, offset, &object_type(), 1)? })
     }
 
     /// Takes the lock, waiting for as long as it takes.
@@ -157,6 +190,10 @@ impl Lock {
     }
 }
 
+fn object_type() -> ObjectType {
+    ObjectType::untyped(Kind::Lock)
+}
+
 impl fmt::Debug for Lock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lock").field("locked", &self.is_locked()).finish_non_exhaustive()
@@ -173,15 +210,12 @@ impl serde::Serialize for Lock {
 #[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for Lock {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        crate::segment::open_reference(deserializer, |segment, offset| {
-            Ok(Self { mutex: Placed::open(segment, offset, &ObjectType::untyped(Kind::Lock), 1)? })
-        })
+        crate::segment::open_reference(deserializer, Self::open)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsFd;
 
     use super::*;
     use crate::segment::Segment;
@@ -191,7 +225,7 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 let lock = Lock::new().unwrap();
-                let fd = lock.mutex.segment().as_fd().try_clone_to_owned().unwrap();
+                let fd = lock.mutex.segment().descriptor().unwrap().try_clone_to_owned().unwrap();
                 let address = lock.mutex.segment().region().start();
                 std::mem::forget(lock.lock());
                 drop(lock);

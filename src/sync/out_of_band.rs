@@ -33,6 +33,14 @@ impl Sleeper {
     }
 }
 
+/// Whose reaper no other test takes.
+fn in_a_segment_of_their_own(permits: usize) -> (Lock, RLock, Permits) {
+    let segment = Segment::anonymous(4096).unwrap();
+    let lock = Lock::new_in(&segment, "lock").unwrap();
+    let rlock = RLock::new_in(&segment, "rlock").unwrap();
+    (lock, rlock, Permits::new_in(&segment, "permits", permits).unwrap())
+}
+
 impl Drop for Sleeper {
     fn drop(&mut self) {
         let _ = self.0.kill();
@@ -49,7 +57,7 @@ fn overwrite<H: Share>(placed: &Placed<H>, offset: usize, word: u32) {
 
 /// A lock, a nesting lock, and a single permit, whose words say that `tid` holds them.
 fn held_by(tid: u32) -> (Lock, RLock, Permits) {
-    let (lock, rlock, permits) = (Lock::new().unwrap(), RLock::new().unwrap(), Permits::new(1).unwrap());
+    let (lock, rlock, permits) = in_a_segment_of_their_own(1);
     overwrite(&lock.mutex, 0, tid);
     overwrite(&rlock.lock, 0, tid);
     overwrite(&permits.permits.0, size_of_val(&*permits.permits.0), tid);
@@ -105,7 +113,7 @@ fn a_lock_that_an_earlier_bearer_of_the_waiters_id_left_is_taken() {
 fn a_reaper_that_another_thread_holds_is_not_waited_for() {
     let mut sleeper = Sleeper::new();
     sleeper.end();
-    let lock = Lock::new().unwrap();
+    let (lock, _, _) = in_a_segment_of_their_own(1);
     overwrite(&lock.mutex, 0, sleeper.id());
     // A living thread that has this segment's reaper: this process's first.
     lock.mutex.segment().region().store(64, &std::process::id().to_ne_bytes()).unwrap();
@@ -172,7 +180,7 @@ fn hostile_time() -> Duration {
 
 #[test]
 fn timed_operations_end_whatever_a_peer_scribbles() {
-    let (lock, rlock, permits) = (Lock::new().unwrap(), RLock::new().unwrap(), Permits::new(3).unwrap());
+    let (lock, rlock, permits) = in_a_segment_of_their_own(3);
     let segments = [
         (lock.mutex.segment(), 256 + 40),
         (rlock.lock.segment(), 256 + 40),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::permit_error::PermitError;
 use crate::error::{Error, Result};
 use crate::raw::{Deadline, Lease, RawPermits, own_tid};
-use crate::segment::{Kind, ObjectType, Placed};
+use crate::segment::{Kind, ObjectType, Placed, Segment, Shape};
 
 /// The most permits that one object can have: as many as one thread can hold.
 const MOST: usize = 1024;
@@ -71,16 +71,39 @@ impl Permits {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn new(n: usize) -> Result<Self> {
-        if !(1..=MOST).contains(&n) {
-            return Err(Error::InvalidArgument {
-                what: "number of permits",
-                expected: format!("1 to {MOST}"),
-                found: n.to_string(),
-            });
-        }
-        let placed =
-            Placed::create(&PlacedPermits::object_type(), n, n * size_of::<Lease>(), align_of::<Lease>())?;
+        let bytes = bytes_of(n)?;
+        let placed = Placed::create(&PlacedPermits::object_type(), n, bytes, align_of::<Lease>())?;
         Ok(Self { permits: PlacedPermits(placed) })
+    }
+
+    /// `n` permits in `segment`, by a name.
+    ///
+    /// # Errors
+    /// As for [`Segment::place`]; [`Error::InvalidArgument`] as for [`new`](Self::new).
+    ///
+    /// # Process death
+    /// Killed here, a process leaves no permits of that name, or all of them.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Permits, Segment};
+    /// let segment = Segment::anonymous(1 << 16)?;
+    /// let permits = Permits::new_in(&segment, "a name", 3)?;
+    /// assert!(Permits::open_in(&segment, "a name").is_ok());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn new_in(segment: &Segment, name: &str, n: usize) -> Result<Self> {
+        let (ty, bytes) = (PlacedPermits::object_type(), bytes_of(n)?);
+        let shape = Shape::new::<RawPermits<[Lease; 0]>>(ty, n, bytes, align_of::<Lease>());
+        Ok(Self { permits: PlacedPermits(Placed::create_in(segment, name, shape, |_| Ok(()))?) })
+    }
+
+    /// The permits of that name in `segment`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Mismatch`] if it is something else.
+    pub fn open_in(segment: &Segment, name: &str) -> Result<Self> {
+        Ok(Self { permits: PlacedPermits::open(segment.clone(), segment.locate(name)?)? })
     }
 
     /// Takes a permit, waiting for as long as it takes.
@@ -177,6 +200,18 @@ impl Permits {
     }
 }
 
+/// What that many permits take behind the head.
+fn bytes_of(n: usize) -> Result<usize> {
+    if !(1..=MOST).contains(&n) {
+        return Err(Error::InvalidArgument {
+            what: "number of permits",
+            expected: format!("1 to {MOST}"),
+            found: n.to_string(),
+        });
+    }
+    Ok(n * size_of::<Lease>())
+}
+
 impl PlacedPermits {
     fn object_type() -> ObjectType {
         ObjectType::untyped(Kind::Permits)
@@ -234,10 +269,9 @@ impl serde::Serialize for Permits {
     }
 }
 
-#[cfg(feature = "serde")]
 impl PlacedPermits {
     /// The permits at `offset` of `segment`, if as many as their header says lie in the segment.
-    fn open(segment: crate::Segment, offset: u64) -> Result<Self> {
+    fn open(segment: Segment, offset: u64) -> Result<Self> {
         let placed: Placed<RawPermits<[Lease; 0]>> =
             Placed::open(segment, offset, &Self::object_type(), align_of::<Lease>())?;
         let room = placed.tail().len() / size_of::<Lease>();

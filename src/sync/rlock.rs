@@ -7,7 +7,7 @@ use super::lock_error::LockError;
 use super::lock_guard::LockGuard;
 use crate::error::Result;
 use crate::raw::{Deadline, RawRLock};
-use crate::segment::{Kind, ObjectType, Placed};
+use crate::segment::{Kind, ObjectType, Placed, Segment, Shape};
 
 /// A lock that threads of several processes take in turn, and that nests within a thread.
 ///
@@ -53,7 +53,40 @@ impl RLock {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn new() -> Result<Self> {
-        Ok(Self { lock: Placed::create(&ObjectType::untyped(Kind::RLock), 1, 0, 1)? })
+        Ok(Self { lock: Placed::create(&object_type(), 1, 0, 1)? })
+    }
+
+    /// A new nesting lock in `segment`, by a name.
+    ///
+    /// # Errors
+    /// As for [`Segment::place`].
+    ///
+    /// # Process death
+    /// Killed here, a process leaves no nesting lock of that name, or a whole one.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{RLock, Segment};
+    /// let segment = Segment::anonymous(4096)?;
+    /// let lock = RLock::new_in(&segment, "a name")?;
+    /// assert!(RLock::open_in(&segment, "a name").is_ok());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn new_in(segment: &Segment, name: &str) -> Result<Self> {
+        let shape = Shape::new::<RawRLock>(object_type(), 1, 0, 1);
+        Ok(Self { lock: Placed::create_in(segment, name, shape, |_| Ok(()))? })
+    }
+
+    /// The nesting lock of that name in `segment`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`](crate::Error::NotFound); [`Error::Mismatch`](crate::Error::Mismatch) if it is something else.
+    pub fn open_in(segment: &Segment, name: &str) -> Result<Self> {
+        Self::open(segment.clone(), segment.locate(name)?)
+    }
+
+    fn open(segment: Segment, offset: u64) -> Result<Self> {
+        Ok(Self { lock: Placed::open(segment, offset, &object_type(), 1)? })
     }
 
     /// Takes the lock, once more if this thread holds it, waiting for as long as it takes.
@@ -163,6 +196,10 @@ impl RLock {
     }
 }
 
+fn object_type() -> ObjectType {
+    ObjectType::untyped(Kind::RLock)
+}
+
 impl fmt::Debug for RLock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RLock").field("locked", &self.is_locked()).finish_non_exhaustive()
@@ -179,8 +216,6 @@ impl serde::Serialize for RLock {
 #[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for RLock {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        crate::segment::open_reference(deserializer, |segment, offset| {
-            Ok(Self { lock: Placed::open(segment, offset, &ObjectType::untyped(Kind::RLock), 1)? })
-        })
+        crate::segment::open_reference(deserializer, Self::open)
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::Result;
 use crate::raw::{Deadline, RawSemaphore};
-use crate::segment::{Kind, ObjectType, Placed};
+use crate::segment::{Kind, ObjectType, Placed, Segment, Shape};
 
 /// A count that [`acquire`](Self::acquire) takes from, waiting while it is 0, and [`release`](Self::release) adds to.
 ///
@@ -45,9 +45,46 @@ impl Semaphore {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn new(count: u32) -> Result<Self> {
-        let semaphore = Placed::<RawSemaphore>::create(&ObjectType::untyped(Kind::Semaphore), 1, 0, 1)?;
+        let semaphore = Placed::<RawSemaphore>::create(&object_type(), 1, 0, 1)?;
         semaphore.set_up(count, u32::MAX);
         Ok(Self { semaphore })
+    }
+
+    /// A new semaphore with `count` permissions in `segment`, by a name.
+    ///
+    /// # Errors
+    /// As for [`Segment::place`].
+    ///
+    /// # Process death
+    /// Killed here, a process leaves no semaphore of that name, or a whole one.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Semaphore, Segment};
+    /// let segment = Segment::anonymous(1 << 16)?;
+    /// let semaphore = Semaphore::new_in(&segment, "a name", 3)?;
+    /// assert!(Semaphore::open_in(&segment, "a name").is_ok());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn new_in(segment: &Segment, name: &str, count: u32) -> Result<Self> {
+        let shape = Shape::new::<RawSemaphore>(object_type(), 1, 0, 1);
+        let semaphore = Placed::create_in(segment, name, shape, |semaphore: &Placed<RawSemaphore>| {
+            semaphore.set_up(count, u32::MAX);
+            Ok(())
+        })?;
+        Ok(Self { semaphore })
+    }
+
+    /// The semaphore of that name in `segment`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`](crate::Error::NotFound); [`Error::Mismatch`](crate::Error::Mismatch) if it is something else.
+    pub fn open_in(segment: &Segment, name: &str) -> Result<Self> {
+        Self::open(segment.clone(), segment.locate(name)?)
+    }
+
+    fn open(segment: Segment, offset: u64) -> Result<Self> {
+        Ok(Self { semaphore: Placed::open(segment, offset, &object_type(), 1)? })
     }
 
     /// Takes a permission, waiting for as long as it takes.
@@ -140,6 +177,10 @@ impl Semaphore {
     }
 }
 
+fn object_type() -> ObjectType {
+    ObjectType::untyped(Kind::Semaphore)
+}
+
 impl fmt::Debug for Semaphore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Semaphore").field("value", &self.value()).finish_non_exhaustive()
@@ -156,9 +197,6 @@ impl serde::Serialize for Semaphore {
 #[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for Semaphore {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        crate::segment::open_reference(deserializer, |segment, offset| {
-            let ty = ObjectType::untyped(Kind::Semaphore);
-            Ok(Self { semaphore: Placed::open(segment, offset, &ty, 1)? })
-        })
+        crate::segment::open_reference(deserializer, Self::open)
     }
 }

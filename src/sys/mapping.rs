@@ -16,14 +16,27 @@ use crate::error::{Error, Result};
 use crate::sys::region::Region;
 use crate::sys::robust;
 
-/// A shared, readable and writable mapping of a whole file. Core dumps leave it out.
+/// Memory that leases may lie in: a shared, readable and writable mapping of a whole file, which core dumps leave out, or
+/// memory of this process alone.
 ///
 /// It is unmapped when dropped, unless a thread of this process still holds a lease in it: the kernel walks the lease's
 /// node when that thread ends, so the memory must stay.
 pub(crate) struct Mapping {
     start: NonNull<u8>,
-    memory: ManuallyDrop<MmapRaw>,
+    len: usize,
+    memory: ManuallyDrop<Memory>,
 }
+
+/// What keeps the memory.
+#[expect(dead_code, reason = "held to be dropped")]
+enum Memory {
+    File(MmapRaw),
+    Heap(Vec<Page>),
+}
+
+#[derive(Clone, Copy)]
+#[repr(C, align(4096))]
+struct Page([u8; 4096]);
 
 // SAFETY: `start` belongs to `memory`, which is Send; the bytes are reached through regions only, atomically.
 unsafe impl Send for Mapping {}
@@ -47,14 +60,30 @@ impl Mapping {
         memory.advise(Advice::DontDump).map_err(refused)?;
         let start = NonNull::new(memory.as_mut_ptr())
             .ok_or_else(|| refused(io::ErrorKind::AddrNotAvailable.into()))?;
-        Ok(Self { start, memory: ManuallyDrop::new(memory) })
+        Ok(Self { start, len, memory: ManuallyDrop::new(Memory::File(memory)) })
+    }
+
+    /// At least `len` zero bytes of the heap.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub(crate) fn of_heap(len: usize) -> Result<Self> {
+        let count = len.div_ceil(size_of::<Page>());
+        let mut pages = Vec::new();
+        pages.try_reserve_exact(count).map_err(|_| Error::OutOfMemory {
+            operation: "allocate segment",
+            bytes: u64::try_from(len).unwrap_or(u64::MAX),
+        })?;
+        pages.resize(count, Page([0; size_of::<Page>()]));
+        let start = NonNull::from(pages.as_mut_slice()).cast();
+        Ok(Self { start, len, memory: ManuallyDrop::new(Memory::Heap(pages)) })
     }
 
     /// All of it.
     pub(crate) fn region(&self) -> Region<'_> {
         // SAFETY: the mapping is readable and writable for as long as `self`; the crate touches plain bytes in it only
         // through regions and under leases (I3).
-        unsafe { Region::new(self.start, self.memory.len()) }
+        unsafe { Region::new(self.start, self.len) }
     }
 
     /// Whether a thread of this process holds a lease in it.
@@ -64,7 +93,7 @@ impl Mapping {
 
     fn addresses(&self) -> Range<usize> {
         let start = self.start.as_ptr().addr();
-        start..start.saturating_add(self.memory.len())
+        start..start.saturating_add(self.len)
     }
 }
 

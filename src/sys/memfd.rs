@@ -35,7 +35,19 @@ pub(crate) struct FileFacts {
 /// [`Error::OutOfMemory`] where a limit, the memory or the file system ends; [`Error::TooManyFiles`].
 pub(crate) fn create(name: &str, bytes: u64) -> Result<OwnedFd> {
     const OPERATION: &str = "create segment";
-    let out_of_memory = Error::OutOfMemory { operation: OPERATION, bytes };
+    refuse_what_limits_forbid(OPERATION, bytes)?;
+    let fd = create_file(name).map_err(|errno| refused(OPERATION, bytes, errno))?;
+    reserve(fd.as_fd(), OPERATION, bytes)?;
+    rustix::fs::fcntl_add_seals(&fd, FIXED_SIZE).map_err(|errno| refused(OPERATION, bytes, errno))?;
+    Ok(fd)
+}
+
+/// Refuses what a file can't be made of without a signal, or what the system has no memory for.
+///
+/// # Errors
+/// [`Error::OutOfMemory`].
+pub(crate) fn refuse_what_limits_forbid(operation: &'static str, bytes: u64) -> Result<()> {
+    let out_of_memory = Error::OutOfMemory { operation, bytes };
     // Beyond this limit ftruncate and fallocate raise SIGXFSZ, whose default action ends the process.
     let limit = getrlimit(Resource::Fsize).current;
     if i64::try_from(bytes).is_err() || limit.is_some_and(|limit| bytes > limit) {
@@ -45,17 +57,24 @@ pub(crate) fn create(name: &str, bytes: u64) -> Result<OwnedFd> {
     if bytes >= LARGE && system::available_memory()? < bytes {
         return Err(out_of_memory);
     }
-    let refused = |errno: Errno| match errno {
-        Errno::NOSPC | Errno::NOMEM | Errno::FBIG | Errno::DQUOT => {
-            Error::OutOfMemory { operation: OPERATION, bytes }
-        }
-        _ => Error::os(OPERATION, errno),
-    };
-    let fd = create_file(name).map_err(refused)?;
-    rustix::fs::ftruncate(&fd, bytes).map_err(refused)?;
-    retry_interrupted(|| rustix::fs::fallocate(&fd, FallocateFlags::empty(), 0, bytes)).map_err(refused)?;
-    rustix::fs::fcntl_add_seals(&fd, FIXED_SIZE).map_err(refused)?;
-    Ok(fd)
+    Ok(())
+}
+
+/// Makes a file `bytes` long, all with their pages.
+///
+/// # Errors
+/// [`Error::OutOfMemory`], [`Error::Os`].
+pub(crate) fn reserve(fd: BorrowedFd<'_>, operation: &'static str, bytes: u64) -> Result<()> {
+    let refused = |errno| refused(operation, bytes, errno);
+    rustix::fs::ftruncate(fd, bytes).map_err(refused)?;
+    retry_interrupted(|| rustix::fs::fallocate(fd, FallocateFlags::empty(), 0, bytes)).map_err(refused)
+}
+
+fn refused(operation: &'static str, bytes: u64, errno: Errno) -> Error {
+    match errno {
+        Errno::NOSPC | Errno::NOMEM | Errno::FBIG | Errno::DQUOT => Error::OutOfMemory { operation, bytes },
+        _ => Error::os(operation, errno),
+    }
 }
 
 /// The file itself. `vm.memfd_noexec = 2` refuses files that could be executed; kernels before 6.3 don't know the flag.

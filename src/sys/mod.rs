@@ -16,6 +16,8 @@ pub(crate) mod liveness;
 pub(crate) mod mapping;
 #[cfg(not(all(test, loom)))]
 pub(crate) mod memfd;
+#[cfg(not(all(test, loom)))]
+pub(crate) mod named;
 #[cfg(all(feature = "process", not(all(test, loom))))]
 pub(crate) mod pidfd;
 #[cfg(all(feature = "process", not(all(test, loom))))]

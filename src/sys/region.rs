@@ -77,6 +77,17 @@ impl<'a> Region<'a> {
         Some(())
     }
 
+    /// The 8 bytes at `offset` as an atomic word; `None` if they don't lie within, or not at a multiple of 8.
+    #[inline]
+    pub(crate) fn word(self, offset: usize) -> Option<&'a AtomicU64> {
+        let start = self.slice(offset, WORD)?.start.cast::<AtomicU64>();
+        if !start.is_aligned() {
+            return None;
+        }
+        // SAFETY: the word lies in the region and is aligned; any bits are valid, and it changes atomically (see `new`).
+        Some(unsafe { start.as_ref() })
+    }
+
     /// Where the region begins.
     pub(crate) fn start(self) -> NonNull<u8> {
         self.start
