@@ -83,7 +83,8 @@ impl QueueOptions {
     /// ```
     /// use multiproc::{Queue, QueueOptions, Segment};
     /// let segment = Segment::anonymous(1 << 16)?;
-    /// let queue: Queue<u8> = QueueOptions::new(8).ring_bytes(4096).queue_in(&segment, "bytes")?;
+    /// let options = QueueOptions::new(8).ring_bytes(4096).max_message(100);
+    /// let queue: Queue<u8> = options.queue_in(&segment, "bytes")?;
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn queue_in<T>(&self, segment: &Segment, name: &str) -> Result<Queue<T>>
