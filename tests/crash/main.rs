@@ -14,7 +14,11 @@
 #[cfg(target_arch = "x86_64")]
 mod array;
 #[cfg(target_arch = "x86_64")]
+mod barrier;
+#[cfg(target_arch = "x86_64")]
 mod case;
+#[cfg(target_arch = "x86_64")]
+mod condition;
 #[cfg(target_arch = "x86_64")]
 mod crowd;
 #[cfg(target_arch = "x86_64")]
@@ -38,6 +42,8 @@ mod permits;
 #[cfg(target_arch = "x86_64")]
 mod pthread;
 #[cfg(target_arch = "x86_64")]
+mod pulse;
+#[cfg(target_arch = "x86_64")]
 mod queue;
 #[cfg(target_arch = "x86_64")]
 mod queue_holes;
@@ -45,6 +51,8 @@ mod queue_holes;
 mod rlock;
 #[cfg(target_arch = "x86_64")]
 mod scenario;
+#[cfg(target_arch = "x86_64")]
+mod semaphore;
 #[cfg(target_arch = "x86_64")]
 mod shutdown;
 #[cfg(target_arch = "x86_64")]
@@ -71,6 +79,10 @@ fn main() -> std::process::ExitCode {
         value::SCENARIOS,
         array::SCENARIOS,
         event::SCENARIOS,
+        pulse::SCENARIOS,
+        semaphore::SCENARIOS,
+        condition::SCENARIOS,
+        barrier::SCENARIOS,
         queue::SCENARIOS,
         queue_holes::SCENARIOS,
         joinable::SCENARIOS,

@@ -14,6 +14,8 @@ pub(crate) struct Report {
     pub(crate) kill_points: usize,
     /// Points in the middle of a spin, which are like those before and after them.
     pub(crate) left_out: usize,
+    /// One of so many kill points was taken.
+    pub(crate) every: usize,
     /// How many of the deaths were of which class, in the words of the scenario.
     pub(crate) notes: BTreeMap<&'static str, usize>,
 }
@@ -21,7 +23,7 @@ pub(crate) struct Report {
 impl Report {
     /// A scenario with one death, constructed rather than searched for.
     pub(crate) fn of_one(note: &'static str) -> Report {
-        Report { kill_points: 1, left_out: 0, notes: BTreeMap::from([(note, 1)]) }
+        Report { kill_points: 1, left_out: 0, every: 1, notes: BTreeMap::from([(note, 1)]) }
     }
 
     /// Deaths of the class `note`.
@@ -48,6 +50,9 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} kill point{}", self.kill_points, if self.kill_points == 1 { "" } else { "s" })?;
+        if self.every > 1 {
+            write!(f, ", every {}th", self.every)?;
+        }
         if self.left_out > 0 {
             write!(f, " and {} left out in the middle of a spin", self.left_out)?;
         }
