@@ -17,9 +17,12 @@ use crate::witness::{BOUND, Holder, Witness};
 /// Deaths of each kind.
 const DEATHS: usize = 51;
 
+/// Has one death, and says how long the survivor took.
+type Death = fn() -> Result<Duration, String>;
+
 /// Prints a table of medians.
 pub(crate) fn print() -> Result<(), String> {
-    let kinds: [(&str, fn() -> Result<Duration, String>); 8] = [
+    let kinds: [(&str, Death); 8] = [
         ("RawMutex: its holder", holder_of_a_mutex),
         ("RawRLock: its holder, two deep", holder_of_an_rlock),
         ("RawSemaphore: a releaser that has not woken anybody yet", releaser),
