@@ -86,6 +86,22 @@ impl<M: Mutex> Case<M> {
         }
     }
 
+    /// The victim has the mutex of an owner that died: it mends the pair, declares it consistent and unlocks.
+    pub(crate) const fn recover(survivors: Survivors) -> Case<M> {
+        let enter = |pair: &Pair<M>| {
+            pair.rehearse();
+            pair.take_without_mending();
+        };
+        Case {
+            initially: Initially::Orphaned,
+            enter,
+            run: Pair::mend_and_unlock,
+            adds: 0,
+            survivors,
+            ..Case::new()
+        }
+    }
+
     /// The victim has to wait, and others wait behind it.
     pub(crate) const fn contended(behind: usize) -> Case<M> {
         Case { initially: Initially::Held, survivors: Survivors::Behind(behind), ..Case::new() }

@@ -24,6 +24,10 @@ impl Operation for TwoStores {
         Page::new([const { AtomicU32::new(0) }; 2])
     }
 
+    fn every(&self) -> usize {
+        1
+    }
+
     fn run(&self, state: &Self::State) {
         let [first, second] = &**state;
         // Relaxed: the reader looks when the writer is dead.
@@ -58,6 +62,10 @@ impl Operation for Loop {
 
     fn prepare(&self) -> Result<Self::State, String> {
         Page::new(AtomicU32::new(0))
+    }
+
+    fn every(&self) -> usize {
+        1
     }
 
     fn run(&self, state: &Self::State) {
@@ -95,6 +103,10 @@ impl Operation for Shrinking {
         // Relaxed: one process changes it.
         let runs = self.runs.fetch_add(1, Ordering::Relaxed);
         Ok(100 - runs.saturating_sub(self.from).min(100))
+    }
+
+    fn every(&self) -> usize {
+        1
     }
 
     fn run(&self, turns: &u32) {

@@ -36,6 +36,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         run: || after(Initially::Orphaned, behind(2, Case::new())).test(BOTH),
     },
     Scenario { name: "lock::unlock_without_recover_tells_the_next", run: unlock_without_recover },
+    Scenario { name: "lock::recover", run: || Lock::recover(Survivors::AfterDeath).test(BOTH) },
+    Scenario {
+        name: "lock::recover_with_survivors_asleep",
+        run: || Lock::recover(Survivors::AsleepBefore(2)).test(BOTH),
+    },
     Scenario {
         name: "lock::add_after_waiter_died",
         run: || after(Initially::Deserted, Case::new()).test(BOTH),

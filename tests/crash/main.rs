@@ -8,13 +8,18 @@
 //! The harness has no test framework around it, because the process that forks must have one thread: the addresses of
 //! the victim then repeat, and so do its instructions.
 //!
-//! `cargo test --test crash -- FILTER` runs the scenarios whose name contains FILTER; `--list` lists them. Where
+//! `cargo test --test crash -- FILTER` runs the scenarios whose name contains FILTER; `--list` lists them; `--latencies`
+//! prints instead how long survivors wait. In a build with debug assertions every 4th kill point is taken. Where
 //! `ptrace` is forbidden the binary prints SKIP and why, which is a failure if the environment variable `CI` is set.
 
 #[cfg(target_arch = "x86_64")]
 mod array;
 #[cfg(target_arch = "x86_64")]
+mod barrier;
+#[cfg(target_arch = "x86_64")]
 mod case;
+#[cfg(target_arch = "x86_64")]
+mod condition;
 #[cfg(target_arch = "x86_64")]
 mod crowd;
 #[cfg(target_arch = "x86_64")]
@@ -28,6 +33,8 @@ mod holes;
 #[cfg(target_arch = "x86_64")]
 mod joinable;
 #[cfg(target_arch = "x86_64")]
+mod latencies;
+#[cfg(target_arch = "x86_64")]
 mod lock;
 #[cfg(target_arch = "x86_64")]
 mod mutex;
@@ -38,6 +45,8 @@ mod permits;
 #[cfg(target_arch = "x86_64")]
 mod pthread;
 #[cfg(target_arch = "x86_64")]
+mod pulse;
+#[cfg(target_arch = "x86_64")]
 mod queue;
 #[cfg(target_arch = "x86_64")]
 mod queue_holes;
@@ -45,6 +54,8 @@ mod queue_holes;
 mod rlock;
 #[cfg(target_arch = "x86_64")]
 mod scenario;
+#[cfg(target_arch = "x86_64")]
+mod semaphore;
 #[cfg(target_arch = "x86_64")]
 mod shutdown;
 #[cfg(target_arch = "x86_64")]
@@ -71,11 +82,15 @@ fn main() -> std::process::ExitCode {
         value::SCENARIOS,
         array::SCENARIOS,
         event::SCENARIOS,
+        pulse::SCENARIOS,
+        semaphore::SCENARIOS,
+        condition::SCENARIOS,
+        barrier::SCENARIOS,
         queue::SCENARIOS,
         queue_holes::SCENARIOS,
         joinable::SCENARIOS,
     ];
-    scenario::run(&groups.concat(), victim::available)
+    scenario::run(&groups.concat(), victim::available, latencies::print)
 }
 
 #[cfg(not(target_arch = "x86_64"))]

@@ -1,8 +1,23 @@
 //! What a mutex under test must offer, and a pair of numbers under one: torn if the mutex is wrong.
 
+#![allow(unsafe_code)]
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use multiproc::raw::{Deadline, RawMutex};
+
 use crate::page::Page;
+
+/// Does what a process's first use of a lease does, which a victim must have behind it where its steps are to be the same
+/// each time.
+pub(crate) fn rehearse() {
+    let mutex = RawMutex::new();
+    // SAFETY: the mutex stays in place until it is unlocked, on the next line. One that can't be taken fails the scenario.
+    let _ = unsafe { mutex.lock(None) };
+    let _ = mutex.unlock();
+    // The first look at the clock looks for it.
+    std::hint::black_box(Deadline::now());
+}
 
 /// How a mutex was found by who wanted it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,6 +68,9 @@ pub(crate) trait Mutex: Sized {
 
     /// Gives it back.
     fn unlock(&self);
+
+    /// How it is found after an owner gave it back.
+    const GIVEN_BACK: Found = Found::Consistent;
 }
 
 /// Two numbers that are equal whenever the mutex is free.
@@ -116,6 +134,17 @@ impl<M: Mutex> Pair<M> {
     /// Takes the mutex if it is free.
     pub(crate) fn try_take(&self) -> Found {
         self.mend(self.mutex.try_lock())
+    }
+
+    /// Takes the mutex, and leaves the pair as it is.
+    pub(crate) fn take_without_mending(&self) -> Found {
+        self.mutex.lock()
+    }
+
+    /// What the owner does who was told that another died.
+    pub(crate) fn mend_and_unlock(&self) {
+        self.mend(Found::OwnerDied);
+        self.mutex.unlock();
     }
 
     /// Both numbers, for when nobody adds.

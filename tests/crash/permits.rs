@@ -12,6 +12,7 @@ use multiproc::raw::{Lease, RawPermits};
 use multiproc::testing::set_sleep_slice;
 
 use crate::case::{Case, Initially, OWNER_DIED};
+use crate::holes::{Fate, owner_at_its_wake, woken_waiter};
 use crate::mutex::{Found, Mutex, Pair};
 use crate::scenario::Scenario;
 
@@ -35,6 +36,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "permits::contended",
         run: || Single { enter: unsliced, ..Case::contended(0) }.test(FOUND),
     },
+    Scenario { name: "permits::s1_goes_on", run: || owner_at_its_wake::<One>(Fate::GoesOn) },
+    Scenario { name: "permits::s2_goes_on", run: || woken_waiter::<One>(Fate::GoesOn) },
     Scenario {
         name: "permits::s1_at_every_instruction",
         run: || Single { third: true, ..Case::unlock(2) }.test(FOUND),
@@ -73,6 +76,8 @@ impl Mutex for One {
     }
 
     fn recover(&self) {}
+
+    const GIVEN_BACK: Found = Found::OwnerDied;
 
     fn unlock(&self) {
         // A permit that is not given back is a survivor that hangs.

@@ -6,6 +6,7 @@
 use multiproc::raw::{AcquireError, Acquired, RawRLock};
 
 use crate::case::{CONSISTENT, Case, Initially, OWNER_DIED, Survivors};
+use crate::holes::{Fate, owner_at_its_wake, woken_waiter};
 use crate::lock::found;
 use crate::mutex::{Found, Mutex};
 use crate::scenario::Scenario;
@@ -27,6 +28,13 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     },
     Scenario { name: "rlock::unlock_with_sleepers", run: || Nesting::unlock(2).test(BOTH) },
     Scenario { name: "rlock::contended", run: || Nesting::contended(0).test(BOTH) },
+    Scenario { name: "rlock::recover", run: || Nesting::recover(Survivors::AfterDeath).test(BOTH) },
+    Scenario {
+        name: "rlock::recover_with_survivors_asleep",
+        run: || Nesting::recover(Survivors::AsleepBefore(2)).test(BOTH),
+    },
+    Scenario { name: "rlock::s1_goes_on", run: || owner_at_its_wake::<RawRLock>(Fate::GoesOn) },
+    Scenario { name: "rlock::s2_goes_on", run: || woken_waiter::<RawRLock>(Fate::GoesOn) },
     Scenario {
         name: "rlock::s1_at_every_instruction",
         run: || Nesting { third: true, ..Case::unlock(2) }.test(BOTH),

@@ -14,6 +14,8 @@ pub(crate) struct Report {
     pub(crate) kill_points: usize,
     /// Points in the middle of a spin, which are like those before and after them.
     pub(crate) left_out: usize,
+    /// One of so many kill points was taken.
+    pub(crate) every: usize,
     /// How many of the deaths were of which class, in the words of the scenario.
     pub(crate) notes: BTreeMap<&'static str, usize>,
 }
@@ -21,7 +23,7 @@ pub(crate) struct Report {
 impl Report {
     /// A scenario with one death, constructed rather than searched for.
     pub(crate) fn of_one(note: &'static str) -> Report {
-        Report { kill_points: 1, left_out: 0, notes: BTreeMap::from([(note, 1)]) }
+        Report { kill_points: 1, left_out: 0, every: 1, notes: BTreeMap::from([(note, 1)]) }
     }
 
     /// Deaths of the class `note`.
@@ -48,6 +50,9 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} kill point{}", self.kill_points, if self.kill_points == 1 { "" } else { "s" })?;
+        if self.every > 1 {
+            write!(f, ", every {}th", self.every)?;
+        }
         if self.left_out > 0 {
             write!(f, " and {} left out in the middle of a spin", self.left_out)?;
         }
@@ -71,6 +76,7 @@ pub(crate) struct Scenario {
 #[derive(Default)]
 struct Selection {
     list: bool,
+    latencies: bool,
     exact: bool,
     ignored: bool,
     filters: Vec<String>,
@@ -83,6 +89,7 @@ impl Selection {
         while let Some(arg) = args.next() {
             match arg.as_str() {
                 "--list" => selection.list = true,
+                "--latencies" => selection.latencies = true,
                 "--exact" => selection.exact = true,
                 "--ignored" => selection.ignored = true,
                 "--skip" => selection.skip.extend(args.next()),
@@ -102,8 +109,12 @@ impl Selection {
     }
 }
 
-/// Runs the scenarios that the command line selects and prints one line for each.
-pub(crate) fn run(scenarios: &[Scenario], available: fn() -> Result<(), String>) -> ExitCode {
+/// Runs the scenarios that the command line selects and prints one line for each; or prints the latencies instead.
+pub(crate) fn run(
+    scenarios: &[Scenario],
+    available: fn() -> Result<(), String>,
+    latencies: fn() -> Result<(), String>,
+) -> ExitCode {
     let selection = Selection::from_args(std::env::args().skip(1));
     let selected = scenarios.iter().filter(|scenario| selection.has(scenario.name));
     if selection.list {
@@ -113,6 +124,11 @@ pub(crate) fn run(scenarios: &[Scenario], available: fn() -> Result<(), String>)
     if let Err(why) = available() {
         println!("SKIP: {why}");
         return ExitCode::from(u8::from(std::env::var_os("CI").is_some()));
+    }
+    if selection.latencies {
+        let Err(why) = latencies() else { return ExitCode::SUCCESS };
+        println!("FAILED: {why}");
+        return ExitCode::FAILURE;
     }
     let (mut passed, mut failed) = (0, 0);
     for scenario in selected {

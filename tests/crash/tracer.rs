@@ -9,6 +9,10 @@ use crate::victim::{Stop, Symbol, Victim, end_pc};
 /// Runs that a kill point may take to reach. They differ when one of them adds to a time at the end of a second.
 const RUNS: usize = 4;
 
+/// One of so many kill points is taken, and the first and the last. All of them where the operations are optimised: else
+/// they have more instructions, and a plain `cargo test` would take too long.
+const EVERY: usize = if cfg!(debug_assertions) { 4 } else { 1 };
+
 /// An operation on a shared object, and what its victims must leave to the survivors.
 pub(crate) trait Operation {
     /// The shared object, and the survivors that already use it.
@@ -32,6 +36,16 @@ pub(crate) trait Operation {
     /// many turns have kill points.
     fn turns(&self) -> usize {
         usize::MAX
+    }
+
+    /// One of so many kill points is taken, and the first and the last.
+    fn every(&self) -> usize {
+        EVERY
+    }
+
+    /// Whether the kill points before the first sleep are those of another scenario, and not taken.
+    fn begins_asleep(&self) -> bool {
+        false
     }
 
     /// The victim sleeps inside of the operation, for the `nth` time (from 0).
@@ -113,10 +127,17 @@ pub(crate) fn kill_at_every_instruction<O: Operation>(operation: &O, mode: Mode)
         }
         return Ok(report);
     }
+    report.every = operation.every();
     let trace = Trace::record_twice(operation)?;
-    for (index, left_out) in trace.left_out(operation.turns()).into_iter().enumerate() {
+    let last = trace.points.len() - 1;
+    let sleep = trace.points.iter().position(|point| matches!(point, Point::Asleep(_)));
+    let first = sleep.filter(|_| operation.begins_asleep()).unwrap_or(0);
+    for (index, left_out) in trace.left_out(operation.turns()).into_iter().enumerate().skip(first) {
         if left_out {
             report.left_out += 1;
+            continue;
+        }
+        if !(index - first).is_multiple_of(report.every) && index != last {
             continue;
         }
         let reached = (0..RUNS).map(|_| Run::begin(operation)?.replay(&trace, index));

@@ -78,6 +78,11 @@ impl Witness {
         Ok(!readable(&self.result, time)? && blocking_call(self.pid) == Some(libc::SYS_futex))
     }
 
+    /// Whether it has not finished after `time`, asleep or not.
+    pub(crate) fn stays_for(&self, time: Duration) -> Result<bool, String> {
+        Ok(!readable(&self.result, time)?)
+    }
+
     /// Takes it off the CPU, and returns once it is.
     pub(crate) fn stop(&self) -> Result<(), String> {
         self.signal(libc::SIGSTOP)?;

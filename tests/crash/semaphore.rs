@@ -1,0 +1,357 @@
+//! `RawSemaphore`: a killed process has taken a permission or has not, has given one or has not, and nobody sleeps beside
+//! a permission.
+//!
+//! The sleep slice is off, so that a survivor goes on because it was woken and not because it timed out.
+
+use std::cell::Cell;
+use std::time::Instant;
+
+use multiproc::raw::{Deadline, RawSemaphore};
+
+use crate::holes::is_wake;
+use crate::mutex::rehearse;
+use crate::page::Page;
+use crate::scenario::{Report, Scenario};
+use crate::tracer::{Kill, Mode, Operation, Sleep, kill_at_every_instruction};
+use crate::victim::{Stop, Victim};
+use crate::witness::{BOUND, Holder, Settled, Witness};
+
+const TAKEN: &str = "a permission taken";
+const UNCHANGED: &str = "nothing taken or given";
+const GIVEN: &str = "a permission given";
+const TWO_GIVEN: &str = "two permissions given";
+const TAKES: &[&str] = &[TAKEN, UNCHANGED];
+const GIVES: &[&str] = &[GIVEN, UNCHANGED];
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario { name: "semaphore::acquire", run: || Case { count: 2, ..Case::acquire() }.test(TAKES) },
+    Scenario {
+        name: "semaphore::try_acquire",
+        run: || Case { count: 1, run: |it| _ = it.try_acquire(), ..Case::acquire() }.test(TAKES),
+    },
+    Scenario {
+        name: "semaphore::try_acquire_with_sleepers",
+        run: || {
+            // One for who sleeps, and one more: WAITERS stays set beside it.
+            let run = |it: &RawSemaphore| _ = it.try_acquire();
+            Case { asleep: 1, given: 2, run, ..Case::acquire() }.test(TAKES)
+        },
+    },
+    Scenario { name: "semaphore::acquire_blocked", run: || Case::acquire().test(TAKES) },
+    Scenario {
+        name: "semaphore::acquire_blocked_with_sleepers_behind",
+        run: || Case { behind: 2, ..Case::acquire() }.test(TAKES),
+    },
+    Scenario {
+        name: "semaphore::first_acquire_of_a_process_blocked",
+        run: || Case { enter: || {}, deserted: true, behind: 1, ..Case::acquire() }.test(TAKES),
+    },
+    Scenario {
+        name: "semaphore::acquire_timed_out_beside_a_sleeper",
+        run: || {
+            let run = |it: &RawSemaphore| _ = it.acquire(Some(Deadline::now()));
+            Case { asleep: 1, run, changes: 0, ..Case::acquire() }.test(&[UNCHANGED])
+        },
+    },
+    Scenario { name: "semaphore::release", run: || Case::release().test(GIVES) },
+    Scenario {
+        name: "semaphore::release_with_sleepers",
+        run: || Case { asleep: 2, ..Case::release() }.test(GIVES),
+    },
+    Scenario {
+        name: "semaphore::release_after_waiter_died",
+        run: || Case { deserted: true, ..Case::release() }.test(GIVES),
+    },
+    Scenario {
+        name: "semaphore::release_twice_with_sleepers",
+        run: || {
+            let run = |it: &RawSemaphore| _ = it.release() && it.release();
+            let case = Case { asleep: 3, run, changes: 2, ..Case::release() };
+            case.test(&[UNCHANGED, GIVEN, TWO_GIVEN])
+        },
+    },
+    Scenario {
+        name: "semaphore::release_of_a_bounded_one_with_sleeper",
+        run: || Case { max: Some(1), asleep: 1, ..Case::release() }.test(GIVES),
+    },
+    Scenario {
+        name: "semaphore::release_refused",
+        run: || Case { max: Some(1), count: 1, changes: 0, ..Case::release() }.test(&[UNCHANGED]),
+    },
+    Scenario { name: "semaphore::s1_goes_on", run: releaser_at_its_wake },
+    Scenario { name: "semaphore::s2_goes_on", run: woken_acquirer },
+    Scenario {
+        name: "semaphore::s1_at_every_instruction",
+        run: || Case { asleep: 2, third: true, ..Case::release() }.test(GIVES),
+    },
+    Scenario {
+        name: "semaphore::s1_at_every_instruction_after_waiter_died",
+        run: || Case { deserted: true, third: true, ..Case::release() }.test(GIVES),
+    },
+    Scenario {
+        name: "semaphore::s2_at_every_instruction",
+        run: || Case { behind: 2, third: true, ..Case::acquire() }.test(&[UNCHANGED]),
+    },
+];
+
+/// One operation on a semaphore, killed at each instruction.
+struct Case {
+    /// The count before, and the maximum if there is one.
+    count: u32,
+    max: Option<u32>,
+    /// Whether somebody died who waited.
+    deserted: bool,
+    /// Who sleeps before the victim comes; how many permissions are given to them when it stands before the operation.
+    asleep: usize,
+    given: u32,
+    /// Who comes when the victim sleeps.
+    behind: usize,
+    /// Whether another process takes a permission before the death, if there is one, and gives it back after.
+    third: bool,
+    enter: fn(),
+    run: fn(&RawSemaphore),
+    /// What a whole operation adds to the count.
+    changes: i64,
+    /// What was added at the kill point before this one.
+    changed: Cell<i64>,
+}
+
+impl Case {
+    fn acquire() -> Case {
+        Case {
+            count: 0,
+            max: None,
+            deserted: false,
+            asleep: 0,
+            given: 0,
+            behind: 0,
+            third: false,
+            enter: rehearse,
+            run: |semaphore| _ = semaphore.acquire(None),
+            changes: -1,
+            changed: Cell::new(0),
+        }
+    }
+
+    fn release() -> Case {
+        Case { run: |semaphore| _ = semaphore.release(), changes: 1, ..Case::acquire() }
+    }
+
+    fn test(&self, notes: &[&str]) -> Result<Report, String> {
+        kill_at_every_instruction(self, Mode::Replay)?.demand(notes)
+    }
+}
+
+struct Scene {
+    semaphore: Page<RawSemaphore>,
+    waiters: Vec<Witness>,
+    third: Option<Holder>,
+    /// Permissions that there were at first or that the test gave, without those that finished waiters have taken.
+    account: i64,
+}
+
+impl Scene {
+    fn add_waiters(&mut self, count: usize) -> Result<(), String> {
+        for _ in 0..count {
+            self.waiters.push(sleeper(&self.semaphore)?);
+        }
+        Ok(())
+    }
+
+    fn give(&mut self) -> Result<(), String> {
+        self.account += 1;
+        if self.semaphore.release() { Ok(()) } else { Err("the test's release is refused".to_owned()) }
+    }
+
+    fn add_third(&mut self) -> Result<(), String> {
+        if self.third.is_none() {
+            let third =
+                Holder::spawn(|| self.semaphore.try_acquire().into(), || _ = self.semaphore.release())?;
+            self.third = if third.acquired == 1 { Some(third) } else { None };
+        }
+        Ok(())
+    }
+
+    /// Each waiter has to finish or to have a reason to sleep, with nobody's help.
+    fn come_to_rest(&mut self) -> Result<(), String> {
+        let end = Instant::now() + BOUND;
+        loop {
+            for waiter in std::mem::take(&mut self.waiters) {
+                match waiter.settle()? {
+                    Settled::Asleep => self.waiters.push(waiter),
+                    Settled::Finished => {
+                        waiter.finish_within(BOUND)?;
+                        self.account -= 1;
+                    }
+                }
+            }
+            let value = self.semaphore.value();
+            if value == 0 || self.waiters.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() > end {
+                return Err(format!("{} sleep beside a count of {value}", self.waiters.len()));
+            }
+        }
+    }
+}
+
+impl Operation for Case {
+    type State = Scene;
+
+    fn prepare(&self) -> Result<Scene, String> {
+        multiproc::testing::set_sleep_slice(None);
+        rehearse();
+        let semaphore = match self.max {
+            Some(max) => RawSemaphore::bounded(self.count, max),
+            None => RawSemaphore::new(self.count),
+        };
+        let semaphore = Page::new(semaphore)?;
+        let mut scene = Scene { semaphore, waiters: Vec::new(), third: None, account: i64::from(self.count) };
+        if self.deserted {
+            sleeper(&scene.semaphore)?.kill();
+        }
+        scene.add_waiters(self.asleep)?;
+        Ok(scene)
+    }
+
+    fn enter(&self, _: &Scene) {
+        (self.enter)();
+    }
+
+    fn entered(&self, scene: &mut Scene) -> Result<(), String> {
+        for _ in 0..self.given {
+            scene.give()?;
+            scene.come_to_rest()?;
+        }
+        Ok(())
+    }
+
+    fn run(&self, scene: &Scene) {
+        (self.run)(&scene.semaphore);
+    }
+
+    fn turns(&self) -> usize {
+        1
+    }
+
+    fn asleep(&self, scene: &mut Scene, nth: usize) -> Result<Sleep, String> {
+        if nth > 0 {
+            return Ok(Sleep::Last);
+        }
+        scene.add_waiters(self.behind)?;
+        scene.give()?;
+        if self.third {
+            scene.add_third()?;
+        }
+        Ok(Sleep::Woken)
+    }
+
+    fn doomed(&self, scene: &mut Scene, _: &Kill) -> Result<(), String> {
+        if self.third { scene.add_third() } else { Ok(()) }
+    }
+
+    fn verify(&self, mut scene: Scene, kill: &Kill) -> Result<&'static str, String> {
+        if let Some(third) = scene.third.take() {
+            third.release()?;
+        }
+        scene.come_to_rest()?;
+        let changed = i64::from(scene.semaphore.value()) - scene.account;
+        if changed * self.changes.signum() < 0 || changed.abs() > self.changes.abs() {
+            return Err(format!("the count has changed by {changed}"));
+        }
+        let before = if kill.index == 0 { 0 } else { self.changed.get() };
+        if changed.abs() < before.abs() {
+            return Err(format!("changed by {changed}, but by {before} at the kill point before"));
+        }
+        if kill.is_after_the_end() && changed != self.changes {
+            return Err(format!("the operation was over, but changed the count by {changed}"));
+        }
+        self.changed.set(changed);
+        while !scene.waiters.is_empty() {
+            let before = scene.waiters.len();
+            scene.give()?;
+            scene.come_to_rest()?;
+            if scene.waiters.len() >= before {
+                return Err("a release wakes nobody".to_owned());
+            }
+        }
+        works(&scene.semaphore, self.max)?;
+        Ok(match changed {
+            -1 => TAKEN,
+            0 => UNCHANGED,
+            1 => GIVEN,
+            _ => TWO_GIVEN,
+        })
+    }
+}
+
+/// Takes what there is, and sees that a release reaches a sleeper and that the maximum holds.
+fn works(semaphore: &RawSemaphore, max: Option<u32>) -> Result<(), String> {
+    for left in (0..semaphore.value()).rev() {
+        if !semaphore.try_acquire() || semaphore.value() != left {
+            return Err(format!("there is no permission, or not {left} left"));
+        }
+    }
+    if semaphore.try_acquire() {
+        return Err("a permission beside a count of 0".to_owned());
+    }
+    let last = sleeper(semaphore)?;
+    if !semaphore.release() {
+        return Err("a release is refused".to_owned());
+    }
+    last.finish_within(BOUND)?;
+    let Some(max) = max else { return Ok(()) };
+    let accepted = (0..=max).filter(|_| semaphore.release()).count();
+    if u32::try_from(accepted) == Ok(max) { Ok(()) } else { Err(format!("the maximum {max} is {accepted}")) }
+}
+
+/// A process that sleeps until it has a permission.
+fn sleeper(semaphore: &RawSemaphore) -> Result<Witness, String> {
+    let sleeper = Witness::spawn(|| semaphore.acquire(None).into())?;
+    sleeper.wait_until_asleep()?;
+    Ok(sleeper)
+}
+
+/// A process that has taken the one permission there is.
+fn third(semaphore: &RawSemaphore) -> Result<Holder, String> {
+    let third = Holder::spawn(|| semaphore.try_acquire().into(), || _ = semaphore.release())?;
+    if third.acquired == 1 { Ok(third) } else { Err("no permission for the third process".to_owned()) }
+}
+
+/// S1: a releaser dies at the entry of its wake, when a third process has taken the permission.
+fn releaser_at_its_wake() -> Result<Report, String> {
+    multiproc::testing::set_sleep_slice(None);
+    rehearse();
+    let semaphore = Page::new(RawSemaphore::new(0))?;
+    let sleeper = sleeper(&semaphore)?;
+    let mut releaser = Victim::spawn(rehearse, || _ = semaphore.release())?;
+    releaser.run_until_syscall_entry(is_wake)?;
+    let third = third(&semaphore)?;
+    releaser.kill()?;
+    third.release()?;
+    sleeper.finish_within(BOUND)?;
+    Ok(Report::of_one("a survivor that goes on"))
+}
+
+/// S2: a woken acquirer dies before it looks again, when a third process has taken the permission.
+fn woken_acquirer() -> Result<Report, String> {
+    multiproc::testing::set_sleep_slice(None);
+    rehearse();
+    let semaphore = Page::new(RawSemaphore::new(0))?;
+    let mut acquirer = Victim::spawn(rehearse, || _ = semaphore.acquire(None))?;
+    acquirer.run_until_syscall_entry(|number, _| number == libc::SYS_futex)?;
+    if acquirer.finish_syscall()? != Stop::Asleep {
+        return Err("the acquirer did not sleep".to_owned());
+    }
+    let sleeper = sleeper(&semaphore)?;
+    semaphore.release();
+    if acquirer.wait_until_there()? != Stop::Trapped {
+        return Err("the acquirer was not woken".to_owned());
+    }
+    let third = third(&semaphore)?;
+    acquirer.kill()?;
+    third.release()?;
+    sleeper.finish_within(BOUND)?;
+    Ok(Report::of_one("a survivor that goes on"))
+}
