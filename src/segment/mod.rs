@@ -26,6 +26,8 @@ mod share;
 
 pub use segment::Segment;
 
+#[cfg(feature = "serde")]
+pub(crate) use object::{HEADER_BYTES, element_code};
 pub(crate) use object::{Kind, ObjectType};
 pub(crate) use placed::Placed;
 #[cfg(feature = "serde")]

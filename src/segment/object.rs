@@ -10,12 +10,12 @@
 //! ```
 //! Checking is a pure function over bytes and what lies around them.
 
-use std::any::TypeId;
 use std::fmt;
 
 use bytemuck::{Pod, Zeroable};
 
 use crate::error::{Error, Result};
+use crate::plain::TypeCode;
 
 /// Bytes of an object header.
 pub(crate) const HEADER_BYTES: usize = size_of::<ObjectHeader>();
@@ -38,13 +38,19 @@ pub(crate) enum Kind {
     BoundedSemaphore,
     Condition,
     Barrier,
+    RawValue,
+    RawArray,
+    /// A value that a lock elsewhere guards, with which alone it is opened.
+    ValueUnderLock,
+    /// An array that a lock elsewhere guards, with which alone it is opened.
+    ArrayUnderLock,
 }
 
 /// Which object, of which element type, is expected or made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ObjectType {
     kind: Kind,
-    /// A C type's code as in Python's `array`, or 0.
+    /// The [`TypeCode`] as a character, or 0.
     code: u32,
     name: Option<String>,
     size: u64,
@@ -80,7 +86,7 @@ pub(crate) struct Extent {
 }
 
 impl Kind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 16] = [
         Self::Lock,
         Self::Event,
         Self::Value,
@@ -93,6 +99,10 @@ impl Kind {
         Self::BoundedSemaphore,
         Self::Condition,
         Self::Barrier,
+        Self::RawValue,
+        Self::RawArray,
+        Self::ValueUnderLock,
+        Self::ArrayUnderLock,
     ];
 
     fn code(self) -> u32 {
@@ -109,6 +119,10 @@ impl Kind {
             Self::BoundedSemaphore => 10,
             Self::Condition => 11,
             Self::Barrier => 12,
+            Self::RawValue => 13,
+            Self::RawArray => 14,
+            Self::ValueUnderLock => 15,
+            Self::ArrayUnderLock => 16,
         }
     }
 
@@ -134,7 +148,28 @@ impl ObjectType {
     pub(crate) fn encoded<T: 'static>(kind: Kind) -> Self {
         let mut name = last_segments(std::any::type_name::<T>());
         name.truncate(name.floor_char_boundary(NAME_BYTES));
-        Self { kind, code: type_code::<T>(), name: Some(name), size: 0, align: 0 }
+        let code = TypeCode::of::<T>().map_or(0, code_word);
+        Self { kind, code, name: Some(name), size: 0, align: 0 }
+    }
+
+    /// A `kind` of elements of the C type `code`.
+    pub(crate) fn of_code(kind: Kind, code: TypeCode) -> Self {
+        let size = u32::try_from(code.size()).unwrap_or(u32::MAX);
+        let name = Some(code.rust_name().to_owned());
+        Self { kind, code: code_word(code), name, size: size.into(), align: size }
+    }
+
+    /// The C type that the elements are of, if they are of one.
+    pub(crate) fn code(&self) -> Option<TypeCode> {
+        TypeCode::try_from(char::from_u32(self.code)?).ok()
+    }
+
+    /// Whether an element of the one type is an element of the other: C types by kind and size, others by name.
+    fn has_elements_of(&self, found: &Self) -> bool {
+        match (self.code(), found.code()) {
+            (Some(own), Some(other)) => own.is_like(other),
+            _ => self.code == found.code && self.name == found.name,
+        }
     }
 
     /// The header of such an object: `length` elements, `bytes` long, `data` behind the header's start.
@@ -202,7 +237,7 @@ impl ObjectType {
     }
 
     fn accepts(&self, found: &Self) -> bool {
-        self.kind == found.kind && self.code == found.code && self.name == found.name
+        self.kind == found.kind && self.has_elements_of(found)
     }
 
     fn from_header(header: &ObjectHeader) -> Option<Self> {
@@ -246,22 +281,15 @@ impl fmt::Display for ObjectType {
     }
 }
 
-/// The code of a C type as in Python's `array` module, or 0.
-fn type_code<T: 'static>() -> u32 {
-    let codes = [
-        (TypeId::of::<i8>(), 'b'),
-        (TypeId::of::<u8>(), 'B'),
-        (TypeId::of::<i16>(), 'h'),
-        (TypeId::of::<u16>(), 'H'),
-        (TypeId::of::<i32>(), 'i'),
-        (TypeId::of::<u32>(), 'I'),
-        (TypeId::of::<i64>(), 'q'),
-        (TypeId::of::<u64>(), 'Q'),
-        (TypeId::of::<f32>(), 'f'),
-        (TypeId::of::<f64>(), 'd'),
-    ];
-    let ours = TypeId::of::<T>();
-    codes.into_iter().find(|(id, _)| *id == ours).map_or(0, |(_, code)| u32::from(code))
+/// The C type that the elements of the object with this header are of, by what its maker says; opening checks the rest.
+pub(crate) fn element_code(header: &[u8; HEADER_BYTES]) -> Option<TypeCode> {
+    let header: ObjectHeader = bytemuck::pod_read_unaligned(header);
+    ObjectType::from_header(&header)?.code()
+}
+
+/// A type code as it stands in a header.
+fn code_word(code: TypeCode) -> u32 {
+    code.as_char().into()
 }
 
 /// `name` with each path in it cut down to its last segment: `a::B<c::D>` becomes `B<D>`.
@@ -320,6 +348,19 @@ mod tests {
         for (asked, message) in cases {
             let error = check(&asked, &header()).unwrap_err().to_string();
             assert_eq!(error, format!("object at offset 128: {message}"));
+        }
+    }
+
+    #[test]
+    fn c_types_of_one_kind_and_size_are_the_same_and_others_are_not() {
+        let long = ObjectType::of_code(Kind::Array, TypeCode::Long);
+        assert!(check(&long, &header()).is_ok(), "an i64 is a long");
+        assert!(check(&array(), &long.header(8, 128, 64)).is_ok(), "a long is an i64");
+        assert!(check(&ObjectType::plain::<crate::plain::CLong>(Kind::Array), &header()).is_ok());
+        for (c, name) in [('d', "f64"), ('Q', "u64"), ('L', "CULong"), ('i', "i32"), ('b', "i8")] {
+            let ty = ObjectType::of_code(Kind::Array, TypeCode::try_from(c).unwrap());
+            let error = check(&array(), &ty.header(8, 128, 64)).unwrap_err().to_string();
+            assert!(error.ends_with(&format!("expected Array<i64>, found Array<{name}>")), "{error}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! [`ConditionOptions`]: how a condition is made.
 
-use super::condition::{Condition, ConditionLock};
+use super::chosen_lock::ChosenLock;
+use super::condition::Condition;
 use super::lock::Lock;
 use super::rlock::RLock;
 use crate::error::{Error, Result};
@@ -60,7 +61,7 @@ impl ConditionOptions {
     /// assert!(multiproc::ConditionOptions::new().create().is_ok());
     /// ```
     pub fn create(self) -> Result<Condition> {
-        self.create_with(ConditionLock::Own)
+        self.create_with(ChosenLock::Own)
     }
 
     /// A condition over this lock.
@@ -75,7 +76,7 @@ impl ConditionOptions {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn with_lock(self, lock: &Lock) -> Result<Condition> {
-        self.create_with(ConditionLock::Lock(lock.clone()))
+        self.create_with(ChosenLock::Lock(lock.clone()))
     }
 
     /// A condition over this lock.
@@ -90,10 +91,10 @@ impl ConditionOptions {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn with_rlock(self, lock: &RLock) -> Result<Condition> {
-        self.create_with(ConditionLock::RLock(lock.clone()))
+        self.create_with(ChosenLock::RLock(lock.clone()))
     }
 
-    fn create_with(self, lock: ConditionLock) -> Result<Condition> {
+    fn create_with(self, lock: ChosenLock) -> Result<Condition> {
         if !(1..=MOST).contains(&self.max_waiters) {
             return Err(Error::InvalidArgument {
                 what: "waiters of a condition",
