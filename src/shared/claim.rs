@@ -30,7 +30,8 @@ impl Claim {
         };
         // A thread that has destroyed its list does not know what it has open.
         let claimed = OPEN.try_with(claim).unwrap_or(false);
-        claimed.then_some(Self { address, thread_bound: PhantomData })
+        // Made only then: dropping a claim ends it.
+        claimed.then(|| Self { address, thread_bound: PhantomData })
     }
 }
 
@@ -49,6 +50,7 @@ mod tests {
     fn an_object_is_claimed_once_by_each_thread() {
         let first = Claim::new(64).unwrap();
         assert!(Claim::new(64).is_none());
+        assert!(Claim::new(64).is_none(), "a refusal takes nothing away");
         let other = Claim::new(128).unwrap();
         std::thread::scope(|scope| {
             scope.spawn(|| assert!(Claim::new(64).is_some()));
