@@ -72,6 +72,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     },
     Scenario { name: "condition::s1_goes_on", run: notifier_at_its_wake },
     Scenario { name: "condition::s2_goes_on", run: woken_waiter },
+    Scenario { name: "condition::notification_is_not_for_who_comes_later", run: not_for_who_comes_later },
     Scenario {
         name: "condition::notify_wakes_no_more_300_ms_later",
         run: || nobody_wakes_later(Death::OfTheNotifier),
@@ -268,10 +269,10 @@ impl Operation for Notify {
 
     fn prepare(&self) -> Result<Notified, String> {
         let shared = Shared::new(None)?;
-        if self.deserted {
-            shared.waiter()?.kill();
-        }
+        let deserter = if self.deserted { Some(shared.waiter()?) } else { None };
         let waiters = (0..self.waiting).map(|_| shared.waiter()).collect::<Result<_, _>>()?;
+        // Only now, or the next to come would have its entry.
+        drop(deserter);
         Ok(Notified { shared, waiters, locker: None, third: None })
     }
 
@@ -309,7 +310,9 @@ impl Operation for Notify {
 
     fn verify(&self, mut scene: Notified, kill: &Kill) -> Result<&'static str, String> {
         let wanted = self.count.min(self.waiting);
-        let notified = self.waiting - scene.shared.condvar.waiting();
+        let waiting = scene.shared.condvar.waiting();
+        let notified =
+            self.waiting.checked_sub(waiting).ok_or_else(|| format!("{waiting} are said to wait"))?;
         if notified > wanted || kill.is_after_the_end() && notified < wanted {
             return Err(format!("{notified} of {wanted} notified"));
         }
@@ -569,6 +572,21 @@ fn notified_while_it_gives_up() -> Result<Report, String> {
     goes_on(sleeper)?;
     shared.finish(Vec::new())?;
     Ok(Report::of_one("the notification inherited"))
+}
+
+/// The one who was notified dies, and the only other one came after that: nobody may wake.
+fn not_for_who_comes_later() -> Result<Report, String> {
+    let shared = Shared::new(Some(SLICE))?;
+    let notified = shared.waiter()?;
+    notified.stop()?;
+    shared.notify_within_bound(1)?;
+    let late = shared.waiter()?;
+    notified.kill();
+    if !late.stays_for(QUIET)? {
+        return Err("a notification wakes somebody who came after it".to_owned());
+    }
+    shared.finish(vec![late])?;
+    Ok(Report::of_one("one that waits"))
 }
 
 /// Who dies.

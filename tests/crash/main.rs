@@ -8,7 +8,8 @@
 //! The harness has no test framework around it, because the process that forks must have one thread: the addresses of
 //! the victim then repeat, and so do its instructions.
 //!
-//! `cargo test --test crash -- FILTER` runs the scenarios whose name contains FILTER; `--list` lists them. Where
+//! `cargo test --test crash -- FILTER` runs the scenarios whose name contains FILTER; `--list` lists them; `--latencies`
+//! prints instead how long survivors wait. In a build with debug assertions every 4th kill point is taken. Where
 //! `ptrace` is forbidden the binary prints SKIP and why, which is a failure if the environment variable `CI` is set.
 
 #[cfg(target_arch = "x86_64")]
@@ -31,6 +32,8 @@ mod harness;
 mod holes;
 #[cfg(target_arch = "x86_64")]
 mod joinable;
+#[cfg(target_arch = "x86_64")]
+mod latencies;
 #[cfg(target_arch = "x86_64")]
 mod lock;
 #[cfg(target_arch = "x86_64")]
@@ -87,7 +90,7 @@ fn main() -> std::process::ExitCode {
         queue_holes::SCENARIOS,
         joinable::SCENARIOS,
     ];
-    scenario::run(&groups.concat(), victim::available)
+    scenario::run(&groups.concat(), victim::available, latencies::print)
 }
 
 #[cfg(not(target_arch = "x86_64"))]

@@ -76,6 +76,7 @@ pub(crate) struct Scenario {
 #[derive(Default)]
 struct Selection {
     list: bool,
+    latencies: bool,
     exact: bool,
     ignored: bool,
     filters: Vec<String>,
@@ -88,6 +89,7 @@ impl Selection {
         while let Some(arg) = args.next() {
             match arg.as_str() {
                 "--list" => selection.list = true,
+                "--latencies" => selection.latencies = true,
                 "--exact" => selection.exact = true,
                 "--ignored" => selection.ignored = true,
                 "--skip" => selection.skip.extend(args.next()),
@@ -107,8 +109,12 @@ impl Selection {
     }
 }
 
-/// Runs the scenarios that the command line selects and prints one line for each.
-pub(crate) fn run(scenarios: &[Scenario], available: fn() -> Result<(), String>) -> ExitCode {
+/// Runs the scenarios that the command line selects and prints one line for each; or prints the latencies instead.
+pub(crate) fn run(
+    scenarios: &[Scenario],
+    available: fn() -> Result<(), String>,
+    latencies: fn() -> Result<(), String>,
+) -> ExitCode {
     let selection = Selection::from_args(std::env::args().skip(1));
     let selected = scenarios.iter().filter(|scenario| selection.has(scenario.name));
     if selection.list {
@@ -118,6 +124,11 @@ pub(crate) fn run(scenarios: &[Scenario], available: fn() -> Result<(), String>)
     if let Err(why) = available() {
         println!("SKIP: {why}");
         return ExitCode::from(u8::from(std::env::var_os("CI").is_some()));
+    }
+    if selection.latencies {
+        let Err(why) = latencies() else { return ExitCode::SUCCESS };
+        println!("FAILED: {why}");
+        return ExitCode::FAILURE;
     }
     let (mut passed, mut failed) = (0, 0);
     for scenario in selected {
