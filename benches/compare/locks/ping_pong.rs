@@ -139,12 +139,14 @@ impl Line2 for Turn {
 
 /// The time of so many round trips between processes on these two cores.
 fn round_trips(operations: u64, [own, other]: [usize; 2], line: &impl Line2) -> u64 {
+    // The first ones find out that the partner has started, and whether it pays to spin.
+    let unmeasured = operations / 10 + 1;
     let child = Child::fork(|| {
         pin(other);
-        (0..=operations).for_each(|_| line.answer());
+        (0..unmeasured + operations).for_each(|_| line.answer());
     });
     pin(own);
-    line.ask();
+    (0..unmeasured).for_each(|_| line.ask());
     let begun = Instant::now();
     (0..operations).for_each(|_| line.ask());
     let nanos = begun.elapsed().as_nanos();
@@ -248,7 +250,7 @@ fn asleep(quick: bool, cores: &Cores, python: Option<&CPython>) -> multiproc::Re
 }
 
 fn awake(quick: bool, cores: &Cores) -> multiproc::Result<Figures> {
-    let (rounds, operations) = if quick { (1, 2_000) } else { (21, 20_000) };
+    let (rounds, operations) = if quick { (1, 2_000) } else { (81, 5_000) };
     let apart = [cores.of(0), cores.of(1)];
     let (words, sems, ours) = (Words::<true>::new(), [Posix::new(0), Posix::new(0)], Ours::new()?);
     let limit = Words::<false>::new();
