@@ -77,6 +77,7 @@ pub use sync::{
 #[cfg(not(all(test, loom)))]
 pub mod testing {
     pub use crate::sys::slice::set_sleep_slice;
+    pub use crate::sys::spin::set_spins;
 }
 
 /// The program in the README is a test.

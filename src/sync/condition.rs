@@ -22,7 +22,7 @@ pub(super) struct ConditionHead {
     /// Unless the condition is over somebody else's.
     lock: RawRLock,
     next_ticket: AtomicU32,
-    reserved: AtomicU32,
+    used: AtomicU32,
 }
 
 // SAFETY: repr(C), a raw primitive and atomics; zeros are an unlocked lock and the first ticket.
@@ -269,6 +269,7 @@ impl Condition {
     pub(super) fn waiters(&self) -> Waiters<'_> {
         Waiters {
             next_ticket: &self.placed.next_ticket,
+            used: &self.placed.used,
             entries: self.placed.tail_slice(0, self.placed.length()).unwrap_or(&[]),
         }
     }

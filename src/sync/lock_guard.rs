@@ -71,7 +71,7 @@ impl<'a, R: RawLock> LockGuard<'a, R> {
     }
 
     /// Takes the lock, waiting until `deadline`.
-    #[inline]
+    #[inline(always)] // As `RawMutex::lock`.
     pub(super) fn lock(raw: &'a Placed<R>, deadline: Option<Deadline>) -> Locked<'a, R>
     where
         R: Share,
@@ -180,7 +180,7 @@ impl RawLock for RawMutex {
 }
 
 impl RawLock for RawRLock {
-    #[inline]
+    #[inline(always)] // As `RawMutex::lock`.
     unsafe fn lock_by(&self, deadline: Option<Deadline>) -> Result<(Acquired, u32), AcquireError> {
         // SAFETY: the caller's promise.
         unsafe { RawRLock::lock_by(self, deadline) }
