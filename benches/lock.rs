@@ -4,6 +4,8 @@
 //! its limit.
 #![allow(unsafe_code)]
 
+#[path = "rounds/cpu.rs"]
+mod cpu;
 mod rounds;
 
 use std::cell::UnsafeCell;
@@ -11,6 +13,7 @@ use std::hint::black_box;
 use std::mem::MaybeUninit;
 use std::process::ExitCode;
 
+use cpu::timed;
 use multiproc::Lock;
 use multiproc::raw::RawMutex;
 use rounds::{Contestant, Figures};
@@ -83,24 +86,6 @@ fn lock_and_unlock(mutex: &RawMutex) {
     // SAFETY: the mutex stays in its box until it is unlocked.
     unsafe { mutex.lock(None) }.map(|_| ()).expect("uncontended");
     mutex.unlock().expect("held");
-}
-
-/// The CPU time of `operations` calls.
-#[inline(never)]
-fn timed(operations: u64, mut operation: impl FnMut()) -> u64 {
-    let begun = cpu_nanos();
-    for _ in 0..operations {
-        operation();
-    }
-    cpu_nanos() - begun
-}
-
-fn cpu_nanos() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is written to and outlives the call.
-    let status = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
-    assert_eq!(status, 0);
-    time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
 }
 
 /// A process-shared pthread mutex.

@@ -7,6 +7,9 @@
 //! | pass values between processes | [`Queue`] |
 //! | share one value, read without waiting and never torn | [`Value`] |
 //! | share many elements under one lock | [`Array`] |
+//! | share a counter, or many, without a lock | [`RawValue`], [`RawArray`] |
+//! | change several of them together | [`Value::with_lock`], [`Array::with_lock`], [`Value::with_rlock`] |
+//! | choose the C type at run time, by Python's code | [`DynValue`], [`DynArray`], [`TypeCode`] |
 //! | let one process at a time do something | [`Lock`] |
 //! | tell other processes that something has happened | [`Event`] |
 //! | put a robust lock or a ring into a struct of my own | [`raw`] |
@@ -23,7 +26,7 @@
 //! # Features
 //! `serde` (on): queues, and handles in messages. `process` (on): [`Process`]. `auto-init` (on): spawned copies of this
 //! executable become workers before `main`; without it, call [`init`]. With `default-features = false` what is left is
-//! [`raw`], [`Segment`], [`Lock`], [`Event`], [`Value`] and [`Array`]. No feature changes a layout.
+//! [`raw`], [`Segment`], the locks, [`Event`], [`Value`], [`Array`] and their kin. No feature changes a layout.
 #![cfg_attr(not(feature = "auto-init"), allow(rustdoc::broken_intra_doc_links))]
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64")))]

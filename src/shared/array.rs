@@ -14,7 +14,7 @@ use super::array_error::ArrayError;
 use super::array_guard::ArrayGuard;
 use super::array_iter::ArrayIter;
 use super::array_memory::ArrayMemory;
-use super::hold::Hold;
+use super::hold::{Hold, Taken};
 use super::raw_array::RawArray;
 use crate::error::Result;
 use crate::raw::Deadline;
@@ -213,10 +213,10 @@ impl<T: Pod> Array<T> {
     /// assert!(matches!(array.get(1), Err(ArrayError::OutOfRange { len: 1, .. })));
     /// # Ok::<(), multiproc::Error>(())
     /// ```
+    #[inline]
     pub fn get(&self, index: usize) -> Result<T, ArrayError> {
         let at = self.element(index)?;
-        let hold = self.memory.hold(None)?;
-        Ok(self.load(&hold, at))
+        Ok(self.memory.during(|taken| self.load(taken, at))?)
     }
 
     /// Replaces element `index`.
@@ -234,11 +234,10 @@ impl<T: Pod> Array<T> {
     /// assert_eq!(array.to_vec()?, [0.0, 0.5]);
     /// # Ok::<(), multiproc::Error>(())
     /// ```
+    #[inline]
     pub fn set(&self, index: usize, value: T) -> Result<(), ArrayError> {
         let at = self.element(index)?;
-        let hold = self.memory.hold(None)?;
-        self.store(&hold, at, &[value]);
-        Ok(())
+        Ok(self.memory.during(|taken| self.store(taken, at, &[value]))?)
     }
 
     /// Changes element `index` by `change`, which nobody else's operation can come between.
@@ -258,13 +257,18 @@ impl<T: Pod> Array<T> {
     /// assert_eq!(new, 11);
     /// # Ok::<(), multiproc::Error>(())
     /// ```
+    #[inline]
     pub fn update<R>(&self, index: usize, change: impl FnOnce(&mut T) -> R) -> Result<R, ArrayError> {
         let at = self.element(index)?;
-        let hold = self.memory.hold(None)?;
-        let mut value = self.load(&hold, at);
-        let result = change(&mut value);
-        self.store(&hold, at, &[value]);
-        Ok(result)
+        Ok(self.memory.during(|taken| {
+            let mut value = self.load(taken, at);
+            let result = change(&mut value);
+            // In a child that `change` forked, the lock is not held.
+            if taken.is_own() {
+                self.store(taken, at, &[value]);
+            }
+            result
+        })?)
     }
 
     /// All elements, as they were at one moment.
@@ -298,9 +302,8 @@ impl<T: Pod> Array<T> {
     /// ```
     pub fn read(&self, range: impl RangeBounds<usize>, elements: &mut [T]) -> Result<(), ArrayError> {
         let from = self.memory.range(range, size_of::<T>(), Some(elements.len()))?;
-        let hold = self.memory.hold(None)?;
-        self.memory.load(&hold, from, size_of::<T>(), bytemuck::cast_slice_mut(elements));
-        Ok(())
+        let bytes = bytemuck::cast_slice_mut(elements);
+        Ok(self.memory.during(|taken| self.memory.load(taken, from, size_of::<T>(), bytes))?)
     }
 
     /// Replaces the elements of `range` by `elements`.
@@ -320,9 +323,7 @@ impl<T: Pod> Array<T> {
     /// ```
     pub fn write(&self, range: impl RangeBounds<usize>, elements: &[T]) -> Result<(), ArrayError> {
         let to = self.memory.range(range, size_of::<T>(), Some(elements.len()))?;
-        let hold = self.memory.hold(None)?;
-        self.store(&hold, to, elements);
-        Ok(())
+        Ok(self.memory.during(|taken| self.store(taken, to, elements))?)
     }
 
     /// Sets every element to `value`.
@@ -341,11 +342,12 @@ impl<T: Pod> Array<T> {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn fill(&self, value: T) -> Result<(), ArrayError> {
-        let hold = self.memory.hold(None)?;
-        for index in 0..self.len() {
-            self.store(&hold, self.element(index)?, &[value]);
-        }
-        Ok(())
+        self.memory.during(|taken| {
+            (0..self.len()).try_for_each(|index| {
+                self.store(taken, self.element(index)?, &[value]);
+                Ok(())
+            })
+        })?
     }
 
     /// The elements one by one; each step takes the lock.
@@ -490,15 +492,15 @@ impl<T: Pod> Array<T> {
     }
 
     #[inline]
-    fn load(&self, hold: &Hold<'_>, from: Region<'_>) -> T {
+    fn load(&self, taken: Taken, from: Region<'_>) -> T {
         let mut value = T::zeroed();
-        self.memory.load(hold, from, size_of::<T>(), bytemuck::bytes_of_mut(&mut value));
+        self.memory.load(taken, from, size_of::<T>(), bytemuck::bytes_of_mut(&mut value));
         value
     }
 
     #[inline]
-    fn store(&self, hold: &Hold<'_>, to: Region<'_>, elements: &[T]) {
-        self.memory.store(hold, to, size_of::<T>(), bytemuck::cast_slice(elements));
+    fn store(&self, taken: Taken, to: Region<'_>, elements: &[T]) {
+        self.memory.store(taken, to, size_of::<T>(), bytemuck::cast_slice(elements));
     }
 
     #[inline]

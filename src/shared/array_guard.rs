@@ -7,7 +7,7 @@ use std::ops::{Deref, DerefMut};
 use bytemuck::Pod;
 
 use super::array_memory::ArrayMemory;
-use super::hold::Hold;
+use super::hold::{Hold, Taken};
 use crate::sync::Flagged;
 
 /// A locked [`Array`](crate::Array): its elements in place, as a slice. Dropping it unlocks, on the thread that locked.
@@ -35,28 +35,28 @@ struct Copy<T> {
 impl<'a, T: Pod> ArrayGuard<'a, T> {
     #[inline]
     pub(super) fn new(memory: &'a ArrayMemory, hold: Hold<'a>) -> Self {
-        let copy = memory.is_raw(&hold).then(|| Copy::new(memory, &hold));
+        let copy = memory.is_raw(hold.taken()).then(|| Copy::new(memory, hold.taken()));
         Self { memory, copy, hold }
     }
 }
 
 impl<T: Pod> Copy<T> {
     #[cold]
-    fn new(memory: &ArrayMemory, hold: &Hold<'_>) -> Self {
+    fn new(memory: &ArrayMemory, taken: Taken) -> Self {
         let mut before = vec![T::zeroed(); memory.len()];
-        memory.load(hold, memory.placed.tail(), size_of::<T>(), bytemuck::cast_slice_mut(&mut before));
+        memory.load(taken, memory.placed.tail(), size_of::<T>(), bytemuck::cast_slice_mut(&mut before));
         Self { now: before.clone(), before }
     }
 
     /// Stores what was changed.
     #[cold]
-    fn commit(&self, memory: &ArrayMemory, hold: &Hold<'_>) {
+    fn commit(&self, memory: &ArrayMemory, taken: Taken) {
         for (index, (before, now)) in self.before.iter().zip(&self.now).enumerate() {
             let now = bytemuck::bytes_of(now);
             if bytemuck::bytes_of(before) != now
                 && let Ok(to) = memory.element(index, now.len())
             {
-                memory.store(hold, to, now.len(), now);
+                memory.store(taken, to, now.len(), now);
             }
         }
     }
@@ -98,8 +98,9 @@ impl<T: Pod> Flagged for ArrayGuard<'_, T> {
 impl<T: Pod> Drop for ArrayGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(copy) = self.copy.take().filter(|_| self.hold.is_held()) {
-            copy.commit(self.memory, &self.hold);
+        let taken = self.hold.taken();
+        if let Some(copy) = self.copy.take().filter(|_| taken.is_own()) {
+            copy.commit(self.memory, taken);
         }
     }
 }

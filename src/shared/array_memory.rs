@@ -9,7 +9,7 @@ use std::ops::RangeBounds;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::array_error::ArrayError;
-use super::hold::{Hold, OwnLock};
+use super::hold::{Flag, Hold, OwnLock, Taken};
 use super::span;
 use super::unlocked::Unlocked;
 use crate::error::{Error, Result};
@@ -18,21 +18,8 @@ use crate::segment::{Kind, ObjectType, Placed, Segment, Shape, Share, Site};
 use crate::sync::{ChosenLock, LockError};
 use crate::sys::region::Region;
 
-/// The memory of `len` elements of type `ty`: those in `elements`, the others zero.
-pub(super) fn make_elements(
-    site: Site<'_>,
-    ty: ObjectType,
-    len: usize,
-    (size, align): (usize, usize),
-    elements: &[u8],
-) -> Result<Placed<ArrayHead>> {
-    let too_long = || Error::OutOfMemory { operation: "create array", bytes: u64::MAX };
-    let bytes = len.checked_mul(size).ok_or_else(too_long)?;
-    let shape = Shape::new::<ArrayHead>(ty, len, bytes, tail_align(align));
-    Placed::make(site, shape, |placed: &Placed<ArrayHead>| {
-        placed.tail().store(0, elements).ok_or_else(too_long)
-    })
-}
+/// A holder that died may have changed some elements of many.
+const FLAG: Flag = Flag::Told;
 
 /// What stands before the elements.
 #[repr(C)]
@@ -115,12 +102,18 @@ impl ArrayMemory {
     /// Takes the lock, waiting until `deadline`.
     #[inline]
     pub(super) fn hold(&self, deadline: Option<Deadline>) -> Result<Hold<'_>, LockError<Hold<'_>>> {
-        Hold::lock(&self.lock, &self.placed, deadline)
+        Hold::lock(&self.lock, &self.placed, FLAG, deadline)
     }
 
     /// Takes the lock if nobody alive holds it.
     pub(super) fn try_hold(&self) -> Result<Hold<'_>, LockError<Hold<'_>>> {
-        Hold::try_lock(&self.lock, &self.placed)
+        Hold::try_lock(&self.lock, &self.placed, FLAG)
+    }
+
+    /// Runs `body` under the lock.
+    #[inline(always)]
+    pub(super) fn during<R>(&self, body: impl FnOnce(Taken) -> R) -> Result<R, LockError<()>> {
+        Hold::during(&self.lock, &self.placed, FLAG, body)
     }
 
     /// The memory of element `index`.
@@ -144,7 +137,7 @@ impl ArrayMemory {
 
     /// Whether no slice may be had, while the lock is held.
     #[inline]
-    pub(super) fn is_raw(&self, _hold: &Hold<'_>) -> bool {
+    pub(super) fn is_raw(&self, _taken: Taken) -> bool {
         self.placed.is_raw()
     }
 
@@ -162,17 +155,47 @@ impl ArrayMemory {
 
     /// Copies whole elements.
     #[inline]
-    pub(super) fn load(&self, hold: &Hold<'_>, from: Region<'_>, size: usize, bytes: &mut [u8]) {
-        let loaded = if self.is_raw(hold) { load_each(from, size, bytes) } else { from.load(0, bytes) };
+    pub(super) fn load(&self, taken: Taken, from: Region<'_>, size: usize, bytes: &mut [u8]) {
+        let loaded = if bytes.len() == size {
+            from.load(0, bytes)
+        } else if self.is_raw(taken) {
+            load_each(from, size, bytes)
+        } else {
+            // SAFETY: the lock is held, and there are no handles that don't take it.
+            unsafe { from.copy_out(bytes) }
+        };
         debug_assert!(loaded.is_some());
     }
 
     /// Replaces whole elements.
     #[inline]
-    pub(super) fn store(&self, hold: &Hold<'_>, to: Region<'_>, size: usize, bytes: &[u8]) {
-        let stored = if self.is_raw(hold) { store_each(to, size, bytes) } else { to.store(0, bytes) };
+    pub(super) fn store(&self, taken: Taken, to: Region<'_>, size: usize, bytes: &[u8]) {
+        let stored = if bytes.len() == size {
+            to.store(0, bytes)
+        } else if self.is_raw(taken) {
+            store_each(to, size, bytes)
+        } else {
+            // SAFETY: the lock is held, and there are no handles that don't take it.
+            unsafe { to.copy_in(bytes) }
+        };
         debug_assert!(stored.is_some());
     }
+}
+
+/// The memory of `len` elements of type `ty`: those in `elements`, the others zero.
+pub(super) fn make_elements(
+    site: Site<'_>,
+    ty: ObjectType,
+    len: usize,
+    (size, align): (usize, usize),
+    elements: &[u8],
+) -> Result<Placed<ArrayHead>> {
+    let too_long = || Error::OutOfMemory { operation: "create array", bytes: u64::MAX };
+    let bytes = len.checked_mul(size).ok_or_else(too_long)?;
+    let shape = Shape::new::<ArrayHead>(ty, len, bytes, tail_align(align));
+    Placed::make(site, shape, |placed: &Placed<ArrayHead>| {
+        placed.tail().store(0, elements).ok_or_else(too_long)
+    })
 }
 
 /// The object at `offset`, of type `ty`, if it has room for its elements.

@@ -359,9 +359,7 @@ impl DynArray {
         let size = self.code.size();
         let from = self.memory.range(range, size, None)?;
         let mut bytes = vec![0; from.len()];
-        let hold = self.memory.hold(None)?;
-        self.memory.load(&hold, from, size, &mut bytes);
-        drop(hold);
+        self.memory.during(|taken| self.memory.load(taken, from, size, &mut bytes))?;
         Ok(bytes.chunks_exact(size).map(|element| number(element, self.code)).collect())
     }
 
@@ -389,9 +387,7 @@ impl DynArray {
         let bytes = elements(self.code, numbers, Number::to_element)?;
         let size = self.code.size();
         let to = self.memory.range(range, size, Some(bytes.len() / size))?;
-        let hold = self.memory.hold(None)?;
-        self.memory.store(&hold, to, size, &bytes);
-        Ok(())
+        Ok(self.memory.during(|taken| self.memory.store(taken, to, size, &bytes))?)
     }
 
     /// Sets every element to `value`.

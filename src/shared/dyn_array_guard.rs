@@ -43,7 +43,7 @@ impl<'a> DynArrayGuard<'a> {
         let size = self.code.size();
         let mut element = ElementBytes::default();
         let from = self.memory.element(index, size)?;
-        self.memory.load(&self.hold, from, size, &mut element[..size]);
+        self.memory.load(self.hold.taken(), from, size, &mut element[..size]);
         Ok(Number::from_element(element, self.code))
     }
 
@@ -138,8 +138,9 @@ impl<'a> DynArrayGuard<'a> {
         let size = self.code.size();
         let to = self.memory.element(index, size)?;
         // In a forked child the lock is not held.
-        if self.hold.is_held() {
-            self.memory.store(&self.hold, to, size, &element[..size]);
+        let taken = self.hold.taken();
+        if taken.is_own() {
+            self.memory.store(taken, to, size, &element[..size]);
         }
         Ok(())
     }

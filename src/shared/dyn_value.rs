@@ -348,9 +348,7 @@ impl DynValue {
     }
 
     fn replace(&self, element: ElementBytes) -> Result<(), DynError> {
-        let hold = self.memory.hold(None)?;
-        self.memory.commit(&hold, &element[..self.code.size()]);
-        Ok(())
+        Ok(self.memory.during(|taken| self.memory.set_held(taken, &element[..self.code.size()]))?)
     }
 
     fn guard<'a>(

@@ -17,6 +17,8 @@ use crate::sync::Flagged;
 pub struct DynValueGuard<'a> {
     memory: &'a ValueMemory,
     code: TypeCode,
+    /// That the copy is of.
+    version: u64,
     copy: ElementBytes,
     changed: bool,
     panicking_before: bool,
@@ -26,8 +28,8 @@ pub struct DynValueGuard<'a> {
 impl<'a> DynValueGuard<'a> {
     pub(super) fn new(memory: &'a ValueMemory, code: TypeCode, hold: Hold<'a>) -> Self {
         let mut copy = ElementBytes::default();
-        memory.get_held(&hold, &mut copy[..code.size()]);
-        Self { memory, code, copy, changed: false, panicking_before: panicking(), hold }
+        let version = memory.get_held(hold.taken(), &mut copy[..code.size()]);
+        Self { memory, code, version, copy, changed: false, panicking_before: panicking(), hold }
     }
 
     /// The value, as this guard has it.
@@ -80,7 +82,7 @@ impl Drop for DynValueGuard<'_> {
         // A guard made by a destructor that runs in a panic commits: the panic is not about its change.
         let panicked = panicking() && !self.panicking_before;
         if self.changed && !panicked {
-            self.memory.commit(&self.hold, &self.copy[..self.code.size()]);
+            self.memory.commit(self.hold.taken(), self.version, &self.copy[..self.code.size()]);
         }
     }
 }

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::claim::Claim;
-use crate::raw::{Deadline, RawMutex};
+use crate::raw::{Deadline, RawMutex, own_tid};
 use crate::segment::{Placed, Share};
 use crate::sync::{ChosenLock, Flagged, LockError, LockGuard, RLockGuard};
 
@@ -18,52 +18,119 @@ pub(super) enum Hold<'a> {
     RLock(RLockGuard<'a>, #[expect(dead_code, reason = "held until the guard is dropped")] Claim),
 }
 
+/// What a flag on an object's own lock means, which a holder that died left.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flag {
+    /// Somebody must look first: the object is changed in place.
+    Told,
+    /// Nothing: the object is consistent at any instruction. It is cleared.
+    Cleared,
+}
+
+/// That the lock of an object was taken, for the methods that may be called only then.
+#[derive(Clone, Copy)]
+pub(super) struct Taken {
+    /// By whom.
+    tid: u32,
+}
+
+impl Taken {
+    /// Whether by the calling thread: not so in a forked child.
+    #[inline]
+    pub(super) fn is_own(self) -> bool {
+        own_tid() == Some(self.tid)
+    }
+}
+
 type Held<'a> = Result<Hold<'a>, LockError<Hold<'a>>>;
 
 impl<'a> Hold<'a> {
     /// Takes the lock of `object`, waiting until `deadline`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn lock<H: OwnLock>(
+        lock: &'a ChosenLock,
+        object: &'a Placed<H>,
+        flag: Flag,
+        deadline: Option<Deadline>,
+    ) -> Held<'a> {
+        if !matches!(lock, ChosenLock::Own) {
+            return Self::lock_elsewhere(lock, object, deadline);
+        }
+        // SAFETY: the lock lies in `object`, which is borrowed and keeps the memory mapped.
+        match unsafe { LockGuard::lock_raw(object.own_lock(), deadline) } {
+            Ok(guard) => Ok(Self::Mutex(guard)),
+            Err(error) => Self::flagged(error, flag),
+        }
+    }
+
+    /// Takes the lock of `object` if nobody alive holds it.
+    pub(super) fn try_lock<H: OwnLock>(lock: &'a ChosenLock, object: &'a Placed<H>, flag: Flag) -> Held<'a> {
+        let locked = match lock {
+            // SAFETY: as above.
+            ChosenLock::Own => unsafe { LockGuard::try_lock_raw(object.own_lock()) },
+            ChosenLock::Lock(lock) => {
+                return lock.try_lock().map(Self::Mutex).map_err(|e| e.map(Self::Mutex));
+            }
+            ChosenLock::RLock(lock) => return Self::nested(object, || lock.try_lock()),
+        };
+        match locked {
+            Ok(guard) => Ok(Self::Mutex(guard)),
+            Err(error) => Self::flagged(error, flag),
+        }
+    }
+
+    /// Runs `body` under the lock of `object`.
+    ///
+    /// The same as with a [`Hold`], which is moved about: that costs more than the lock.
+    #[inline(always)]
+    pub(super) fn during<H: OwnLock, R>(
+        lock: &'a ChosenLock,
+        object: &'a Placed<H>,
+        flag: Flag,
+        body: impl FnOnce(Taken) -> R,
+    ) -> Result<R, LockError<()>> {
+        let held = if matches!(lock, ChosenLock::Own) {
+            // SAFETY: as above.
+            match unsafe { LockGuard::lock_raw(object.own_lock(), None) } {
+                Ok(guard) => return Ok(body(Taken { tid: guard.tid() })),
+                Err(error) => Self::flagged(error, flag),
+            }
+        } else {
+            Self::lock_elsewhere(lock, object, None)
+        };
+        let hold = held.map_err(|error| error.map(drop))?;
+        Ok(body(hold.taken()))
+    }
+
+    #[inline]
+    pub(super) fn taken(&self) -> Taken {
+        let tid = match self {
+            Self::Mutex(guard) => guard.tid(),
+            Self::RLock(guard, _) => guard.tid(),
+        };
+        Taken { tid }
+    }
+
+    /// What else somebody else's lock protects is not known here, so its flag stays.
+    #[cold]
+    #[inline(never)]
+    fn lock_elsewhere<H: OwnLock>(
         lock: &'a ChosenLock,
         object: &'a Placed<H>,
         deadline: Option<Deadline>,
     ) -> Held<'a> {
         match lock {
             // SAFETY: the lock lies in `object`, which is borrowed and keeps the memory mapped.
-            ChosenLock::Own => Self::of_mutex(unsafe { LockGuard::lock_raw(object.own_lock(), deadline) }),
-            ChosenLock::Lock(lock) => Self::of_mutex(lock.lock_until(deadline)),
+            ChosenLock::Own => unsafe { LockGuard::lock_raw(object.own_lock(), deadline) }
+                .map(Self::Mutex)
+                .map_err(|error| error.map(Self::Mutex)),
+            ChosenLock::Lock(lock) => {
+                lock.lock_until(deadline).map(Self::Mutex).map_err(|error| error.map(Self::Mutex))
+            }
             ChosenLock::RLock(lock) => Self::nested(object, || lock.lock_until(deadline)),
         }
     }
 
-    /// Takes the lock of `object` if nobody alive holds it.
-    pub(super) fn try_lock<H: OwnLock>(lock: &'a ChosenLock, object: &'a Placed<H>) -> Held<'a> {
-        match lock {
-            // SAFETY: as above.
-            ChosenLock::Own => Self::of_mutex(unsafe { LockGuard::try_lock_raw(object.own_lock()) }),
-            ChosenLock::Lock(lock) => Self::of_mutex(lock.try_lock()),
-            ChosenLock::RLock(lock) => Self::nested(object, || lock.try_lock()),
-        }
-    }
-
-    /// Whether the calling thread holds the lock: not so in a forked child.
-    #[inline]
-    pub(super) fn is_held(&self) -> bool {
-        match self {
-            Self::Mutex(guard) => guard.is_held(),
-            Self::RLock(guard, _) => guard.is_held(),
-        }
-    }
-
-    #[inline]
-    fn of_mutex(locked: Result<LockGuard<'a>, LockError<LockGuard<'a>>>) -> Held<'a> {
-        match locked {
-            Ok(guard) => Ok(Self::Mutex(guard)),
-            Err(error) => Err(error.map(Self::Mutex)),
-        }
-    }
-
-    #[cold]
     fn nested<H: OwnLock>(
         object: &Placed<H>,
         lock: impl FnOnce() -> Result<RLockGuard<'a>, LockError<RLockGuard<'a>>>,
@@ -75,6 +142,14 @@ impl<'a> Hold<'a> {
             Ok(guard) => Ok(Self::RLock(guard, claim)),
             Err(error) => Err(error.map(|guard| Self::RLock(guard, claim))),
         }
+    }
+
+    /// What becomes of an object's own lock that was not simply taken.
+    #[cold]
+    #[inline(never)]
+    fn flagged(error: LockError<LockGuard<'a>>, flag: Flag) -> Held<'a> {
+        let error = error.map(Self::Mutex);
+        if flag == Flag::Cleared { error.recover() } else { Err(error) }
     }
 }
 

@@ -184,9 +184,7 @@ impl<T: Pod> Value<T> {
     /// ```
     #[inline]
     pub fn set(&self, value: T) -> Result<(), LockError<()>> {
-        let hold = self.memory.hold(None).map_err(|error| error.map(drop))?;
-        self.memory.commit(&hold, bytemuck::bytes_of(&value));
-        Ok(())
+        self.memory.during(|taken| self.memory.set_held(taken, bytemuck::bytes_of(&value)))
     }
 
     /// Changes the value by `change`, which nobody else's write can come between.
@@ -208,12 +206,13 @@ impl<T: Pod> Value<T> {
     /// ```
     #[inline]
     pub fn update<R>(&self, change: impl FnOnce(&mut T) -> R) -> Result<R, LockError<()>> {
-        let hold = self.memory.hold(None).map_err(|error| error.map(drop))?;
-        let mut value = T::zeroed();
-        self.memory.get_held(&hold, bytemuck::bytes_of_mut(&mut value));
-        let result = change(&mut value);
-        self.memory.commit(&hold, bytemuck::bytes_of(&value));
-        Ok(result)
+        self.memory.during(|taken| {
+            let mut value = T::zeroed();
+            let version = self.memory.get_held(taken, bytemuck::bytes_of_mut(&mut value));
+            let result = change(&mut value);
+            self.memory.commit(taken, version, bytemuck::bytes_of(&value));
+            result
+        })
     }
 
     /// Locks the value, waiting for as long as it takes, and returns a private copy of it, which is committed when the
@@ -319,7 +318,7 @@ impl<T: Pod> Value<T> {
         }
     }
 
-    #[inline]
+    #[inline(always)] // Else the guard travels through memory once more.
     fn guard<'a>(&'a self, held: Result<Hold<'a>, LockError<Hold<'a>>>) -> Locked<'a, T> {
         match held {
             Ok(hold) => Ok(ValueGuard::new(&self.memory, hold)),

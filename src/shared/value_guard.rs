@@ -18,6 +18,8 @@ use crate::sync::Flagged;
 #[must_use = "dropping the guard commits and unlocks at once"]
 pub struct ValueGuard<'a, T: Pod> {
     memory: &'a ValueMemory,
+    /// That the copy is of.
+    version: u64,
     copy: T,
     changed: bool,
     panicking_before: bool,
@@ -28,8 +30,8 @@ impl<'a, T: Pod> ValueGuard<'a, T> {
     #[inline]
     pub(super) fn new(memory: &'a ValueMemory, hold: Hold<'a>) -> Self {
         let mut copy = T::zeroed();
-        memory.get_held(&hold, bytemuck::bytes_of_mut(&mut copy));
-        Self { memory, copy, changed: false, panicking_before: panicking(), hold }
+        let version = memory.get_held(hold.taken(), bytemuck::bytes_of_mut(&mut copy));
+        Self { memory, version, copy, changed: false, panicking_before: panicking(), hold }
     }
 }
 
@@ -62,7 +64,7 @@ impl<T: Pod> Drop for ValueGuard<'_, T> {
         // A guard made by a destructor that runs in a panic commits: the panic is not about its change.
         let panicked = panicking() && !self.panicking_before;
         if self.changed && !panicked {
-            self.memory.commit(&self.hold, bytemuck::bytes_of(&self.copy));
+            self.memory.commit(self.hold.taken(), self.version, bytemuck::bytes_of(&self.copy));
         }
     }
 }

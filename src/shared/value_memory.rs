@@ -18,7 +18,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-use super::hold::{Hold, OwnLock};
+use super::hold::{Flag, Hold, OwnLock, Taken};
 use super::unlocked::Unlocked;
 use crate::error::{Error, Result};
 use crate::raw::{Deadline, RawMutex};
@@ -27,6 +27,9 @@ use crate::sync::{ChosenLock, LockError};
 
 /// Copies lie at multiples of this, so that their words are aligned.
 const WORD: usize = size_of::<u64>();
+
+/// A holder that died changed nothing but the idle copy.
+const FLAG: Flag = Flag::Cleared;
 
 /// What stands before the two copies.
 #[repr(C)]
@@ -103,10 +106,10 @@ impl ValueMemory {
     #[inline]
     pub(super) fn get(&self, bytes: &mut [u8]) {
         loop {
-            // SYNC: Acquire <- `commit`'s Release store (V1): the words of this version are seen.
+            // SYNC: Acquire <- `publish`'s Release store (V1): the words of this version are seen.
             let version = self.placed.version.load(Ordering::Acquire);
             self.load(version, bytes);
-            // SYNC: Acquire fence <- `commit`'s Release fence (V2): if one of the words was a later writer's, the next
+            // SYNC: Acquire fence <- `publish`'s Release fence (V2): if one of the words was a later writer's, the next
             // load sees that the version has moved.
             fence(Ordering::Acquire);
             // Relaxed: the fence above orders it.
@@ -117,31 +120,49 @@ impl ValueMemory {
     }
 
     /// Takes the lock, waiting until `deadline`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn hold(&self, deadline: Option<Deadline>) -> Result<Hold<'_>, LockError<Hold<'_>>> {
-        self.settled(Hold::lock(&self.lock, &self.placed, deadline))
+        Hold::lock(&self.lock, &self.placed, FLAG, deadline)
     }
 
     /// Takes the lock if nobody alive holds it.
     pub(super) fn try_hold(&self) -> Result<Hold<'_>, LockError<Hold<'_>>> {
-        self.settled(Hold::try_lock(&self.lock, &self.placed))
+        Hold::try_lock(&self.lock, &self.placed, FLAG)
     }
 
-    /// Copies the value as the holder of the lock sees it.
+    /// Runs `body` under the lock.
+    #[inline(always)]
+    pub(super) fn during<R>(&self, body: impl FnOnce(Taken) -> R) -> Result<R, LockError<()>> {
+        Hold::during(&self.lock, &self.placed, FLAG, body)
+    }
+
+    /// Copies the value as the holder of the lock sees it, and says which version that is.
     #[inline]
-    pub(super) fn get_held(&self, _hold: &Hold<'_>, bytes: &mut [u8]) {
+    pub(super) fn get_held(&self, _taken: Taken, bytes: &mut [u8]) -> u64 {
         // Relaxed: only a holder of the lock changes it, and the lock orders holders.
-        self.load(self.placed.version.load(Ordering::Relaxed), bytes);
+        let version = self.placed.version.load(Ordering::Relaxed);
+        self.load(version, bytes);
+        version
     }
 
-    /// Makes `bytes` the value. A lock that is not held, as in a forked child, changes nothing.
+    /// Makes `bytes` the value after `version`. A lock that somebody else took, as in a forked child, changes nothing.
     #[inline]
-    pub(super) fn commit(&self, hold: &Hold<'_>, bytes: &[u8]) {
-        if !hold.is_held() {
-            return;
+    pub(super) fn commit(&self, taken: Taken, version: u64, bytes: &[u8]) {
+        if taken.is_own() {
+            self.publish(version.wrapping_add(1), bytes);
         }
+    }
+
+    /// Makes `bytes` the value, where nobody can have forked since the lock was taken.
+    #[inline]
+    pub(super) fn set_held(&self, _taken: Taken, bytes: &[u8]) {
         // Relaxed: only a holder of the lock changes it, and the lock orders holders.
-        let version = self.placed.version.load(Ordering::Relaxed).wrapping_add(1);
+        self.publish(self.placed.version.load(Ordering::Relaxed).wrapping_add(1), bytes);
+    }
+
+    /// Makes `bytes` the value, as `version`.
+    #[inline]
+    fn publish(&self, version: u64, bytes: &[u8]) {
         // SYNC: Release fence -> `get`'s Acquire fence (V2): whoever sees a word stored below sees that the version has
         // moved past the one that it read.
         fence(Ordering::Release);
@@ -157,16 +178,6 @@ impl ValueMemory {
     fn load(&self, version: u64, bytes: &mut [u8]) {
         let loaded = self.placed.tail().load(copy_offset(version, bytes.len()), bytes);
         debug_assert!(loaded.is_some());
-    }
-
-    /// A holder of the value's own lock that died is of no consequence: it changed nothing but the idle copy. What else
-    /// somebody else's lock protects is not known here, so its flag stays.
-    #[inline]
-    fn settled<'a>(
-        &self,
-        held: Result<Hold<'a>, LockError<Hold<'a>>>,
-    ) -> Result<Hold<'a>, LockError<Hold<'a>>> {
-        if matches!(self.lock, ChosenLock::Own) { held.or_else(LockError::recover) } else { held }
     }
 }
 

@@ -65,9 +65,10 @@ impl<'a, R: RawLock> LockGuard<'a, R> {
         Self { raw, tid: own_tid().unwrap_or(0), thread_bound: PhantomData }
     }
 
-    /// Whether the calling thread holds the lock: not so in a forked child.
-    pub(crate) fn is_held(&self) -> bool {
-        own_tid() == Some(self.tid) && self.raw.is_held()
+    /// The thread that took the lock.
+    #[inline]
+    pub(crate) fn tid(&self) -> u32 {
+        self.tid
     }
 
     /// Takes the lock, waiting until `deadline`.
@@ -94,7 +95,7 @@ impl<'a, R: RawLock> LockGuard<'a, R> {
     ///
     /// # Safety
     /// `raw` lies in the mapping of a segment, which what is borrowed for `'a` keeps.
-    #[inline]
+    #[inline(always)] // Else the result travels through memory, which costs more than the lock.
     pub(crate) unsafe fn lock_raw(raw: &'a R, deadline: Option<Deadline>) -> Locked<'a, R> {
         // SAFETY: the guard borrows what keeps the memory mapped; a leaked guard leaks the mapping (I5).
         let acquired = unsafe { raw.lock_by(deadline) };

@@ -2,7 +2,7 @@
 //!
 //! The sleep slice is off, so that a survivor goes on because it was woken and not because it timed out.
 
-use multiproc::{Array, ArrayError, LockError};
+use multiproc::{Array, ArrayError, Lock, LockError, RLock};
 
 use crate::scenario::{Report, Scenario};
 use crate::tracer::{Kill, Mode, Operation, kill_at_every_instruction};
@@ -30,10 +30,20 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "array::write_with_survivor_behind", run: || Write::new(write, 1..5, 1)?.test(MANY) },
     Scenario { name: "array::fill", run: || Write::new(fill, 0..LEN, 0)?.test(MANY) },
     Scenario { name: "array::guard", run: || Write::new(guard, 0..LEN, 0)?.test(MANY) },
+    Scenario {
+        name: "array::write_under_a_callers_lock",
+        run: || Write::over(under_lock, write, 1..5)?.test(MANY),
+    },
+    Scenario {
+        name: "array::set_under_a_nesting_lock",
+        run: || Write::over(under_rlock, set, 2..3)?.test(ONE),
+    },
+    Scenario { name: "array::guard_with_raw_handles", run: || Write::over(raw, guard, 0..LEN)?.test(MANY) },
 ];
 
 /// One write to an array, killed at each instruction.
 struct Write {
+    make: fn() -> Result<Array<u64>, String>,
     run: fn(&Array<u64>),
     /// The elements that it writes.
     range: std::ops::Range<usize>,
@@ -44,10 +54,19 @@ struct Write {
 
 impl Write {
     fn new(run: fn(&Array<u64>), range: std::ops::Range<usize>, behind: usize) -> Result<Write, String> {
-        let spare = array()?;
+        Ok(Write { behind, ..Write::over(array, run, range)? })
+    }
+
+    /// On an array of another make.
+    fn over(
+        make: fn() -> Result<Array<u64>, String>,
+        run: fn(&Array<u64>),
+        range: std::ops::Range<usize>,
+    ) -> Result<Write, String> {
+        let spare = make()?;
         // This process's first use of a lock starts a thread; a victim's must not.
         run(&spare);
-        Ok(Write { run, range, behind, spare })
+        Ok(Write { make, run, range, behind: 0, spare })
     }
 
     fn test(&self, notes: &[&str]) -> Result<Report, String> {
@@ -57,6 +76,22 @@ impl Write {
 
 fn array() -> Result<Array<u64>, String> {
     Array::from_slice(&[OLD; LEN]).map_err(|error| error.to_string())
+}
+
+fn under_lock() -> Result<Array<u64>, String> {
+    let array = Lock::new().and_then(|lock| Array::with_lock(&[OLD; LEN], &lock));
+    array.map_err(|error| error.to_string())
+}
+
+fn under_rlock() -> Result<Array<u64>, String> {
+    let array = RLock::new().and_then(|lock| Array::with_rlock(&[OLD; LEN], &lock));
+    array.map_err(|error| error.to_string())
+}
+
+fn raw() -> Result<Array<u64>, String> {
+    let array = array()?;
+    array.raw().map_err(|error| error.to_string())?;
+    Ok(array)
 }
 
 fn set(array: &Array<u64>) {
@@ -120,7 +155,7 @@ impl Operation for Write {
 
     fn prepare(&self) -> Result<Scene, String> {
         multiproc::testing::set_sleep_slice(None);
-        Ok(Scene { array: array()?, behind: Vec::new() })
+        Ok(Scene { array: (self.make)()?, behind: Vec::new() })
     }
 
     fn enter(&self, _: &Scene) {

@@ -51,6 +51,8 @@ mod queue;
 #[cfg(target_arch = "x86_64")]
 mod queue_holes;
 #[cfg(target_arch = "x86_64")]
+mod raw_array;
+#[cfg(target_arch = "x86_64")]
 mod rlock;
 #[cfg(target_arch = "x86_64")]
 mod scenario;
@@ -83,6 +85,7 @@ fn main() -> std::process::ExitCode {
         permits::SCENARIOS,
         value::SCENARIOS,
         array::SCENARIOS,
+        raw_array::SCENARIOS,
         event::SCENARIOS,
         pulse::SCENARIOS,
         semaphore::SCENARIOS,
