@@ -34,6 +34,9 @@ pub use placed::Placed;
 pub use segment::Segment;
 pub use share::Share;
 
+#[cfg(feature = "derive")]
+pub use multiproc_derive::Share;
+
 pub(crate) use object::{Kind, ObjectType};
 pub(crate) use placed::Shape;
 #[cfg(feature = "serde")]
