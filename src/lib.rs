@@ -9,7 +9,7 @@
 //! | share many elements under one lock | [`Array`] |
 //! | let one process at a time do something | [`Lock`] |
 //! | tell other processes that something has happened | [`Event`] |
-//! | put a robust lock or a ring into a struct of my own | [`raw`] |
+//! | put a robust lock or a ring into a struct of my own | [`raw`], [`Segment::place`] |
 //!
 //! Everything but `raw` is a *handle*: it is cheap to clone, Send and Sync, the same object in every process, and travels
 //! in the arguments and results of a [`Process`]. Its memory is an anonymous, sealed, reserved file, which goes with its
