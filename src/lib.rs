@@ -24,7 +24,7 @@
 //! `serde` (on): queues, and handles in messages. `process` (on): [`Process`]. `auto-init` (on): spawned copies of this
 //! executable become workers before `main`; without it, call [`init`]. With `default-features = false` what is left is
 //! [`raw`], [`Segment`], [`Lock`], [`Event`], [`Value`] and [`Array`]. `derive` (off): `#[derive(Share)]` for a
-//! structure of one's own. No feature changes a layout.
+//! structure of one's own. `shared_memory` (off): `Segment::from_shmem`, for memory that the crate of that name mapped. No feature changes a layout.
 #![cfg_attr(not(feature = "auto-init"), allow(rustdoc::broken_intra_doc_links))]
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64")))]

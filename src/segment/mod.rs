@@ -27,6 +27,8 @@ mod registry;
 #[expect(clippy::module_inception, reason = "a file is named after its type, and the type after the layer")]
 mod segment;
 mod share;
+#[cfg(feature = "shared_memory")]
+mod shmem;
 
 pub use info::{ObjectInfo, SegmentInfo};
 pub use options::SegmentOptions;
