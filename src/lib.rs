@@ -24,7 +24,9 @@
 //! `serde` (on): queues, and handles in messages. `process` (on): [`Process`]. `auto-init` (on): spawned copies of this
 //! executable become workers before `main`; without it, call [`init`]. With `default-features = false` what is left is
 //! [`raw`], [`Segment`], [`Lock`], [`Event`], [`Value`] and [`Array`]. `derive` (off): `#[derive(Share)]` for a
-//! structure of one's own. `shared_memory` (off): `Segment::from_shmem`, for memory that the crate of that name mapped. No feature changes a layout.
+//! structure of one's own. `shared_memory` (off): `Segment::from_shmem`, for memory that the crate of that name mapped.
+//! `raw_sync` (off): `compat::raw_sync`, the interface of the crate of that name on robust primitives. No feature changes
+//! a layout.
 #![cfg_attr(not(feature = "auto-init"), allow(rustdoc::broken_intra_doc_links))]
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64")))]
@@ -32,6 +34,8 @@ compile_error!(
     "multiproc needs 64-bit Linux with glibc: it stands on glibc's robust list and on memfd, futex and pidfd"
 );
 
+#[cfg(all(feature = "raw_sync", not(all(test, loom))))]
+pub mod compat;
 mod error;
 #[cfg(all(feature = "process", not(all(test, loom))))]
 pub mod process;
