@@ -12,7 +12,7 @@
 //! | choose the C type at run time, by Python's code | [`DynValue`], [`DynArray`], [`TypeCode`] |
 //! | let one process at a time do something | [`Lock`] |
 //! | tell other processes that something has happened | [`Event`] |
-//! | put a robust lock or a ring into a struct of my own | [`raw`] |
+//! | put a robust lock or a ring into a struct of my own | [`raw`], [`Segment::place`] |
 //!
 //! Everything but `raw` is a *handle*: it is cheap to clone, Send and Sync, the same object in every process, and travels
 //! in the arguments and results of a [`Process`]. Its memory is an anonymous, sealed, reserved file, which goes with its
@@ -26,7 +26,10 @@
 //! # Features
 //! `serde` (on): queues, and handles in messages. `process` (on): [`Process`]. `auto-init` (on): spawned copies of this
 //! executable become workers before `main`; without it, call [`init`]. With `default-features = false` what is left is
-//! [`raw`], [`Segment`], the locks, [`Event`], [`Value`], [`Array`] and their kin. No feature changes a layout.
+//! [`raw`], [`Segment`], the locks, [`Event`], [`Value`], [`Array`] and their kin. `derive` (off): `#[derive(Share)]` for
+//! a structure of one's own. `shared_memory` (off): `Segment::from_shmem`, for memory that the crate of that name mapped.
+//! `raw_sync` (off): `compat::raw_sync`, the interface of the crate of that name on robust primitives. No feature changes
+//! a layout.
 #![cfg_attr(not(feature = "auto-init"), allow(rustdoc::broken_intra_doc_links))]
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64")))]
@@ -34,6 +37,8 @@ compile_error!(
     "multiproc needs 64-bit Linux with glibc: it stands on glibc's robust list and on memfd, futex and pidfd"
 );
 
+#[cfg(all(feature = "raw_sync", not(all(test, loom))))]
+pub mod compat;
 mod error;
 #[cfg(not(all(test, loom)))]
 mod plain;

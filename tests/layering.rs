@@ -12,7 +12,7 @@ const LAYERS: &[&[&[&str]]] = &[
     &[&["sys", "plain"]],
     &[&["raw"]],
     &[&["transfer"], &["segment"]],
-    &[&["sync"], &["shared", "queue"]],
+    &[&["sync", "compat"], &["shared", "queue"]],
     &[&["connection"], &["process"]],
     &[&["pool"], &["futures", "threads"], &["manager"]],
 ];

@@ -342,7 +342,8 @@ fn memory_of_the_process_alone_has_objects_that_do_not_travel() {
     let lock = Lock::new_in(&segment, "lock").unwrap();
     std::thread::scope(|scope| {
         let guard = lock.lock().unwrap();
-        scope.spawn(|| assert!(matches!(lock.try_lock(), Err(LockError::WouldBlock))));
+        let other = scope.spawn(|| assert!(matches!(lock.try_lock(), Err(LockError::WouldBlock))));
+        other.join().unwrap();
         drop(guard);
     });
     let other = Segment::heap(1 << 16).unwrap();

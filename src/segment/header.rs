@@ -41,6 +41,9 @@ pub(crate) struct SegmentHeader {
     reserved: u32,
 }
 
+/// Where the word lies that is written last: the width of a pointer, and the state.
+pub(super) const STATE_OFFSET: usize = std::mem::offset_of!(SegmentHeader, width);
+
 /// What the header must agree with: the file's true size and this process's surroundings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Surroundings {
@@ -64,6 +67,30 @@ impl SegmentHeader {
             creator,
             reserved: 0,
         }
+    }
+
+    /// How it lies in memory while the segment is being made.
+    pub(super) fn unfinished(self) -> Self {
+        Self { state: 0, ..self }
+    }
+
+    /// The word at [`STATE_OFFSET`], which finishes it.
+    pub(super) fn state_word(&self) -> u64 {
+        bytemuck::cast([self.width, self.state])
+    }
+
+    /// Whether the word at [`STATE_OFFSET`] says that the segment is finished.
+    #[cfg(feature = "shared_memory")]
+    pub(super) fn is_ready(state_word: u64) -> bool {
+        let [_width, state]: [u32; 2] = bytemuck::cast(state_word);
+        state == READY
+    }
+
+    /// Whether these bytes are no header at all, nor the beginning of one that is being written.
+    #[cfg(feature = "shared_memory")]
+    pub(super) fn is_foreign(bytes: &[u8; CHECKED_BYTES]) -> bool {
+        let Self { magic, .. } = bytemuck::pod_read_unaligned(bytes);
+        magic != MAGIC && magic != [0; 8]
     }
 
     /// The header in `bytes`, if it belongs to a segment that a process in these surroundings may use.

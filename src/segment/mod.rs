@@ -27,12 +27,17 @@ mod registry;
 #[expect(clippy::module_inception, reason = "a file is named after its type, and the type after the layer")]
 mod segment;
 mod share;
+#[cfg(feature = "shared_memory")]
+mod shmem;
 
 pub use info::{ObjectInfo, SegmentInfo};
 pub use options::SegmentOptions;
 pub use placed::Placed;
 pub use segment::Segment;
 pub use share::Share;
+
+#[cfg(feature = "derive")]
+pub use multiproc_derive::Share;
 
 pub(crate) use object::{Kind, ObjectType};
 pub(crate) use placed::{Shape, Site};

@@ -4,9 +4,10 @@
 use std::fmt;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::Ordering;
 
 use super::directory::{Directory, NAME_BYTES};
-use super::header::{CHECKED_BYTES, SegmentHeader, Surroundings};
+use super::header::{CHECKED_BYTES, STATE_OFFSET, SegmentHeader, Surroundings};
 use super::info::{ObjectInfo, SegmentInfo};
 use super::object::ObjectType;
 use super::options::SegmentOptions;
@@ -41,7 +42,7 @@ use crate::sys::{memfd, named, system};
 /// ```
 #[derive(Clone)]
 pub struct Segment {
-    handle: Handle,
+    pub(super) handle: Handle,
 }
 
 impl Segment {
@@ -417,21 +418,16 @@ impl Segment {
             }
             // Asked now that the file keeps its size.
             let facts = memfd::facts(fd.as_fd())?;
-            let too_short = || mismatch("size", format!("{CHECKED_BYTES} or more"), facts.size.to_string());
-            let len = usize::try_from(facts.size).map_err(|_| too_short())?;
+            let len = usize::try_from(facts.size).map_err(|_| too_short(facts.size))?;
             if len < CHECKED_BYTES {
-                return Err(too_short());
+                return Err(too_short(len));
             }
             if facts.reserved < facts.size {
                 let found = format!("{} of them", facts.reserved);
                 return Err(mismatch("pages", format!("{} reserved bytes", facts.size), found));
             }
             let mapping = Mapping::new(&fd, len)?;
-            let mut bytes = [0; CHECKED_BYTES];
-            mapping.region().load(0, &mut bytes).ok_or_else(too_short)?;
-            let header = SegmentHeader::check(&bytes, &surroundings(facts.size)?)?;
-            let buckets = Directory::check(mapping.region())?.buckets();
-            let mut mapped = Mapped::new(key, Some(fd), mapping, header, buckets);
+            let mut mapped = attach(key, Some(fd), mapping)?;
             mapped.name = name.map(ToOwned::to_owned);
             Ok(mapped)
         })?;
@@ -453,18 +449,32 @@ impl Segment {
     }
 }
 
+/// Takes what another process has set up, if it may be used here.
+pub(super) fn attach(key: Key, file: Option<OwnedFd>, mapping: Mapping) -> Result<Mapped> {
+    let len = mapping.region().len();
+    let size = u64::try_from(len).map_err(|_| out_of_memory(len))?;
+    let mut bytes = [0; CHECKED_BYTES];
+    mapping.region().load(0, &mut bytes).ok_or_else(|| too_short(len))?;
+    let header = SegmentHeader::check(&bytes, &surroundings(size)?)?;
+    let buckets = Directory::check(mapping.region())?.buckets();
+    Ok(Mapped::new(key, file, mapping, header, buckets))
+}
+
 /// Writes the header and the directory of a new segment.
-fn set_up(key: Key, file: Option<OwnedFd>, mapping: Mapping, buckets: usize) -> Result<Mapped> {
+pub(super) fn set_up(key: Key, file: Option<OwnedFd>, mapping: Mapping, buckets: usize) -> Result<Mapped> {
     let len = mapping.region().len();
     let size = u64::try_from(len).map_err(|_| out_of_memory(len))?;
     let header = SegmentHeader::new(&surroundings(size)?, std::process::id());
-    let bytes: [u8; CHECKED_BYTES] = bytemuck::cast(header);
+    let bytes: [u8; CHECKED_BYTES] = bytemuck::cast(header.unfinished());
     Directory::set_up(mapping.region(), buckets).ok_or_else(|| Error::InvalidArgument {
         what: "segment size",
         expected: format!("room for a directory of {buckets} names"),
         found: len.to_string(),
     })?;
     mapping.region().store(0, &bytes).ok_or_else(|| out_of_memory(len))?;
+    let state = mapping.region().word(STATE_OFFSET).ok_or_else(|| out_of_memory(len))?;
+    // SYNC: Release -> `await_owner`'s Acquire: publishes header and directory to those who see them being made.
+    state.store(header.state_word(), Ordering::Release);
     Ok(Mapped::new(key, file, mapping, header, buckets))
 }
 
@@ -490,6 +500,10 @@ fn whole_pages(size: usize) -> Result<usize> {
 
 fn out_of_memory(size: usize) -> Error {
     Error::OutOfMemory { operation: "create segment", bytes: u64::try_from(size).unwrap_or(u64::MAX) }
+}
+
+pub(super) fn too_short(found: impl fmt::Display) -> Error {
+    mismatch("size", format!("{CHECKED_BYTES} or more"), found.to_string())
 }
 
 fn mismatch(what: &str, expected: String, found: String) -> Error {

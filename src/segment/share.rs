@@ -16,6 +16,13 @@ use crate::raw::{
 /// # Safety
 /// The type is `repr(C)` and means the same at any address in any process: no pointers, references or `usize`. Every bit
 /// pattern is a valid value, for a peer may write any. Every field that changes is atomic. It does not implement `Drop`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be shared between processes",
+    label = "this is not `Share`",
+    note = "another process may write any bits to it at any time: instead of an integer use an atomic one, such as \
+            `AtomicU32` for `u32`",
+    note = "a `repr(C)` structure of such fields is `Share` by `#[derive(Share)]`, with the feature `derive`"
+)]
 pub unsafe trait Share: Send + Sync + 'static {
     /// A number that differs where the fields differ, 0 if it is not known. What another program finds under its own
     /// definition of the type has the same one, or is a mismatch.

@@ -11,6 +11,8 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::ptr::NonNull;
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
+#[cfg(feature = "shared_memory")]
+use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::sys::region::Region;
@@ -32,13 +34,15 @@ pub(crate) struct Mapping {
 enum Memory {
     File(MmapRaw),
     Heap(Vec<Page>),
+    #[cfg(feature = "shared_memory")]
+    Shmem(shared_memory::Shmem),
 }
 
 #[derive(Clone, Copy)]
 #[repr(C, align(4096))]
 struct Page([u8; 4096]);
 
-// SAFETY: `start` belongs to `memory`, which is Send; the bytes are reached through regions only, atomically.
+// SAFETY: `start` belongs to `memory`, which is Send (a `Shmem` is a mapping, a descriptor and a name, of any thread); the bytes are reached through regions only, atomically.
 unsafe impl Send for Mapping {}
 // SAFETY: as above: a region's accesses are atomic.
 unsafe impl Sync for Mapping {}
@@ -77,6 +81,41 @@ impl Mapping {
         pages.resize(count, Page([0; size_of::<Page>()]));
         let start = NonNull::from(pages.as_mut_slice()).cast();
         Ok(Self { start, len, memory: ManuallyDrop::new(Memory::Heap(pages)) })
+    }
+
+    /// What the crate `shared_memory` has mapped, with all its pages, which core dumps leave out from now on.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] if there are no pages for it.
+    #[cfg(feature = "shared_memory")]
+    pub(crate) fn of_shmem(shmem: shared_memory::Shmem) -> Result<Self> {
+        use rustix::mm::{Advice, madvise};
+
+        const OPERATION: &str = "reserve shared memory";
+        let len = shmem.len();
+        let refused = |errno| match errno {
+            Errno::FAULT | Errno::NOMEM | Errno::HWPOISON => {
+                Error::OutOfMemory { operation: OPERATION, bytes: u64::try_from(len).unwrap_or(u64::MAX) }
+            }
+            _ => Error::os(OPERATION, errno),
+        };
+        let start = NonNull::new(shmem.as_ptr()).ok_or_else(|| refused(Errno::FAULT))?;
+        let advise = |advice| {
+            loop {
+                // SAFETY: the mapping is `shmem`'s; neither piece of advice changes any byte in it.
+                match unsafe { madvise(start.as_ptr().cast(), len, advice) } {
+                    Err(Errno::INTR | Errno::AGAIN) => {}
+                    other => return other,
+                }
+            }
+        };
+        match advise(Advice::LinuxPopulateWrite) {
+            // Kernels before 5.14 can't; the caller of `from_shmem` has promised that there is room.
+            Ok(()) | Err(Errno::INVAL) => {}
+            Err(errno) => return Err(refused(errno)),
+        }
+        advise(Advice::LinuxDontDump).map_err(refused)?;
+        Ok(Self { start, len, memory: ManuallyDrop::new(Memory::Shmem(shmem)) })
     }
 
     /// All of it.

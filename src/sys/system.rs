@@ -2,7 +2,7 @@
 //! thread id in a lease means anything here, and how much memory is left.
 //!
 //! # References
-//! pid_namespaces(7); proc(5) on `/proc/sys/kernel/random/boot_id` and `/proc/meminfo`.
+//! pid_namespaces(7); proc(5) on `/proc/self/maps`, `/proc/sys/kernel/random/boot_id` and `/proc/meminfo`.
 
 use std::sync::OnceLock;
 
@@ -51,6 +51,30 @@ pub(crate) fn available_memory() -> Result<u64> {
     Ok(available.saturating_add(field("SwapFree:").unwrap_or(0)).saturating_mul(KIB))
 }
 
+/// Device and inode of the file that is mapped at `address`.
+///
+/// # Errors
+/// [`Error::Unsupported`] without a mounted `/proc`, or if no file is mapped there.
+#[cfg(feature = "shared_memory")]
+pub(crate) fn mapped_file(address: usize) -> Result<(u64, u64)> {
+    const PATH: &str = "/proc/self/maps";
+    let text = std::fs::read_to_string(PATH).map_err(|error| missing(PATH, error))?;
+    // `7f12a000-7f12b000 rw-s 00000000 00:1a 4711  /dev/shm/name`
+    let file_in = |line: &str| {
+        let mut fields = line.split_ascii_whitespace();
+        let (start, end) = fields.next()?.split_once('-')?;
+        let hex = |digits| usize::from_str_radix(digits, 16).ok();
+        if !(hex(start)?..hex(end)?).contains(&address) {
+            return None;
+        }
+        let (major, minor) = fields.nth(2)?.split_once(':')?;
+        let number = |digits| u32::from_str_radix(digits, 16).ok();
+        let inode: u64 = fields.next()?.parse().ok()?;
+        (inode != 0).then_some((rustix::fs::makedev(number(major)?, number(minor)?), inode))
+    };
+    text.lines().find_map(file_in).ok_or_else(|| missing(PATH, format_args!("no file at {address:#x}")))
+}
+
 fn missing(path: &str, why: impl std::fmt::Display) -> Error {
     Error::Unsupported { what: format!("a system without {path} ({why})") }
 }
@@ -64,6 +88,18 @@ mod tests {
         let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
         let ours: String = boot_id().unwrap().iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(ours, text.trim().replace('-', ""));
+    }
+
+    #[cfg(feature = "shared_memory")]
+    #[test]
+    fn the_file_of_a_mapping_is_the_one_that_was_mapped() {
+        let fd = crate::sys::memfd::create("system-test", 8192).unwrap();
+        let mapping = crate::sys::mapping::Mapping::new(&fd, 8192).unwrap();
+        let start = mapping.region().start().as_ptr().addr();
+        let key = crate::sys::memfd::facts(std::os::fd::AsFd::as_fd(&fd)).unwrap().key;
+        assert_eq!(mapped_file(start).unwrap(), key);
+        assert_eq!(mapped_file(start + 8191).unwrap(), key);
+        assert!(mapped_file((&raw const key).addr()).is_err(), "the stack is no file");
     }
 
     #[test]

@@ -1,0 +1,10 @@
+use multiproc::Share;
+
+#[derive(Share)]
+#[repr(C)]
+enum State {
+    Idle,
+    Busy,
+}
+
+fn main() {}
