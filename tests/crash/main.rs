@@ -55,6 +55,8 @@ mod rlock;
 #[cfg(target_arch = "x86_64")]
 mod scenario;
 #[cfg(target_arch = "x86_64")]
+mod segment;
+#[cfg(target_arch = "x86_64")]
 mod semaphore;
 #[cfg(target_arch = "x86_64")]
 mod shutdown;
@@ -89,6 +91,7 @@ fn main() -> std::process::ExitCode {
         queue::SCENARIOS,
         queue_holes::SCENARIOS,
         joinable::SCENARIOS,
+        segment::SCENARIOS,
     ];
     scenario::run(&groups.concat(), victim::available, latencies::print)
 }
