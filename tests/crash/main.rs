@@ -57,6 +57,8 @@ mod rlock;
 #[cfg(target_arch = "x86_64")]
 mod scenario;
 #[cfg(target_arch = "x86_64")]
+mod segment;
+#[cfg(target_arch = "x86_64")]
 mod semaphore;
 #[cfg(target_arch = "x86_64")]
 mod shutdown;
@@ -94,6 +96,7 @@ fn main() -> std::process::ExitCode {
         queue::SCENARIOS,
         queue_holes::SCENARIOS,
         joinable::SCENARIOS,
+        segment::SCENARIOS,
     ];
     scenario::run(&groups.concat(), victim::available, latencies::print)
 }

@@ -148,11 +148,14 @@ pub(crate) fn kill_at_every_instruction<O: Operation>(operation: &O, mode: Mode)
     Ok(report)
 }
 
-/// The first success, or the last error.
-fn first_ok<R>(mut attempts: impl Iterator<Item = Result<R, String>>) -> Result<R, String> {
+/// The first success, or the last error. Nothing is attempted after a success.
+fn first_ok<R>(attempts: impl Iterator<Item = Result<R, String>>) -> Result<R, String> {
     let mut outcome = Err("no attempt".to_owned());
-    while let (Err(_), Some(next)) = (&outcome, attempts.next()) {
-        outcome = next;
+    for attempt in attempts {
+        outcome = attempt;
+        if outcome.is_ok() {
+            break;
+        }
     }
     outcome
 }
