@@ -32,6 +32,8 @@ compile_error!(
 );
 
 mod error;
+#[cfg(not(all(test, loom)))]
+mod plain;
 #[cfg(all(feature = "process", not(all(test, loom))))]
 pub mod process;
 #[cfg(all(feature = "serde", not(all(test, loom))))]
@@ -48,6 +50,8 @@ mod sys;
 mod transfer;
 
 pub use error::{Error, Result};
+#[cfg(not(all(test, loom)))]
+pub use plain::{CChar, CLong, CType, CULong, Number, OutOfRange, TypeCode, UnknownTypeCode, WChar};
 #[cfg(all(feature = "process", not(all(test, loom))))]
 pub use process::{Process, ProcessError, init};
 #[cfg(all(feature = "serde", not(all(test, loom))))]
@@ -57,7 +61,10 @@ pub use queue::{
 #[cfg(not(all(test, loom)))]
 pub use segment::{ObjectInfo, Placed, Segment, SegmentInfo, SegmentOptions, Share};
 #[cfg(not(all(test, loom)))]
-pub use shared::{Array, ArrayError, ArrayGuard, ArrayIter, Value, ValueGuard};
+pub use shared::{
+    Array, ArrayError, ArrayGuard, ArrayIter, DynArray, DynArrayGuard, DynError, DynValue, DynValueGuard,
+    RawArray, RawInteger, RawValue, Value, ValueGuard,
+};
 #[cfg(not(all(test, loom)))]
 pub use sync::{
     Barrier, BarrierTicket, BoundedSemaphore, BrokenBarrier, Condition, ConditionGuard, ConditionOptions,
@@ -70,6 +77,7 @@ pub use sync::{
 #[cfg(not(all(test, loom)))]
 pub mod testing {
     pub use crate::sys::slice::set_sleep_slice;
+    pub use crate::sys::spin::set_spins;
 }
 
 /// The program in the README is a test.

@@ -10,7 +10,8 @@ use multiproc::raw::{
     TaskEntry,
 };
 use multiproc::{
-    Array, Barrier, BoundedSemaphore, Condition, Event, Lock, Permits, RLock, Segment, Semaphore, Value,
+    Array, Barrier, BoundedSemaphore, Condition, Event, Lock, Permits, RLock, RawArray, RawValue, Segment,
+    Semaphore, Value,
 };
 
 /// The version that this file describes.
@@ -165,7 +166,7 @@ fn the_header_of_an_object_is_as_written_down() {
     golden("size of an element", image.u64(at + 16), 8);
     golden("length", image.u64(at + 24), 3);
     golden("data", image.u64(at + 32), 128);
-    golden("bytes", image.u64(at + 40), 40 + 3 * 8);
+    golden("bytes", image.u64(at + 40), 48 + 3 * 8);
     golden("next", image.u64(at + 48), 0);
     golden("lengths of type name and name", (image.u16(at + 56), image.u16(at + 58)), (3, 8));
     golden("reserved", image.u32(at + 60), 0);
@@ -201,17 +202,21 @@ fn each_kind_of_object_is_as_written_down() {
     BoundedSemaphore::new_in(&segment, "bounded", 5).unwrap();
     Condition::new_in(&segment, "condition").unwrap();
     Barrier::new_in(&segment, "barrier", 3).unwrap();
+    RawValue::new_in(&segment, "raw value", 7u32).unwrap();
+    RawArray::<i64>::zeroed_in(&segment, "raw array", 3).unwrap();
     segment.place("own", std::sync::atomic::AtomicU32::new(7)).unwrap();
     golden_object(&segment, "lock", ("Lock", ""), (1, 0, 0, 0, 1, 40));
     golden_object(&segment, "event", ("Event", ""), (2, 0, 0, 0, 1, 8));
     golden_object(&segment, "value", ("Value", "[u64; 2]"), (3, 0, 8, 16, 1, 48 + 2 * 16));
-    golden_object(&segment, "array", ("Array", "u16"), (4, u32::from('H'), 2, 2, 3, 40 + 3 * 2));
+    golden_object(&segment, "array", ("Array", "u16"), (4, u32::from('H'), 2, 2, 3, 48 + 3 * 2));
     golden_object(&segment, "rlock", ("RLock", ""), (7, 0, 0, 0, 1, 40));
     golden_object(&segment, "permits", ("Permits", ""), (8, 0, 0, 0, 3, 48 + 3 * 40));
     golden_object(&segment, "semaphore", ("Semaphore", ""), (9, 0, 0, 0, 1, 16));
     golden_object(&segment, "bounded", ("BoundedSemaphore", ""), (10, 0, 0, 0, 1, 16));
     golden_object(&segment, "condition", ("Condition", ""), (11, 0, 0, 0, 64, 48 + 64 * 56));
     golden_object(&segment, "barrier", ("Barrier", ""), (12, 0, 0, 0, 6, 48 + 6 * 48));
+    golden_object(&segment, "raw value", ("RawValue", "u32"), (14, u32::from('I'), 4, 4, 1, 8));
+    golden_object(&segment, "raw array", ("RawArray", "i64"), (15, u32::from('q'), 8, 8, 3, 48 + 3 * 8));
     golden_object(&segment, "own", ("Struct", "AtomicU32"), (13, 0, 4, 4, 1, 8));
 }
 
@@ -324,7 +329,11 @@ fn the_words_of_values_and_arrays_are_as_written_down() {
     value.set([3, 4]).unwrap();
     golden_words(&segment, "value", &[(32, LINK), (40, 1), (48, 1), (56, 2), (64, 3), (72, 4)]);
     Array::new_in(&segment, "array", &[5u64, 6]).unwrap();
-    golden_words(&segment, "array", &[(40, 5), (48, 6)]);
+    golden_words(&segment, "array", &[(48, 5), (56, 6)]);
+    RawValue::new_in(&segment, "raw value", 7u64).unwrap();
+    golden_words(&segment, "raw value", &[(0, 7)]);
+    RawArray::<u64>::zeroed_in(&segment, "raw array", 2).unwrap().fill(8);
+    golden_words(&segment, "raw array", &[(48, 8), (56, 8)]);
 }
 
 #[test]

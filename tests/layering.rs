@@ -9,7 +9,7 @@ use std::path::Path;
 /// before it: `[["a", "b"], ["c"]]` is a, b < c.
 const LAYERS: &[&[&[&str]]] = &[
     &[&["error"]],
-    &[&["sys"]],
+    &[&["sys", "plain"]],
     &[&["raw"]],
     &[&["transfer"], &["segment"]],
     &[&["sync"], &["shared", "queue"]],

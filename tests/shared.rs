@@ -1,9 +1,9 @@
 //! Values and arrays between processes, and what a death leaves.
 #![allow(unsafe_code)]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use multiproc::{Array, ArrayError, Event, LockError, Value};
+use multiproc::{Array, ArrayError, Event, Lock, LockError, RLock, Value};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -171,4 +171,111 @@ fn a_large_array_is_aligned_for_its_elements() {
     struct Wide([u8; 256]);
     let array = Array::<Wide>::zeroed(3).unwrap();
     assert!(array.lock().unwrap().as_ptr().is_aligned());
+}
+
+#[test]
+fn a_killed_holder_of_the_callers_lock_flags_what_it_guards_until_somebody_recovers_it() {
+    let lock = Lock::new().unwrap();
+    let value = Value::with_lock(1u64, &lock).unwrap();
+    let array = Array::with_lock(&[1u8, 2], &lock).unwrap();
+    let held = Event::new().unwrap();
+    value.set(2).unwrap();
+    let child = fork(|| {
+        let guard = lock.lock().unwrap();
+        held.set();
+        let _guard = guard;
+        wait_for_ever();
+    });
+    assert!(held.wait_timeout(SOON));
+    assert!(matches!(value.try_lock(), Err(LockError::WouldBlock)));
+    assert!(matches!(value.lock_timeout(Duration::from_millis(1)), Err(LockError::TimedOut { .. })));
+    assert_eq!(value.get(), 2, "read without the lock");
+    kill_and_wait(child);
+    assert!(matches!(value.set(3), Err(LockError::OwnerDied(()))));
+    assert!(matches!(value.update(|n| *n = 3), Err(LockError::OwnerDied(()))));
+    assert!(matches!(array.get(0), Err(ArrayError::Lock(LockError::OwnerDied(())))));
+    match value.lock() {
+        Err(LockError::OwnerDied(mut guard)) => *guard = 4,
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(value.get(), 4, "who is told may go on");
+    assert!(matches!(lock.lock(), Err(LockError::OwnerDied(_))), "nothing has cleared the flag");
+    drop(lock.lock_or_recover(|_| ()).unwrap());
+    value.set(5).unwrap();
+    assert_eq!((value.get(), array.to_vec().unwrap()), (5, vec![1, 2]));
+}
+
+#[test]
+fn a_killed_writer_under_the_callers_lock_leaves_the_old_value_and_a_flag() {
+    let lock = RLock::new().unwrap();
+    let value = Value::with_rlock([1u32; 5], &lock).unwrap();
+    let held = Event::new().unwrap();
+    value.set([1; 5]).unwrap();
+    let child = fork(|| {
+        let mut guard = value.lock().unwrap();
+        guard[0] = 2;
+        held.set();
+        wait_for_ever();
+    });
+    assert!(held.wait_timeout(SOON));
+    kill_and_wait(child);
+    assert_eq!(value.get(), [1; 5]);
+    assert!(matches!(value.set([3; 5]), Err(LockError::OwnerDied(()))));
+    drop(value.lock_or_recover(|words| words[4] = 9).unwrap());
+    assert_eq!(value.get(), [1, 1, 1, 1, 9]);
+    drop(lock.lock().unwrap());
+}
+
+#[test]
+fn a_nesting_lock_lets_its_holder_work_on_what_it_guards() {
+    let lock = RLock::new().unwrap();
+    let value = Value::with_rlock(1u64, &lock).unwrap();
+    let array = Array::with_rlock(&[1u64, 2], &lock).unwrap();
+    let outer = lock.lock().unwrap();
+    value.update(|n| array.update(0, |m| *m += *n).unwrap()).unwrap();
+    assert_eq!(array.to_vec().unwrap(), [2, 2]);
+    let slice = array.lock().unwrap();
+    assert_eq!(slice[0] + value.get(), 3);
+    value.set(9).unwrap();
+    drop((slice, outer));
+    assert!(!lock.is_locked());
+}
+
+#[test]
+fn a_nesting_lock_gives_one_slice_and_one_private_copy_at_a_time() {
+    let lock = RLock::new().unwrap();
+    let array = Array::with_rlock(&[1u64, 2], &lock).unwrap();
+    let value = Value::with_rlock(1u64, &lock).unwrap();
+    let other = array.clone();
+    let deadlock = |outcome| matches!(outcome, Err(ArrayError::Lock(LockError::Deadlock)));
+    let mut slice = array.lock().unwrap();
+    assert!(matches!(other.lock(), Err(LockError::Deadlock)), "two slices of the same elements");
+    assert!(matches!(other.raw(), Err(LockError::Deadlock)));
+    assert!(deadlock(other.set(0, 5)) && deadlock(other.get(0).map(drop)));
+    slice[0] = 3;
+    drop(slice);
+    let mut copy = value.lock().unwrap();
+    assert!(matches!(value.set(7), Err(LockError::Deadlock)), "it would be lost");
+    *copy += 1;
+    drop(copy);
+    assert!(deadlock(array.update(1, |_| array.set(1, 5)).unwrap()), "nor inside of an update");
+    assert_eq!((array.to_vec().unwrap(), value.get()), (vec![3, 2], 2));
+}
+
+#[test]
+fn all_four_forms_of_time_lock_a_value() {
+    let value = Value::new(0u8).unwrap();
+    *value.lock().unwrap() += 1;
+    *value.try_lock().unwrap() += 1;
+    *value.lock_timeout(SOON).unwrap() += 1;
+    *value.lock_deadline(Instant::now()).unwrap() += 1;
+    let held = value.lock().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            assert!(matches!(value.try_lock(), Err(LockError::WouldBlock)));
+            assert!(matches!(value.lock_deadline(Instant::now()), Err(LockError::TimedOut { .. })));
+        });
+    });
+    drop(held);
+    assert_eq!(value.get(), 4);
 }

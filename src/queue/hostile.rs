@@ -6,6 +6,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use super::{JoinableQueue, QueueOptions};
+use crate::Segment;
 
 /// Longer than anything takes here that ends at all.
 const SOON: Duration = Duration::from_secs(60);
@@ -15,7 +16,10 @@ const ITEM: [u32; 5] = [1, 2, 3, 4, 5];
 type Jobs = JoinableQueue<Vec<u32>>;
 
 fn jobs() -> Jobs {
-    QueueOptions::new(6).ring_bytes(512).max_message(100).max_taken(3).joinable_queue().unwrap()
+    // Alone in its segment, all of which is scribbled over.
+    let segment = Segment::anonymous(4096).unwrap();
+    let options = QueueOptions::new(6).ring_bytes(512).max_message(100).max_taken(3);
+    options.joinable_queue_in(&segment, "jobs").unwrap()
 }
 
 /// Numbers that look random, the same for the same seed.

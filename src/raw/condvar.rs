@@ -3,7 +3,7 @@
 //! ```text
 //! operation  who             what
 //! wait       holds the lock  enlists in the table, unlocks, sleeps on its entry, locks, leaves the table
-//! notify(n)  holds the lock  marks and wakes the n oldest waiters that live, one system call each
+//! notify(n)  holds the lock  marks and wakes the n oldest waiters that live, one system call for each that sleeps
 //! ```
 //!
 //! The states of an entry are in `waiters.rs`, with how a notification survives its waiter.
@@ -30,7 +30,7 @@ use crate::sys::atomic::AtomicU32;
 #[derive(Debug)]
 pub struct RawCondvar<const N: usize = 64> {
     next_ticket: AtomicU32,
-    reserved: AtomicU32,
+    used: AtomicU32,
     waiters: [Waiter; N],
 }
 
@@ -40,7 +40,7 @@ impl<const N: usize> RawCondvar<N> {
     pub fn new() -> Self {
         Self {
             next_ticket: AtomicU32::new(0),
-            reserved: AtomicU32::new(0),
+            used: AtomicU32::new(0),
             waiters: core::array::from_fn(|_| Waiter::default()),
         }
     }
@@ -91,7 +91,7 @@ impl<const N: usize> RawCondvar<N> {
     }
 
     pub(super) fn table(&self) -> Waiters<'_> {
-        Waiters { next_ticket: &self.next_ticket, entries: &self.waiters }
+        Waiters { next_ticket: &self.next_ticket, used: &self.used, entries: &self.waiters }
     }
 }
 

@@ -11,7 +11,8 @@
 //!
 //! A publish with sleepers is one system call, so a SIGKILL can't separate the flag from the wake. `clear` moves the
 //! generation: who was waiting when the event was set returns even when it was cleared before the waiter ran.
-//! The generation has 30 bits; a waiter that sleeps through exactly 2^30 pulses waits for the next.
+//! The generation has 30 bits; a waiter that sleeps through exactly 2^30 pulses waits for the next. A waiter announces itself
+//! as a sleeper after it has spun for a while in vain, so that partners who are awake need no system call.
 //!
 //! **Fairness.** `set` wakes everybody.
 
@@ -20,7 +21,7 @@ use core::sync::atomic::Ordering;
 use super::Deadline;
 use crate::sys::atomic::AtomicU32;
 use crate::sys::futex::{self, Change};
-use crate::sys::slice;
+use crate::sys::{slice, spin};
 
 const SET: u32 = 1;
 const SLEEPERS: u32 = 2;
@@ -81,12 +82,27 @@ impl RawEvent {
     }
 
     /// Waits until the event is set, or until `deadline`; false if it passed first.
+    #[inline]
     pub fn wait(&self, deadline: Option<Deadline>) -> bool {
         // SYNC: Acquire <- `set`'s Release: what the setter did before is seen.
-        let mut seen = self.word.load(Ordering::Acquire);
-        let generation = seen / GENERATION;
+        let seen = self.word.load(Ordering::Acquire);
+        seen & SET != 0 || self.wait_while_in(seen / GENERATION, deadline)
+    }
+
+    /// Ends a [`wait`](RawEvent::wait) that began in this generation, before the event was set.
+    #[cold]
+    fn wait_while_in(&self, generation: u32, deadline: Option<Deadline>) -> bool {
+        // SYNC: Acquire <- `set`'s and `clear`'s Release: what the setter did before is seen.
+        let look = || self.word.load(Ordering::Acquire);
+        let is_over = |seen: u32| seen & SET != 0 || seen / GENERATION != generation;
+        if deadline.is_none_or(|deadline| !deadline.has_passed())
+            && spin::spin(&self.word, || is_over(look()).then_some(())).is_some()
+        {
+            return true;
+        }
         loop {
-            if seen & SET != 0 || seen / GENERATION != generation {
+            let seen = look();
+            if is_over(seen) {
                 return true;
             }
             if deadline.is_some_and(Deadline::has_passed) {
@@ -101,8 +117,6 @@ impl RawEvent {
             if announced {
                 futex::wait(&self.word, seen | SLEEPERS, slice::end_of_sleep(deadline));
             }
-            // SYNC: Acquire <- `set`'s and `clear`'s Release: what the setter did before is seen.
-            seen = self.word.load(Ordering::Acquire);
         }
     }
 }

@@ -133,10 +133,18 @@ impl Lease {
         outcome
     }
 
-    /// Ends a [`release`](Lease::release) where the thread holds other leases too, or not this one.
+    /// Ends a [`release`](Lease::release), or a [`leave`](Lease::leave), where the thread holds other leases too, or took this
+    /// one again, or doesn't hold it.
     #[cold]
     fn release_nested(&self, thread: Thread) -> Result<(), AcquireError> {
-        let outcome = self.pop_and_give_up(thread);
+        let below = thread.level(&self.node).and_then(|level| level.checked_sub(1));
+        let outcome = match below {
+            Some(below) => {
+                thread.set_level(&self.node, below);
+                Ok(())
+            }
+            None => self.pop_and_give_up(thread),
+        };
         thread.clear_pending();
         outcome
     }
@@ -182,13 +190,39 @@ impl Lease {
         Ok(self.state())
     }
 
-    /// The holder takes back one level; false if it is at the first.
+    /// [`enter_levels`](Lease::enter_levels) of one level, and the calling thread's id; `None` if the thread isn't the holder,
+    /// or doesn't know at once.
     #[inline]
-    pub(super) fn leave_one_level(&self) -> Result<bool, AcquireError> {
-        let (thread, level) = self.thread_and_level()?;
-        let below = level.checked_sub(1);
-        below.inspect(|&below| thread.set_level(&self.node, below));
-        Ok(below.is_some())
+    pub(super) fn nest(&self) -> Option<(Acquired, u32)> {
+        let thread = Thread::enrolled()?;
+        thread.nest(&self.node).then(|| (self.state(), thread.tid()))
+    }
+
+    /// The holder takes back one level, or releases the lease if it is at the first.
+    ///
+    /// # Errors
+    /// As for [`Lease::release`].
+    #[inline]
+    pub(super) fn leave(&self) -> Result<(), AcquireError> {
+        Thread::enrolled().map_or(Err(AcquireError::NotHeld), |thread| self.leave_by(thread))
+    }
+
+    /// [`leave`](Lease::leave) if the calling thread is the thread `tid`.
+    #[inline]
+    pub(super) fn leave_as(&self, tid: u32) -> Result<(), AcquireError> {
+        let holder = Thread::enrolled().filter(|thread| thread.tid() == tid);
+        holder.map_or(Err(AcquireError::NotHeld), |thread| self.leave_by(thread))
+    }
+
+    #[inline]
+    fn leave_by(&self, thread: Thread) -> Result<(), AcquireError> {
+        if thread.unnest(&self.node) { Ok(()) } else { self.leave_first(thread) }
+    }
+
+    /// Not inlined, so that the drop of a nested guard is.
+    #[inline(never)]
+    fn leave_first(&self, thread: Thread) -> Result<(), AcquireError> {
+        self.release_by(thread)
     }
 
     /// The holder takes back all levels but the first, and learns how many there were.
@@ -372,26 +406,25 @@ impl Lease {
     /// As for [`Lease::release`].
     #[inline]
     pub(super) fn release_unslept(&self) -> Result<bool, AcquireError> {
-        let thread = Thread::current()?;
+        let thread = Thread::enrolled().ok_or(AcquireError::NotHeld)?;
         thread.set_pending(&self.node);
-        let outcome =
-            if thread.pop(&self.node) { self.give_up_unslept(thread) } else { Err(AcquireError::NotHeld) };
+        let popped = thread.pop_only(&self.node) || thread.pop(&self.node);
+        let outcome = if popped { self.give_up_unslept(thread) } else { Err(AcquireError::NotHeld) };
         thread.clear_pending();
         outcome
     }
 
     #[inline]
     fn give_up_unslept(&self, thread: Thread) -> Result<bool, AcquireError> {
-        let tid = thread.tid();
-        let held = [tid, tid | WAITERS];
         // SYNC: Release -> `try_take_pending`'s Acquire: what was done under the lease happened before.
-        let free =
-            |&held: &u32| self.word().compare_exchange(held, 0, Ordering::Release, Ordering::Relaxed).is_ok();
-        match held.iter().position(free) {
-            Some(0) => Ok(false),
-            Some(_) => Ok(true),
+        let free = |held| self.word().compare_exchange(held, 0, Ordering::Release, Ordering::Relaxed).is_ok();
+        if free(thread.tid()) {
+            Ok(false)
+        } else if free(thread.tid() | WAITERS) {
+            Ok(true)
+        } else {
             // Waiters only ever add WAITERS: a foreign hand wrote this.
-            None => Err(AcquireError::Corrupt),
+            Err(AcquireError::Corrupt)
         }
     }
 

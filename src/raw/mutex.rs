@@ -3,7 +3,7 @@
 //! ```text
 //! word (states of `lease.rs`)   a waiter
 //! F FW D DW                     takes it
-//! H, spinning                   looks again, up to SPINS times
+//! H, spinning                   looks again, ever less often, for up to PAUSES
 //! H                             CAS -> HW
 //! HW                            FUTEX_WAIT_BITSET on HW; at death while the word is free, the kernel wakes another
 //! H HW, one owner for ten slices takes it if that thread is dead (out of band, see `lease.rs`)
@@ -21,14 +21,12 @@ use super::lease::{Lease, TID_MASK, WAITERS};
 use super::{AcquireError, Acquired, Deadline};
 use crate::sys::robust::Thread;
 use crate::sys::watch::Watch;
-use crate::sys::{futex, slice};
+use crate::sys::{futex, slice, spin};
 
-/// Looks before the first sleep, about 2 us. A count and not a time, so that a killed run can be repeated exactly.
-#[cfg(not(all(test, loom)))]
-const SPINS: u32 = 60;
-/// Spinning adds interleavings to a model and shows nothing.
-#[cfg(all(test, loom))]
-const SPINS: u32 = 0;
+/// Pauses before a sleep, about 4 us. A count and not a time, so that a killed run can be repeated exactly.
+const PAUSES: u32 = 150;
+/// The most pauses between two looks: each look takes the word's cache line from its holder.
+const MOST_PAUSES: u32 = 16;
 
 /// A robust process-shared mutex of 40 bytes. All-zero bytes are an unlocked one.
 ///
@@ -192,13 +190,24 @@ impl RawMutex {
                 || word.compare_exchange(seen, seen | WAITERS, Ordering::Relaxed, Ordering::Relaxed).is_ok();
             if announced {
                 futex::wait(word, seen | WAITERS, slice::end_of_sleep(deadline));
+                // Who is woken finds that somebody else was faster, and will often be done soon.
+                if let Some(acquired) = self.spin(thread) {
+                    return Ok(acquired);
+                }
             }
         }
     }
 
-    /// Waits a little without sleeping, unless others sleep already.
+    /// Waits a little without sleeping where that pays, unless others sleep already.
     fn spin(&self, thread: Thread) -> Option<Acquired> {
-        for _ in 0..SPINS {
+        let word = self.lease.word();
+        let has_waiters = || word.load(Ordering::Relaxed) & WAITERS != 0;
+        if has_waiters() { None } else { spin::where_it_pays(word, || self.look_repeatedly(thread)) }
+    }
+
+    fn look_repeatedly(&self, thread: Thread) -> Option<Acquired> {
+        let (mut left, mut pauses) = (PAUSES.min(spin::looks()), 1);
+        while let Some(after) = left.checked_sub(pauses) {
             let seen = self.lease.word().load(Ordering::Relaxed);
             if seen & WAITERS != 0 {
                 return None;
@@ -208,7 +217,9 @@ impl RawMutex {
             {
                 return Some(acquired);
             }
-            spin_loop();
+            (0..pauses).for_each(|_| spin_loop());
+            left = after;
+            pauses = MOST_PAUSES.min(pauses.saturating_mul(2));
         }
         None
     }

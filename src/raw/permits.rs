@@ -142,6 +142,12 @@ impl RawPermits {
 
     #[inline]
     fn enter() -> Result<Thread, AcquireError> {
+        Thread::enrolled().filter(Thread::holds_none).map_or_else(Self::enter_checked, Ok)
+    }
+
+    /// [`RawPermits::enter`] for a thread that holds leases already, or takes its first one ever.
+    #[cold]
+    fn enter_checked() -> Result<Thread, AcquireError> {
         let thread = Thread::current()?;
         if thread.held() >= CAPACITY { Err(AcquireError::TooManyHeld) } else { Ok(thread) }
     }
@@ -149,17 +155,29 @@ impl RawPermits {
     /// Takes the first free permit, beginning where this thread's own search begins.
     #[inline]
     fn take_any(&self, thread: Thread) -> Option<usize> {
-        self.search(thread).find_map(|(index, permit)| {
-            let free = permit.word().load(Ordering::Relaxed) & TID_MASK == 0;
-            (free && permit.try_take_unslept(thread)).then_some(index)
-        })
+        let first = self.first(thread);
+        let is_taken = self.permits.get(first).is_some_and(|permit| take_if_free(permit, thread));
+        if is_taken { Some(first) } else { self.take_another(thread) }
     }
 
-    /// All permits. Threads begin at different ones, so that they don't write the same word without need.
+    #[cold]
+    fn take_another(&self, thread: Thread) -> Option<usize> {
+        self.search(thread).find(|(_, permit)| take_if_free(permit, thread)).map(|(index, _)| index)
+    }
+
+    /// Where this thread's search begins. Threads begin at different permits, so that they don't write the same word
+    /// without need.
     #[inline]
+    fn first(&self, thread: Thread) -> usize {
+        // Fibonacci hashing of the id, as a fraction of the length, which is at most `CAPACITY`: a remainder takes longer.
+        let fraction = u64::from(thread.tid().wrapping_mul(0x9e37_79b9));
+        let len = u64::try_from(self.permits.len()).unwrap_or(0);
+        usize::try_from(fraction.wrapping_mul(len) >> u32::BITS).unwrap_or(0)
+    }
+
+    /// All permits.
     fn search(&self, thread: Thread) -> impl Iterator<Item = (usize, &Lease)> {
-        let first = usize::try_from(thread.tid()).ok().and_then(|tid| tid.checked_rem(self.permits.len()));
-        let first = first.unwrap_or(0);
+        let first = self.first(thread);
         let permits = self.permits.iter().enumerate();
         permits.clone().skip(first).chain(permits.take(first))
     }
@@ -242,6 +260,11 @@ impl RawPermits {
         let all = thread.held() >= self.permits.len() && self.permits.iter().all(Lease::is_held);
         if all { AcquireError::Deadlock } else { otherwise }
     }
+}
+
+#[inline]
+fn take_if_free(permit: &Lease, thread: Thread) -> bool {
+    permit.word().load(Ordering::Relaxed) & TID_MASK == 0 && permit.try_take_unslept(thread)
 }
 
 impl<const N: usize> Default for RawPermits<[Lease; N]> {

@@ -54,13 +54,22 @@ impl RawRLock {
     ///
     /// # Safety
     /// As for [`RawRLock::lock`].
-    #[inline]
+    #[inline(always)] // As for the mutex.
     pub(crate) unsafe fn lock_by(&self, deadline: Option<Deadline>) -> Result<(Acquired, u32), AcquireError> {
+        if let Some(nested) = self.mutex.lease.nest() {
+            return Ok(nested);
+        }
         // SAFETY: the caller's promise is the one that the mutex asks for.
         match unsafe { self.mutex.lock_by(deadline) } {
-            Err(AcquireError::Deadlock) => Ok((self.deepen(1)?, own_tid().unwrap_or(0))),
+            Err(AcquireError::Deadlock) => self.lock_held(),
             other => other,
         }
+    }
+
+    /// Ends a `lock` by the holder.
+    #[cold]
+    fn lock_held(&self) -> Result<(Acquired, u32), AcquireError> {
+        Ok((self.deepen(1)?, own_tid().unwrap_or(0)))
     }
 
     /// Takes the lock if nobody alive, or the calling thread, holds it.
@@ -85,14 +94,14 @@ impl RawRLock {
     /// `NotHeld`. `Corrupt` if another process overwrote the word: the lock is not held any more then.
     #[inline]
     pub fn unlock(&self) -> Result<(), AcquireError> {
-        if self.mutex.lease.leave_one_level()? { Ok(()) } else { self.mutex.unlock() }
+        self.mutex.lease.leave()
     }
 
     /// [`unlock`](RawRLock::unlock) if the calling thread is the thread `tid`: for guards, of which a forked child has a
     /// copy.
     #[inline]
     pub(crate) fn unlock_as(&self, tid: u32) -> Result<(), AcquireError> {
-        if own_tid() == Some(tid) { self.unlock() } else { Err(AcquireError::NotHeld) }
+        self.mutex.lease.leave_as(tid)
     }
 
     /// Unlocks however deep the calling thread is in the lock, as a wait for a condition does, and says how deep it was:

@@ -26,25 +26,23 @@
 //! **Ordering.** A release is Release, an acquire is Acquire, and whatever lies between in the word is a
 //! read-modify-write: who takes a permission sees what was written before each release of those counted by then.
 
-use core::hint::spin_loop;
 use core::sync::atomic::Ordering;
 
 use super::Deadline;
 use crate::sys::atomic::{AtomicU32, AtomicU64};
 use crate::sys::futex::{self, Change, Half};
 use crate::sys::robust::Thread;
-use crate::sys::slice;
+use crate::sys::{slice, spin};
 
 const WAITERS_BIT: u16 = 31;
 const WAITERS: u32 = 1 << WAITERS_BIT;
 const POSITIVE: u32 = 1 << 30;
 const COUNT_SHIFT: u32 = 32;
-
-/// Looks before the first sleep, as in `mutex.rs`.
-#[cfg(not(all(test, loom)))]
-const SPINS: u32 = 60;
-#[cfg(all(test, loom))]
-const SPINS: u32 = 0;
+const ONE: u64 = 1 << COUNT_SHIFT;
+/// One permission, and nobody sleeps.
+const LAST: u64 = ONE | 1 << 30;
+/// All bits but those that are always 0.
+const BITS: u64 = !0x3fff_ffff;
 
 /// A process-shared counting semaphore of 16 bytes. All-zero bytes are one of count 0 without a maximum.
 ///
@@ -95,6 +93,12 @@ impl RawSemaphore {
     #[inline]
     pub fn try_acquire(&self) -> bool {
         let mut seen = self.state.load(Ordering::Relaxed);
+        // The compare-and-swap of constants need not wait for the load.
+        // SYNC: Acquire <- as below.
+        if seen == LAST && self.state.compare_exchange(LAST, 0, Ordering::Acquire, Ordering::Relaxed).is_ok()
+        {
+            return true;
+        }
         while let Some(taken) = one_less(seen) {
             // SYNC: Acquire <- `release`'s Release: what was written before the permission was released is seen.
             match self.state.compare_exchange(seen, taken, Ordering::Acquire, Ordering::Relaxed) {
@@ -109,6 +113,14 @@ impl RawSemaphore {
     #[inline]
     pub fn release(&self) -> bool {
         let mut seen = self.state.load(Ordering::Relaxed);
+        // As in `try_acquire`; only a maximum of 0 refuses the first one.
+        // SYNC: Release -> as below.
+        if seen == 0
+            && self.withheld.load(Ordering::Relaxed) != u32::MAX
+            && self.state.compare_exchange(0, LAST, Ordering::Release, Ordering::Relaxed).is_ok()
+        {
+            return true;
+        }
         while !has_waiters(seen) {
             let Some(given) = self.one_more(seen) else { return false };
             // SYNC: Release -> `try_acquire`'s Acquire: publishes what was written before.
@@ -128,7 +140,7 @@ impl RawSemaphore {
 
     #[cold]
     fn acquire_contended(&self, deadline: Option<Deadline>) -> bool {
-        if self.spin() {
+        if deadline.is_none_or(|deadline| !deadline.has_passed()) && self.spin() {
             return true;
         }
         // Where robust lists don't work, the slice alone passes a killed thread's wake on.
@@ -198,26 +210,18 @@ impl RawSemaphore {
     }
 
     /// `seen` with one permission more, if the maximum allows it.
+    #[inline]
     fn one_more(&self, seen: u64) -> Option<u64> {
         // Relaxed: written before the semaphore was shared.
         let max = u32::MAX.saturating_sub(self.withheld.load(Ordering::Relaxed));
-        let count = count_of(seen).checked_add(1).filter(|count| *count <= max)?;
-        Some(state_of(count, has_waiters(seen)))
+        (count_of(seen) < max).then(|| (seen & BITS).wrapping_add(ONE) | u64::from(POSITIVE))
     }
 
-    /// Waits a little without sleeping, unless others sleep already.
+    /// Waits a little without sleeping, where that pays. Also beside sleepers: WAITERS outlives them, and a release that
+    /// finds none clears it.
     fn spin(&self) -> bool {
-        for _ in 0..SPINS {
-            let seen = self.state.load(Ordering::Relaxed);
-            if has_waiters(seen) {
-                return false;
-            }
-            if count_of(seen) != 0 && self.try_acquire() {
-                return true;
-            }
-            spin_loop();
-        }
-        false
+        let has_permission = || count_of(self.state.load(Ordering::Relaxed)) != 0;
+        spin::spin(&self.state, || (has_permission() && self.try_acquire()).then_some(())).is_some()
     }
 }
 
@@ -228,14 +232,19 @@ fn state_of(count: u32, waiters: bool) -> u64 {
 }
 
 /// `state` with one permission less, if it has one.
+#[inline]
 fn one_less(state: u64) -> Option<u64> {
-    count_of(state).checked_sub(1).map(|count| state_of(count, has_waiters(state)))
+    // The compare-and-swap waits for this: few operations, one after another.
+    let bits = if count_of(state) == 1 { BITS & !u64::from(POSITIVE) } else { BITS };
+    (count_of(state) != 0).then(|| state.wrapping_sub(ONE) & bits)
 }
 
+#[inline]
 fn count_of(state: u64) -> u32 {
     u32::try_from(state >> COUNT_SHIFT).unwrap_or(0)
 }
 
+#[inline]
 fn has_waiters(state: u64) -> bool {
     state & u64::from(WAITERS) != 0
 }

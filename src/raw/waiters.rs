@@ -5,9 +5,11 @@
 //! ```text
 //! state              lease  meaning                   notify, under the lock            the waiter
 //! 0                  free   nobody                    -                                 enlist, under the lock: take, WAITING
-//! WAITING            held   waits                     WAKE_OP(OR NOTIFIED, wake all)    FUTEX_WAIT; gives up under the lock: 0
-//! WAITING            free   the waiter died           - (enlist reuses the entry)       -
-//! WAITING, NOTIFIED  held   has a notification        -                                 leaves under the lock: 0, release
+//! WAITING            held   waits, awake              CAS -> WAITING, NOTIFIED          CAS -> WAITING, ASLEEP; gives up under the lock: 0
+//! WAITING, ASLEEP    held   waits                     WAKE_OP(OR NOTIFIED, wake all)    FUTEX_WAIT; gives up under the lock: 0
+//! WAITING, ASLEEP?   free   the waiter died           - (enlist reuses the entry)       -
+//! WAITING, ASLEEP?,  held   has a notification        -                                 leaves under the lock: 0, release
+//!     NOTIFIED
 //! NOTIFIED, WAITING? free   a notification whose      -                                 an older waiter's slice ends: takes the lease,
 //!                           waiter died or gave up                                      gives its own entry up, and is notified
 //! ```
@@ -18,7 +20,7 @@
 //! check of `lease.rs`, which a waiter makes once a second of those who are notified.
 //!
 //! **Invariants.** (N1) A notification is the bit NOTIFIED of one entry: setting the bit makes it, in the system call that
-//! also wakes, and clearing it, by the holder of the entry's lease, consumes it. It moves by its lease: taking that is one
+//! also wakes, or while ASLEEP is not set, and clearing it, by the holder of the entry's lease, consumes it. It moves by its lease: taking that is one
 //! compare-and-swap. So a notification is never doubled, and a death never loses it. (N2) It can be inherited only by
 //! who waited when it was made: each entry has the ticket of its waiter, and a notification the ticket that was next.
 //! (N3) A waiter that reports "not notified" has looked at its state under the lock.
@@ -36,12 +38,14 @@ use super::{AcquireError, Deadline, Lease, WaitError};
 use crate::sys::atomic::AtomicU32;
 use crate::sys::futex::{self, Change};
 use crate::sys::robust::Thread;
-use crate::sys::slice;
 use crate::sys::watch::Watch;
+use crate::sys::{slice, spin};
 
 const WAITING: u32 = 1;
 const NOTIFIED_BITS: u16 = 2;
 const NOTIFIED: u32 = 2;
+/// Set by the waiter before it sleeps, and left there.
+const ASLEEP: u32 = 4;
 /// What a waiter watches in place of one owner.
 const TABLE: u32 = 1;
 
@@ -84,6 +88,8 @@ fn is_older(ticket: u32, other: u32) -> bool {
 pub(crate) struct Waiters<'a> {
     /// The next ticket. Written under the lock only.
     pub(crate) next_ticket: &'a AtomicU32,
+    /// How many entries, from the first, have ever been used. Written under the lock only.
+    pub(crate) used: &'a AtomicU32,
     pub(crate) entries: &'a [Waiter],
 }
 
@@ -96,7 +102,7 @@ impl<'a> Waiters<'a> {
     /// # Safety
     /// The table must stay mapped and in place until the waiter has left.
     pub(crate) unsafe fn enlist(self) -> Result<Enlisted<'a>, WaitError> {
-        for entry in self.entries {
+        for (index, entry) in (1..).zip(self.entries) {
             if entry.is_live() || self.has_heir(entry) {
                 continue;
             }
@@ -115,6 +121,9 @@ impl<'a> Waiters<'a> {
             let ticket = self.next_ticket.load(Ordering::Relaxed);
             self.next_ticket.store(ticket.wrapping_add(1), Ordering::Relaxed);
             entry.ticket.store(ticket, Ordering::Relaxed);
+            if self.used.load(Ordering::Relaxed) < index {
+                self.used.store(index, Ordering::Relaxed);
+            }
             entry.state.store(WAITING, Ordering::Relaxed);
             return Ok(Enlisted { table: self, entry, ticket });
         }
@@ -153,12 +162,20 @@ impl<'a> Waiters<'a> {
     fn notify_one(self, entry: &Waiter) {
         // Relaxed: the next call publishes it.
         entry.notified_at.store(self.next_ticket.load(Ordering::Relaxed), Ordering::Relaxed);
-        // SYNC: a full barrier -> `is_for`'s and `sleep`'s Acquire.
-        futex::wake_op(&entry.state, Change::Or(NOTIFIED_BITS), futex::ALL);
+        // SYNC: Release -> `is_for`'s and `sleep`'s Acquire.
+        let awake =
+            entry.state.compare_exchange(WAITING, WAITING | NOTIFIED, Ordering::Release, Ordering::Relaxed);
+        if awake.is_err() {
+            // SYNC: a full barrier -> `is_for`'s and `sleep`'s Acquire.
+            futex::wake_op(&entry.state, Change::Or(NOTIFIED_BITS), futex::ALL);
+        }
     }
 
+    /// Those who wait and have no notification. Under the lock.
     fn waiting(self) -> impl Iterator<Item = &'a Waiter> {
-        self.entries.iter().filter(|entry| entry.state.load(Ordering::Relaxed) == WAITING && entry.is_live())
+        let used = usize::try_from(self.used.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
+        let waits = |entry: &&Waiter| entry.state.load(Ordering::Relaxed) & !ASLEEP == WAITING;
+        self.entries.iter().take(used).filter(waits).filter(|entry| entry.is_live())
     }
 
     fn oldest(self) -> Option<&'a Waiter> {
@@ -184,11 +201,14 @@ pub(crate) struct Enlisted<'a> {
 impl Enlisted<'_> {
     /// Sleeps until notified or until `deadline`. Not under the lock.
     pub(crate) fn sleep(&mut self, deadline: Option<Deadline>) {
+        if deadline.is_none_or(|deadline| !deadline.has_passed()) && self.spin() {
+            return;
+        }
         let mut watch = Watch::new();
         loop {
             // Asked before the states are looked at: a notification that came by then is not left behind.
             let late = deadline.is_some_and(Deadline::has_passed);
-            // SYNC: Acquire <- the notifier's WAKE_OP.
+            // SYNC: Acquire <- the notifier's Release, or its WAKE_OP.
             let seen = self.entry.state.load(Ordering::Acquire);
             if watch.is_due(TABLE) {
                 watch.restart();
@@ -197,13 +217,26 @@ impl Enlisted<'_> {
             if seen & NOTIFIED != 0 || self.inherit() || late {
                 return;
             }
-            if seen != WAITING {
-                // A foreign hand wrote this; nobody would find us. Relaxed: says nothing else.
-                let _ =
-                    self.entry.state.compare_exchange(seen, WAITING, Ordering::Relaxed, Ordering::Relaxed);
+            // Relaxed: announces a sleeper; the kernel compares the word again under its own lock. What a foreign hand
+            // wrote goes: nobody would find us.
+            let asleep = WAITING | ASLEEP;
+            let announced = seen == asleep
+                || self
+                    .entry
+                    .state
+                    .compare_exchange(seen, asleep, Ordering::Relaxed, Ordering::Relaxed)
+                    .is_ok();
+            if announced {
+                futex::wait(&self.entry.state, asleep, slice::end_of_sleep(deadline));
             }
-            futex::wait(&self.entry.state, WAITING, slice::end_of_sleep(deadline));
         }
+    }
+
+    /// Waits a little without sleeping, where that pays.
+    fn spin(&self) -> bool {
+        // SYNC: Acquire <- the notifier's Release.
+        let is_notified = || self.entry.state.load(Ordering::Acquire) & NOTIFIED != 0;
+        spin::spin(&self.entry.state, || is_notified().then_some(())).is_some()
     }
 
     /// Ends the wait, and says whether it was notified. For the holder of the lock.
@@ -224,8 +257,10 @@ impl Enlisted<'_> {
     /// Takes the entry out of the notifiers' sight; false if it is notified. A notifier that has chosen it already leaves
     /// its notification there nevertheless, and nobody will hold the entry then.
     fn withdraw(&self) -> bool {
-        // Relaxed, both: publishes nothing.
-        self.entry.state.compare_exchange(WAITING, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        // Relaxed, all: publishes nothing. Beside this thread, only a notifier changes the state.
+        let seen = self.entry.state.load(Ordering::Relaxed);
+        seen & NOTIFIED == 0
+            && self.entry.state.compare_exchange(seen, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// Takes the notification of somebody who can't use it any more.

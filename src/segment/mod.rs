@@ -35,6 +35,6 @@ pub use segment::Segment;
 pub use share::Share;
 
 pub(crate) use object::{Kind, ObjectType};
-pub(crate) use placed::Shape;
+pub(crate) use placed::{Shape, Site};
 #[cfg(feature = "serde")]
 pub(crate) use reference::open_reference;

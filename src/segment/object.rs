@@ -11,12 +11,12 @@
 //! ```
 //! Checking is a pure function over bytes and what lies around them.
 
-use std::any::TypeId;
 use std::fmt;
 
 use bytemuck::{Pod, Zeroable};
 
 use crate::error::{Error, Result};
+use crate::plain::TypeCode;
 
 /// Bytes of an object header without its names.
 pub(crate) const HEADER_BYTES: usize = size_of::<ObjectHeader>();
@@ -42,13 +42,19 @@ pub(crate) enum Kind {
     Barrier,
     /// A caller's own.
     Struct,
+    RawValue,
+    RawArray,
+    /// A value that a lock elsewhere guards, with which alone it is opened.
+    ValueUnderLock,
+    /// An array that a lock elsewhere guards, with which alone it is opened.
+    ArrayUnderLock,
 }
 
 /// Which object, of which element type, is expected or made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ObjectType {
     kind: Kind,
-    /// A C type's code as in Python's `array`, or 0.
+    /// The [`TypeCode`] as a character, or 0.
     code: u32,
     name: Option<String>,
     size: u64,
@@ -88,7 +94,7 @@ pub(crate) struct Extent {
 }
 
 impl Kind {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 17] = [
         Self::Lock,
         Self::Event,
         Self::Value,
@@ -102,6 +108,10 @@ impl Kind {
         Self::Condition,
         Self::Barrier,
         Self::Struct,
+        Self::RawValue,
+        Self::RawArray,
+        Self::ValueUnderLock,
+        Self::ArrayUnderLock,
     ];
 
     fn code(self) -> u32 {
@@ -119,6 +129,10 @@ impl Kind {
             Self::Condition => 11,
             Self::Barrier => 12,
             Self::Struct => 13,
+            Self::RawValue => 14,
+            Self::RawArray => 15,
+            Self::ValueUnderLock => 16,
+            Self::ArrayUnderLock => 17,
         }
     }
 
@@ -144,7 +158,28 @@ impl ObjectType {
     pub(crate) fn encoded<T: 'static>(kind: Kind) -> Self {
         let mut name = last_segments(std::any::type_name::<T>());
         name.truncate(name.floor_char_boundary(TYPE_NAME_BYTES));
-        Self { kind, code: type_code::<T>(), name: Some(name), size: 0, align: 0 }
+        let code = TypeCode::of::<T>().map_or(0, code_word);
+        Self { kind, code, name: Some(name), size: 0, align: 0 }
+    }
+
+    /// A `kind` of elements of the C type `code`.
+    pub(crate) fn of_code(kind: Kind, code: TypeCode) -> Self {
+        let size = u32::try_from(code.size()).unwrap_or(u32::MAX);
+        let name = Some(code.rust_name().to_owned());
+        Self { kind, code: code_word(code), name, size: size.into(), align: size }
+    }
+
+    /// The C type that the elements are of, if they are of one.
+    pub(crate) fn code(&self) -> Option<TypeCode> {
+        TypeCode::try_from(char::from_u32(self.code)?).ok()
+    }
+
+    /// Whether an element of the one type is an element of the other: C types by kind and size, others by name.
+    fn has_elements_of(&self, found: &Self) -> bool {
+        match (self.code(), found.code()) {
+            (Some(own), Some(other)) => own.is_like(other),
+            _ => self.code == found.code && self.name == found.name,
+        }
     }
 
     /// The header of such an object: `length` elements, `bytes` long, `data` behind the header's start, with a name of
@@ -224,7 +259,7 @@ impl ObjectType {
     }
 
     fn accepts(&self, found: &Self) -> bool {
-        self.kind == found.kind && self.code == found.code && self.name == found.name
+        self.kind == found.kind && self.has_elements_of(found)
     }
 
     /// What a header says, if it says anything that is known here.
@@ -255,6 +290,11 @@ impl ObjectHeader {
     /// From the header's start to the object's name.
     pub(crate) fn name_offset(&self) -> usize {
         HEADER_BYTES.saturating_add(usize::from(self.type_name_len))
+    }
+
+    /// The C type that the elements are of, if they are of one.
+    pub(crate) fn element_code(&self) -> Option<TypeCode> {
+        TypeCode::try_from(char::from_u32(self.code)?).ok()
     }
 
     /// How many elements the object was made with.
@@ -290,22 +330,9 @@ impl fmt::Display for ObjectType {
     }
 }
 
-/// The code of a C type as in Python's `array` module, or 0.
-fn type_code<T: 'static>() -> u32 {
-    let codes = [
-        (TypeId::of::<i8>(), 'b'),
-        (TypeId::of::<u8>(), 'B'),
-        (TypeId::of::<i16>(), 'h'),
-        (TypeId::of::<u16>(), 'H'),
-        (TypeId::of::<i32>(), 'i'),
-        (TypeId::of::<u32>(), 'I'),
-        (TypeId::of::<i64>(), 'q'),
-        (TypeId::of::<u64>(), 'Q'),
-        (TypeId::of::<f32>(), 'f'),
-        (TypeId::of::<f64>(), 'd'),
-    ];
-    let ours = TypeId::of::<T>();
-    codes.into_iter().find(|(id, _)| *id == ours).map_or(0, |(_, code)| u32::from(code))
+/// A type code as it stands in a header.
+fn code_word(code: TypeCode) -> u32 {
+    code.as_char().into()
 }
 
 /// `name` with each path in it cut down to its last segment: `a::B<c::D>` becomes `B<D>`.
@@ -351,7 +378,11 @@ mod tests {
     }
 
     fn check(ty: &ObjectType, header: &ObjectHeader) -> Result<Extent> {
-        ty.check(header, &name_of(&array()), OFFSET, SEGMENT, 64)
+        check_made_as(&array(), ty, header)
+    }
+
+    fn check_made_as(made: &ObjectType, ty: &ObjectType, header: &ObjectHeader) -> Result<Extent> {
+        ty.check(header, &name_of(made), OFFSET, SEGMENT, 64)
     }
 
     #[test]
@@ -370,6 +401,19 @@ mod tests {
         for (asked, message) in cases {
             let error = check(&asked, &header()).unwrap_err().to_string();
             assert_eq!(error, format!("object at offset 128: {message}"));
+        }
+    }
+
+    #[test]
+    fn c_types_of_one_kind_and_size_are_the_same_and_others_are_not() {
+        let long = ObjectType::of_code(Kind::Array, TypeCode::Long);
+        assert!(check(&long, &header()).is_ok(), "an i64 is a long");
+        assert!(check_made_as(&long, &array(), &long.header(8, 128, 64, 0)).is_ok(), "a long is an i64");
+        assert!(check(&ObjectType::plain::<crate::plain::CLong>(Kind::Array), &header()).is_ok());
+        for (c, name) in [('d', "f64"), ('Q', "u64"), ('L', "CULong"), ('i', "i32"), ('b', "i8")] {
+            let ty = ObjectType::of_code(Kind::Array, TypeCode::try_from(c).unwrap());
+            let error = check_made_as(&ty, &array(), &ty.header(8, 128, 64, 0)).unwrap_err().to_string();
+            assert!(error.ends_with(&format!("expected Array<i64>, found Array<{name}>")), "{error}");
         }
     }
 

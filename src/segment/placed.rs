@@ -37,6 +37,15 @@ unsafe impl<H: Share> Send for Placed<H> {}
 // SAFETY: as above.
 unsafe impl<H: Share> Sync for Placed<H> {}
 
+/// Where a new object goes.
+#[derive(Clone, Copy)]
+pub(crate) enum Site<'a> {
+    /// Without a name.
+    Anywhere,
+    /// By a name.
+    In(&'a Segment, &'a str),
+}
+
 /// What an object consists of: a head, and a tail of bytes behind it.
 #[derive(Clone, Debug)]
 pub(crate) struct Shape {
@@ -64,14 +73,17 @@ impl<H: Share> Placed<H> {
     /// [`Error::OutOfMemory`], [`Error::TooManyFiles`], [`Error::Unsupported`] as for [`Segment::anonymous`];
     /// [`Error::InvalidArgument`] for an alignment beyond the page size.
     pub(crate) fn create(ty: &ObjectType, length: usize, tail: usize, tail_align: usize) -> Result<Self> {
-        let shape = Shape::new::<H>(ty.clone(), length, tail, tail_align);
-        let plan = Plan::of::<H>(&shape, "")?;
+        Self::create_anywhere(&Shape::new::<H>(ty.clone(), length, tail, tail_align))
+    }
+
+    fn create_anywhere(shape: &Shape) -> Result<Self> {
+        let plan = Plan::of::<H>(shape, "")?;
         if plan.bytes <= SMALL
             && let Some(segment) =
                 arena::current(plan.bytes.checked_add(plan.align).ok_or_else(|| plan.out_of_memory())?)?
             && let Some(offset) = segment.directory().allocate(plan.bytes, plan.align)
         {
-            return Self::write(&segment, offset, &plan, &shape, "");
+            return Self::write(&segment, offset, &plan, shape, "");
         }
         let first = first_object(0).and_then(|first| first.checked_next_multiple_of(plan.align));
         let size =
@@ -79,7 +91,22 @@ impl<H: Share> Placed<H> {
         let segment = Segment::make_anonymous(size, 0)?;
         let offset =
             segment.directory().allocate(plan.bytes, plan.align).ok_or_else(|| plan.out_of_memory())?;
-        Self::write(&segment, offset, &plan, &shape, "")
+        Self::write(&segment, offset, &plan, shape, "")
+    }
+
+    /// An object at `site`, which `fill` makes of one of zero bytes before anybody can see it.
+    ///
+    /// # Errors
+    /// Those of [`create`](Self::create) or [`create_in`](Self::create_in).
+    pub(crate) fn make(site: Site<'_>, shape: Shape, fill: impl FnOnce(&Self) -> Result<()>) -> Result<Self> {
+        match site {
+            Site::In(segment, name) => Self::create_in(segment, name, shape, fill),
+            Site::Anywhere => {
+                let placed = Self::create_anywhere(&shape)?;
+                fill(&placed)?;
+                Ok(placed)
+            }
+        }
     }
 
     /// An object in `segment` by the name `name`, which `fill` makes of one of zero bytes before anybody can see it.

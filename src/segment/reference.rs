@@ -63,7 +63,7 @@ mod tests {
 
     /// Where the header of the object lies that a message refers to.
     fn offset_of(message: &Message) -> usize {
-        let (_index, offset) = decode::<(u32, u64)>(clone(message)).unwrap();
+        let ((_index, offset), _rest) = postcard::take_from_bytes::<(u32, u64)>(&message.bytes).unwrap();
         usize::try_from(offset).unwrap()
     }
 

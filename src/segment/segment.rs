@@ -14,6 +14,7 @@ use super::placed::{Placed, Shape};
 use super::registry::{self, Handle, Key, Mapped, find_or_map};
 use super::share::Share;
 use crate::error::{Error, Result};
+use crate::plain::TypeCode;
 use crate::sys::mapping::Mapping;
 use crate::sys::region::Region;
 use crate::sys::{memfd, named, system};
@@ -354,6 +355,19 @@ impl Segment {
     pub(crate) fn locate(&self, name: &str) -> Result<u64> {
         let found = self.directory().find(name).and_then(|offset| u64::try_from(offset).ok());
         found.ok_or_else(|| Error::NotFound { what: format!("object {name:?} in {self:?}") })
+    }
+
+    /// The C type that the elements of the object at `offset` are of, which opening it as that checks.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] if they are of none.
+    pub(crate) fn code_at(&self, offset: u64) -> Result<TypeCode> {
+        let code = || self.directory().header(usize::try_from(offset).ok()?)?.element_code();
+        code().ok_or_else(|| Error::Mismatch {
+            object: format!("object at offset {offset}"),
+            expected: "elements of a type that has a code".to_owned(),
+            found: "others".to_owned(),
+        })
     }
 
     pub(super) fn make_anonymous(size: usize, buckets: usize) -> Result<Self> {

@@ -2,11 +2,10 @@
 //!
 //! Every operation on elements takes the lock, `get` too: else it would race with the slice of another's guard. An
 //! element of 1, 2, 4 or 8 bytes is stored by one single atomic store, so a killed writer leaves each one old or new.
-#![allow(unsafe_code)]
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::ops::{Bound, Range, RangeBounds};
+use std::ops::RangeBounds;
 use std::time::{Duration, Instant};
 
 use bytemuck::Pod;
@@ -14,10 +13,13 @@ use bytemuck::Pod;
 use super::array_error::ArrayError;
 use super::array_guard::ArrayGuard;
 use super::array_iter::ArrayIter;
-use crate::error::{Error, Result};
-use crate::raw::{AcquireError, Acquired, Deadline, RawMutex};
-use crate::segment::{Kind, ObjectType, Placed, Segment, Shape};
-use crate::sync::{Flagged, LockError, LockGuard};
+use super::array_memory::ArrayMemory;
+use super::hold::Hold;
+use super::raw_array::RawArray;
+use crate::error::Result;
+use crate::raw::Deadline;
+use crate::segment::{ObjectType, Segment, Site};
+use crate::sync::{ChosenLock, Flagged, Lock, LockError, RLock};
 use crate::sys::region::Region;
 
 /// A fixed number of plain elements in shared memory, under one lock.
@@ -28,7 +30,8 @@ use crate::sys::region::Region;
 /// # Process death
 /// After a holder died, every operation says [`LockError::OwnerDied`] until somebody has taken
 /// [`lock`](Self::lock) and [recovered](LockError::recover). Each element of 1, 2, 4 or 8 bytes that [`set`](Self::set),
-/// [`write`](Self::write) or [`fill`](Self::fill) was storing is old or new, never torn; one of another size may be.
+/// [`write`](Self::write) or [`fill`](Self::fill) was storing is old or new, never torn; one of another size may be. Over
+/// somebody else's lock, the flag is that lock's.
 ///
 /// # Examples
 /// ```
@@ -38,16 +41,17 @@ use crate::sys::region::Region;
 /// # Ok::<(), multiproc::Error>(())
 /// ```
 pub struct Array<T> {
-    placed: Placed<RawMutex>,
+    memory: ArrayMemory,
     of: PhantomData<fn(T) -> T>,
 }
 
 impl<T: Pod> Array<T> {
-    /// A new array of `len` elements, all bytes zero, in anonymous memory of its own.
+    /// A new array of `len` elements, all bytes zero, with a lock of its own, in anonymous memory of its own.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`], also for a length beyond the address space; [`Error::TooManyFiles`],
-    /// [`Error::Unsupported`]; [`Error::InvalidArgument`] if `T` asks for more alignment than a page has.
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory), also for a length beyond the address space;
+    /// [`Error::TooManyFiles`](crate::Error::TooManyFiles), [`Error::Unsupported`](crate::Error::Unsupported);
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if `T` asks for more alignment than a page has.
     ///
     /// # Examples
     /// ```
@@ -57,8 +61,7 @@ impl<T: Pod> Array<T> {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn zeroed(len: usize) -> Result<Self> {
-        let placed = Placed::create(&object_type::<T>(), len, bytes_of::<T>(len)?, alignment::<T>())?;
-        Ok(Self { placed, of: PhantomData })
+        Self::create(Site::Anywhere, len, ChosenLock::Own, &[])
     }
 
     /// A new array with the elements of `elements`.
@@ -72,20 +75,16 @@ impl<T: Pod> Array<T> {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn from_slice(elements: &[T]) -> Result<Self> {
-        let array = Self::zeroed(elements.len())?;
-        // Nobody else has a handle yet, so there is no lock to take.
-        let stored = array.elements().store(0, bytemuck::cast_slice(elements));
-        debug_assert!(stored.is_some());
-        Ok(array)
+        Self::of_elements(elements, ChosenLock::Own)
     }
 
     /// A new array of `len` zero elements in `segment`, by a name.
     ///
     /// # Errors
-    /// As for [`Segment::place`]; [`Error::InvalidArgument`] as for [`zeroed`](Self::zeroed).
+    /// As for [`Segment::place`].
     ///
     /// # Process death
-    /// Killed here, a process leaves no array of that name, or a whole one.
+    /// Killed here, a process leaves no object of that name, or a whole one.
     ///
     /// # Examples
     /// ```
@@ -96,16 +95,16 @@ impl<T: Pod> Array<T> {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn zeroed_in(segment: &Segment, name: &str, len: usize) -> Result<Self> {
-        Self::make_in(segment, name, len, |_| Ok(()))
+        Self::create(Site::In(segment, name), len, ChosenLock::Own, &[])
     }
 
     /// A new array with the elements of `elements` in `segment`, by a name.
     ///
     /// # Errors
-    /// As for [`zeroed_in`](Self::zeroed_in).
+    /// As for [`Segment::place`].
     ///
     /// # Process death
-    /// As for [`zeroed_in`](Self::zeroed_in).
+    /// Killed here, a process leaves no object of that name, or a whole one.
     ///
     /// # Examples
     /// ```
@@ -116,35 +115,88 @@ impl<T: Pod> Array<T> {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn new_in(segment: &Segment, name: &str, elements: &[T]) -> Result<Self> {
-        Self::make_in(segment, name, elements.len(), |placed| {
-            placed.tail().store(0, bytemuck::cast_slice(elements)).ok_or_else(too_long)
-        })
+        Self::create(Site::In(segment, name), elements.len(), ChosenLock::Own, elements)
     }
 
     /// The array of that name in `segment`.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Mismatch`] if it is something else, or an array of another type.
+    /// [`Error::NotFound`](crate::Error::NotFound); [`Error::Mismatch`](crate::Error::Mismatch) if it is something else, or
+    /// of another type.
+    pub fn open_in(segment: &Segment, name: &str) -> Result<Self> {
+        let found = ArrayMemory::open(segment, segment.locate(name)?, ObjectType::plain::<T>, layout::<T>())?;
+        Ok(Self { memory: ArrayMemory::join(found, ChosenLock::Own)?, of: PhantomData })
+    }
+
+    /// A new array under a lock that there is already, and that may protect other things too. It travels with the array.
+    ///
+    /// # Errors
+    /// As for [`zeroed`](Self::zeroed).
+    ///
+    /// # Process death
+    /// If a holder of the lock dies, whatever it was doing, operations say [`LockError::OwnerDied`] until somebody has
+    /// [recovered](LockError::recover) the lock, through the lock or through anything that it guards.
     ///
     /// # Examples
     /// ```
-    /// use multiproc::{Array, Error, Segment};
-    /// let segment = Segment::anonymous(4096)?;
-    /// assert!(matches!(Array::<u8>::open_in(&segment, "primes"), Err(Error::NotFound { .. })));
+    /// use multiproc::{Array, Lock};
+    /// let lock = Lock::new()?;
+    /// let (names, sizes) = (Array::with_lock(b"ab", &lock)?, Array::with_lock(&[1u64, 2], &lock)?);
+    /// names.write(.., b"cd")?;
+    /// assert_eq!(sizes.get(1)?, 2);
     /// # Ok::<(), multiproc::Error>(())
     /// ```
-    pub fn open_in(segment: &Segment, name: &str) -> Result<Self> {
-        Self::open(segment.clone(), segment.locate(name)?)
+    pub fn with_lock(elements: &[T], lock: &Lock) -> Result<Self> {
+        Self::of_elements(elements, ChosenLock::Lock(lock.clone()))
     }
 
-    fn make_in(
-        segment: &Segment,
-        name: &str,
-        len: usize,
-        fill: impl FnOnce(&Placed<RawMutex>) -> Result<()>,
-    ) -> Result<Self> {
-        let shape = Shape::new::<RawMutex>(object_type::<T>(), len, bytes_of::<T>(len)?, alignment::<T>());
-        Ok(Self { placed: Placed::create_in(segment, name, shape, fill)?, of: PhantomData })
+    /// A new array under a nesting lock that there is already: whoever holds it works on the array too.
+    ///
+    /// What nests is the lock: on one thread, one guard or closure at a time has the array.
+    ///
+    /// # Errors
+    /// As for [`zeroed`](Self::zeroed).
+    ///
+    /// # Process death
+    /// As for [`with_lock`](Self::with_lock).
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Array, RLock};
+    /// let lock = RLock::new()?;
+    /// let array = Array::with_rlock(&[1, 2, 3], &lock)?;
+    /// let guard = lock.lock().map_err(multiproc::Error::from)?;
+    /// array.set(0, array.get(1)? + array.get(2)?)?;
+    /// drop(guard);
+    /// assert_eq!(array.get(0)?, 5);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn with_rlock(elements: &[T], lock: &RLock) -> Result<Self> {
+        Self::of_elements(elements, ChosenLock::RLock(lock.clone()))
+    }
+
+    /// A lock-free handle of the same elements.
+    ///
+    /// Waits for the lock, once: from then on the slice of an [`ArrayGuard`] is a copy, since users of raw handles change
+    /// elements without the lock. Everything else goes on as before.
+    ///
+    /// # Errors
+    /// Those of [`lock`](Self::lock), but for `OwnerDied`.
+    ///
+    /// # Process death
+    /// Killed here, a process leaves the array as it was, but possibly flagged.
+    ///
+    /// # Examples
+    /// ```
+    /// let array = multiproc::Array::from_slice(&[1u32, 2])?;
+    /// let raw = array.raw()?;
+    /// raw.fetch_add(0, 9)?;
+    /// assert_eq!(array.to_vec()?, [10, 2]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    #[doc(alias = "get_obj")]
+    pub fn raw(&self) -> Result<RawArray<T>, LockError<()>> {
+        RawArray::over(&self.memory)
     }
 
     /// Element `index`.
@@ -163,8 +215,8 @@ impl<T: Pod> Array<T> {
     /// ```
     pub fn get(&self, index: usize) -> Result<T, ArrayError> {
         let at = self.element(index)?;
-        let _guard = self.lock()?;
-        Ok(load(at))
+        let hold = self.memory.hold(None)?;
+        Ok(self.load(&hold, at))
     }
 
     /// Replaces element `index`.
@@ -184,8 +236,8 @@ impl<T: Pod> Array<T> {
     /// ```
     pub fn set(&self, index: usize, value: T) -> Result<(), ArrayError> {
         let at = self.element(index)?;
-        let _guard = self.lock()?;
-        store(at, &[value]);
+        let hold = self.memory.hold(None)?;
+        self.store(&hold, at, &[value]);
         Ok(())
     }
 
@@ -208,10 +260,10 @@ impl<T: Pod> Array<T> {
     /// ```
     pub fn update<R>(&self, index: usize, change: impl FnOnce(&mut T) -> R) -> Result<R, ArrayError> {
         let at = self.element(index)?;
-        let _guard = self.lock()?;
-        let mut value = load(at);
+        let hold = self.memory.hold(None)?;
+        let mut value = self.load(&hold, at);
         let result = change(&mut value);
-        store(at, &[value]);
+        self.store(&hold, at, &[value]);
         Ok(result)
     }
 
@@ -245,10 +297,9 @@ impl<T: Pod> Array<T> {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn read(&self, range: impl RangeBounds<usize>, elements: &mut [T]) -> Result<(), ArrayError> {
-        let from = self.range(range, Some(elements.len()))?;
-        let _guard = self.lock()?;
-        let loaded = from.load(0, bytemuck::cast_slice_mut(elements));
-        debug_assert!(loaded.is_some());
+        let from = self.memory.range(range, size_of::<T>(), Some(elements.len()))?;
+        let hold = self.memory.hold(None)?;
+        self.memory.load(&hold, from, size_of::<T>(), bytemuck::cast_slice_mut(elements));
         Ok(())
     }
 
@@ -268,9 +319,9 @@ impl<T: Pod> Array<T> {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn write(&self, range: impl RangeBounds<usize>, elements: &[T]) -> Result<(), ArrayError> {
-        let to = self.range(range, Some(elements.len()))?;
-        let _guard = self.lock()?;
-        store(to, elements);
+        let to = self.memory.range(range, size_of::<T>(), Some(elements.len()))?;
+        let hold = self.memory.hold(None)?;
+        self.store(&hold, to, elements);
         Ok(())
     }
 
@@ -290,9 +341,9 @@ impl<T: Pod> Array<T> {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn fill(&self, value: T) -> Result<(), ArrayError> {
-        let _guard = self.lock()?;
+        let hold = self.memory.hold(None)?;
         for index in 0..self.len() {
-            store(self.element(index)?, &[value]);
+            self.store(&hold, self.element(index)?, &[value]);
         }
         Ok(())
     }
@@ -330,7 +381,7 @@ impl<T: Pod> Array<T> {
     /// ```
     #[inline]
     pub fn lock(&self) -> Result<ArrayGuard<'_, T>, LockError<ArrayGuard<'_, T>>> {
-        self.lock_until(None)
+        self.guard(self.memory.hold(None))
     }
 
     /// Locks the array if nobody alive holds it.
@@ -344,9 +395,7 @@ impl<T: Pod> Array<T> {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn try_lock(&self) -> Result<ArrayGuard<'_, T>, LockError<ArrayGuard<'_, T>>> {
-        // SAFETY: the guard borrows `self`, which keeps the memory mapped; a leaked guard leaks the mapping (I5).
-        let acquired = unsafe { self.placed.try_lock() };
-        self.guard(acquired)
+        self.guard(self.memory.try_hold())
     }
 
     /// Locks the array, waiting up to `timeout`.
@@ -361,7 +410,7 @@ impl<T: Pod> Array<T> {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn lock_timeout(&self, timeout: Duration) -> Result<ArrayGuard<'_, T>, LockError<ArrayGuard<'_, T>>> {
-        self.lock_until(Deadline::after(timeout))
+        self.guard(self.memory.hold(Deadline::after(timeout)))
     }
 
     /// Locks the array, waiting until `deadline`.
@@ -379,7 +428,7 @@ impl<T: Pod> Array<T> {
         &self,
         deadline: Instant,
     ) -> Result<ArrayGuard<'_, T>, LockError<ArrayGuard<'_, T>>> {
-        self.lock_until(Deadline::at(deadline))
+        self.guard(self.memory.hold(Deadline::at(deadline)))
     }
 
     /// Locks the array; if a holder died, `repair` makes its elements consistent first.
@@ -420,7 +469,7 @@ impl<T: Pod> Array<T> {
     /// ```
     #[must_use]
     pub fn len(&self) -> usize {
-        self.placed.length()
+        self.memory.len()
     }
 
     /// Whether there are no elements.
@@ -435,115 +484,53 @@ impl<T: Pod> Array<T> {
         self.len() == 0
     }
 
-    /// The memory of the elements; a mapping may have room behind them.
-    pub(super) fn elements(&self) -> Region<'_> {
-        self.placed.tail()
-    }
-
+    #[inline]
     fn element(&self, index: usize) -> Result<Region<'_>, ArrayError> {
-        self.range(index..index.saturating_add(1), None)
-    }
-
-    /// The memory of the elements in `range`, which must be `expected` many.
-    fn range(
-        &self,
-        range: impl RangeBounds<usize>,
-        expected: Option<usize>,
-    ) -> Result<Region<'_>, ArrayError> {
-        let range = explicit(range, self.len());
-        let out_of_range = || ArrayError::OutOfRange { range: range.clone(), len: self.len() };
-        let count = range.end.checked_sub(range.start).ok_or_else(out_of_range)?;
-        if range.end > self.len() {
-            return Err(out_of_range());
-        }
-        if let Some(found) = expected.filter(|&found| found != count) {
-            return Err(ArrayError::Length { expected: count, found });
-        }
-        let size = size_of::<T>();
-        self.elements().slice(range.start * size, count * size).ok_or_else(out_of_range)
+        self.memory.element(index, size_of::<T>())
     }
 
     #[inline]
-    fn lock_until(
-        &self,
-        deadline: Option<Deadline>,
-    ) -> Result<ArrayGuard<'_, T>, LockError<ArrayGuard<'_, T>>> {
-        // SAFETY: the guard borrows `self`, which keeps the memory mapped; a leaked guard leaks the mapping (I5).
-        let acquired = unsafe { self.placed.lock(deadline) };
-        self.guard(acquired)
+    fn load(&self, hold: &Hold<'_>, from: Region<'_>) -> T {
+        let mut value = T::zeroed();
+        self.memory.load(hold, from, size_of::<T>(), bytemuck::bytes_of_mut(&mut value));
+        value
     }
 
     #[inline]
-    fn guard(
-        &self,
-        acquired: Result<Acquired, AcquireError>,
-    ) -> Result<ArrayGuard<'_, T>, LockError<ArrayGuard<'_, T>>> {
-        LockError::sort(acquired, || ArrayGuard::new(self, LockGuard::new(&self.placed)))
+    fn store(&self, hold: &Hold<'_>, to: Region<'_>, elements: &[T]) {
+        self.memory.store(hold, to, size_of::<T>(), bytemuck::cast_slice(elements));
     }
 
-    fn open(segment: Segment, offset: u64) -> Result<Self> {
-        let ty = object_type::<T>();
-        let placed = Placed::<RawMutex>::open(segment, offset, &ty, alignment::<T>())?;
-        let room = placed.tail().len();
-        if placed.length().checked_mul(size_of::<T>()).is_none_or(|bytes| room < bytes) {
-            return Err(Error::Mismatch {
-                object: format!("object at offset {offset}"),
-                expected: format!("{ty} with room for {} elements", placed.length()),
-                found: format!("{room} bytes"),
-            });
+    #[inline]
+    fn guard<'a>(
+        &'a self,
+        held: Result<Hold<'a>, LockError<Hold<'a>>>,
+    ) -> Result<ArrayGuard<'a, T>, LockError<ArrayGuard<'a, T>>> {
+        match held {
+            Ok(hold) => Ok(ArrayGuard::new(&self.memory, hold)),
+            Err(error) => Err(error.map(|hold| ArrayGuard::new(&self.memory, hold))),
         }
-        Ok(Self { placed, of: PhantomData })
+    }
+
+    fn create(site: Site<'_>, len: usize, lock: ChosenLock, elements: &[T]) -> Result<Self> {
+        let bytes = bytemuck::cast_slice(elements);
+        let memory = ArrayMemory::create(site, ObjectType::plain::<T>, lock, len, layout::<T>(), bytes)?;
+        Ok(Self { memory, of: PhantomData })
+    }
+
+    fn of_elements(elements: &[T], lock: ChosenLock) -> Result<Self> {
+        Self::create(Site::Anywhere, elements.len(), lock, elements)
     }
 }
 
-/// What that many elements take.
-fn bytes_of<T>(len: usize) -> Result<usize> {
-    len.checked_mul(size_of::<T>()).ok_or_else(too_long)
-}
-
-fn too_long() -> Error {
-    Error::OutOfMemory { operation: "create array", bytes: u64::MAX }
-}
-
-/// Elements are copied by words.
-fn alignment<T>() -> usize {
-    align_of::<T>().max(align_of::<u64>())
-}
-
-fn object_type<T: Pod>() -> ObjectType {
-    ObjectType::plain::<T>(Kind::Array)
-}
-
-/// `range` with both ends; an end that can't be said is the greatest, which is out of range.
-fn explicit(range: impl RangeBounds<usize>, len: usize) -> Range<usize> {
-    let start = match range.start_bound() {
-        Bound::Included(&start) => start,
-        Bound::Excluded(&before) => before.saturating_add(1),
-        Bound::Unbounded => 0,
-    };
-    let end = match range.end_bound() {
-        Bound::Included(&last) => last.saturating_add(1),
-        Bound::Excluded(&end) => end,
-        Bound::Unbounded => len,
-    };
-    start..end
-}
-
-fn load<T: Pod>(from: Region<'_>) -> T {
-    let mut value = T::zeroed();
-    let loaded = from.load(0, bytemuck::bytes_of_mut(&mut value));
-    debug_assert!(loaded.is_some());
-    value
-}
-
-fn store<T: Pod>(to: Region<'_>, elements: &[T]) {
-    let stored = to.store(0, bytemuck::cast_slice(elements));
-    debug_assert!(stored.is_some());
+/// Size and alignment of an element.
+fn layout<T>() -> (usize, usize) {
+    (size_of::<T>(), align_of::<T>())
 }
 
 impl<T> Clone for Array<T> {
     fn clone(&self) -> Self {
-        Self { placed: self.placed.clone(), of: PhantomData }
+        Self { memory: self.memory.clone(), of: PhantomData }
     }
 }
 
@@ -565,14 +552,17 @@ impl<'a, T: Pod> IntoIterator for &'a Array<T> {
 #[cfg(feature = "serde")]
 impl<T: Pod> serde::Serialize for Array<T> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.placed.serialize(serializer)
+        (&self.memory.placed, &self.memory.lock).serialize(serializer)
     }
 }
 
 #[cfg(feature = "serde")]
 impl<'de, T: Pod> serde::Deserialize<'de> for Array<T> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        crate::segment::open_reference(deserializer, Self::open)
+        let open =
+            |segment, offset| ArrayMemory::open(&segment, offset, ObjectType::plain::<T>, layout::<T>());
+        let memory = super::reference::open(deserializer, open, ArrayMemory::join)?;
+        Ok(Self { memory, of: PhantomData })
     }
 }
 
@@ -581,6 +571,7 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
     use super::*;
+    use crate::error::Error;
 
     #[test]
     fn an_index_or_a_range_beyond_the_end_is_out_of_range() {
@@ -642,7 +633,7 @@ mod tests {
                 panic!("planned");
             })
         }));
-        assert!(panicked.is_err(), "{panicked:?}");
+        assert!(panicked.is_err());
         assert_eq!(array.get(0).unwrap(), 4);
     }
 

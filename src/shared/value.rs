@@ -1,46 +1,18 @@
 //! [`Value`]: one plain value that is never seen half written.
-//!
-//! Two copies and a 64-bit *version*; the copy that counts is `version & 1`.
-//!
-//! | who | what |
-//! |---|---|
-//! | `get` | reads the version, copies the copy that counts, reads the version again; again from the start iff it changed |
-//! | a writer, under the lock | fills the idle copy word by word, then commits with one store of version + 1 |
-//! | a writer that is killed, or rolls back | has changed only the idle copy |
-//!
-//! # Notes about memory ordering
-//! Owed: `get` returns a value that one commit wrote, whole. A reader of version v copies what commit v published: its
-//! Acquire load pairs with the commit's Release store (V1). The copy may be overwritten meanwhile, by the writer of
-//! v + 2, which fills the same copy only after v + 1 was committed. That writer puts a Release fence before its words,
-//! and the reader an Acquire fence behind its own: a reader that saw one of those words sees v + 1 or later in its
-//! second look (V2), and starts again.
-
-#![allow(unsafe_code)]
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::time::{Duration, Instant};
 
 use bytemuck::Pod;
 
+use super::hold::Hold;
 use super::value_guard::ValueGuard;
-use crate::error::{Error, Result};
-use crate::raw::RawMutex;
-use crate::segment::{Kind, ObjectType, Placed, Segment, Shape, Share};
-use crate::sync::{LockError, LockGuard};
-
-/// Copies lie at multiples of this, so that their words are aligned.
-const WORD: usize = size_of::<u64>();
-
-/// What stands before the two copies.
-#[repr(C)]
-pub(super) struct ValueHead {
-    mutex: RawMutex,
-    version: AtomicU64,
-}
-
-// SAFETY: repr(C), a raw primitive and an atomic; zeros are an unlocked mutex and version 0.
-unsafe impl Share for ValueHead {}
+use super::value_memory::ValueMemory;
+use crate::error::Result;
+use crate::raw::Deadline;
+use crate::segment::{ObjectType, Segment, Site};
+use crate::sync::{ChosenLock, Flagged, Lock, LockError, RLock};
 
 /// A plain value in shared memory: read without a lock, and written as a whole.
 ///
@@ -48,7 +20,8 @@ unsafe impl Share for ValueHead {}
 /// and never sees half of a write, whatever the size of `T`.
 ///
 /// # Process death
-/// A writer that dies leaves the old value or the new one, and the value unlocked.
+/// A writer that dies leaves the old value or the new one, and the value unlocked. Over somebody else's lock, a holder
+/// that dies flags that lock; the value is old or new still.
 ///
 /// # Examples
 /// ```
@@ -57,17 +30,20 @@ unsafe impl Share for ValueHead {}
 /// assert_eq!(total.get(), 42);
 /// # Ok::<(), multiproc::Error>(())
 /// ```
+#[doc(alias = "get_lock")]
 pub struct Value<T> {
-    placed: Placed<ValueHead>,
+    memory: ValueMemory,
     of: PhantomData<fn(T) -> T>,
 }
 
+type Locked<'a, T> = Result<ValueGuard<'a, T>, LockError<ValueGuard<'a, T>>>;
+
 impl<T: Pod> Value<T> {
-    /// A new value, in anonymous memory of its own.
+    /// A new value with a lock of its own, in anonymous memory of its own.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`], [`Error::TooManyFiles`], [`Error::Unsupported`]; [`Error::InvalidArgument`] if `T` asks
-    /// for more alignment than a page has.
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory), [`Error::TooManyFiles`](crate::Error::TooManyFiles),
+    /// [`Error::Unsupported`](crate::Error::Unsupported).
     ///
     /// # Examples
     /// ```
@@ -75,19 +51,16 @@ impl<T: Pod> Value<T> {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn new(value: T) -> Result<Self> {
-        let tail = copies_bytes::<T>().ok_or_else(out_of_memory::<T>)?;
-        let placed = Placed::<ValueHead>::create(&object_type::<T>(), 1, tail, WORD)?;
-        placed.tail().store(0, bytemuck::bytes_of(&value)).ok_or_else(out_of_memory::<T>)?;
-        Ok(Self { placed, of: PhantomData })
+        Self::create(Site::Anywhere, value, ChosenLock::Own)
     }
 
-    /// A new value in `segment`, by a name.
+    /// A new value with a lock of its own in `segment`, by a name.
     ///
     /// # Errors
-    /// As for [`Segment::place`]; [`Error::InvalidArgument`] as for [`new`](Self::new).
+    /// As for [`Segment::place`].
     ///
     /// # Process death
-    /// Killed here, a process leaves no value of that name, or a whole one.
+    /// Killed here, a process leaves no object of that name, or a whole one.
     ///
     /// # Examples
     /// ```
@@ -98,18 +71,14 @@ impl<T: Pod> Value<T> {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn new_in(segment: &Segment, name: &str, value: T) -> Result<Self> {
-        let tail = copies_bytes::<T>().ok_or_else(out_of_memory::<T>)?;
-        let shape = Shape::new::<ValueHead>(object_type::<T>(), 1, tail, WORD);
-        let placed = Placed::create_in(segment, name, shape, |placed: &Placed<ValueHead>| {
-            placed.tail().store(0, bytemuck::bytes_of(&value)).ok_or_else(out_of_memory::<T>)
-        })?;
-        Ok(Self { placed, of: PhantomData })
+        Self::create(Site::In(segment, name), value, ChosenLock::Own)
     }
 
     /// The value of that name in `segment`.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Mismatch`] if it is something else, or a value of another type.
+    /// [`Error::NotFound`](crate::Error::NotFound); [`Error::Mismatch`](crate::Error::Mismatch) if it is something else, or
+    /// of another type.
     ///
     /// # Examples
     /// ```
@@ -120,7 +89,61 @@ impl<T: Pod> Value<T> {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn open_in(segment: &Segment, name: &str) -> Result<Self> {
-        Self::open(segment.clone(), segment.locate(name)?)
+        let found =
+            ValueMemory::open(segment, segment.locate(name)?, ObjectType::plain::<T>, size_of::<T>())?;
+        Ok(Self { memory: ValueMemory::join(found, ChosenLock::Own)?, of: PhantomData })
+    }
+
+    /// A new value under a lock that there is already, and that may protect other things too. It travels with the value.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    ///
+    /// # Process death
+    /// If a holder of the lock dies, everything here that locks says [`LockError::OwnerDied`], and changes nothing, until
+    /// somebody has [recovered](LockError::recover) the lock. No operation on the value does that of itself: it does not
+    /// know what else the lock protects. [`get`](Self::get) goes on.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Lock, LockError, Value};
+    /// let lock = Lock::new()?;
+    /// let (paid, owed) = (Value::with_lock(0, &lock)?, Value::with_lock(10, &lock)?);
+    /// paid.update(|sum| *sum += 3)?;
+    /// let guard = lock.lock().map_err(multiproc::Error::from)?;
+    /// assert_eq!(paid.get() + owed.get(), 13);
+    /// assert!(matches!(paid.set(4), Err(LockError::Deadlock)), "this thread holds the lock");
+    /// # drop(guard);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn with_lock(value: T, lock: &Lock) -> Result<Self> {
+        Self::create(Site::Anywhere, value, ChosenLock::Lock(lock.clone()))
+    }
+
+    /// A new value under a nesting lock that there is already: whoever holds it works on the value too.
+    ///
+    /// What nests is the lock: on one thread, one guard or closure at a time has the value.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    ///
+    /// # Process death
+    /// As for [`with_lock`](Self::with_lock).
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{RLock, Value};
+    /// let lock = RLock::new()?;
+    /// let (from, to) = (Value::with_rlock(10, &lock)?, Value::with_rlock(0, &lock)?);
+    /// let both = lock.lock().map_err(multiproc::Error::from)?;
+    /// from.update(|sum| *sum -= 4)?;
+    /// to.update(|sum| *sum += 4)?;
+    /// drop(both);
+    /// assert_eq!((from.get(), to.get()), (6, 4));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn with_rlock(value: T, lock: &RLock) -> Result<Self> {
+        Self::create(Site::Anywhere, value, ChosenLock::RLock(lock.clone()))
     }
 
     /// The last committed value. Never waits.
@@ -138,25 +161,16 @@ impl<T: Pod> Value<T> {
     #[must_use]
     #[inline]
     pub fn get(&self) -> T {
-        loop {
-            // SYNC: Acquire <- `commit`'s Release store (V1): the words of this version are seen.
-            let version = self.placed.version.load(Ordering::Acquire);
-            let value = self.load(version);
-            // SYNC: Acquire fence <- `commit`'s Release fence (V2): if one of the words was a later writer's, the next
-            // load sees that the version has moved.
-            fence(Ordering::Acquire);
-            // Relaxed: the fence above orders it.
-            if self.placed.version.load(Ordering::Relaxed) == version {
-                return value;
-            }
-        }
+        let mut value = T::zeroed();
+        self.memory.get(bytemuck::bytes_of_mut(&mut value));
+        value
     }
 
     /// Replaces the value.
     ///
     /// # Errors
     /// [`LockError::Deadlock`] if the calling thread holds the value locked, [`LockError::TooManyHeld`],
-    /// [`LockError::Unsupported`].
+    /// [`LockError::Unsupported`]; [`LockError::OwnerDied`] over somebody else's lock. Nothing was changed then.
     ///
     /// # Process death
     /// Killed here, the old value or the new one is left, and nobody waits for the dead.
@@ -168,9 +182,10 @@ impl<T: Pod> Value<T> {
     /// assert_eq!(value.get(), 2);
     /// # Ok::<(), multiproc::Error>(())
     /// ```
+    #[inline]
     pub fn set(&self, value: T) -> Result<(), LockError<()>> {
-        let lock = self.acquire().map_err(|error| error.map(drop))?;
-        self.commit(&lock, &value);
+        let hold = self.memory.hold(None).map_err(|error| error.map(drop))?;
+        self.memory.commit(&hold, bytemuck::bytes_of(&value));
         Ok(())
     }
 
@@ -191,15 +206,21 @@ impl<T: Pod> Value<T> {
     /// assert_eq!((before, value.get()), (20, 21));
     /// # Ok::<(), multiproc::Error>(())
     /// ```
+    #[inline]
     pub fn update<R>(&self, change: impl FnOnce(&mut T) -> R) -> Result<R, LockError<()>> {
-        let mut guard = self.lock().map_err(|error| error.map(drop))?;
-        Ok(change(&mut guard))
+        let hold = self.memory.hold(None).map_err(|error| error.map(drop))?;
+        let mut value = T::zeroed();
+        self.memory.get_held(&hold, bytemuck::bytes_of_mut(&mut value));
+        let result = change(&mut value);
+        self.memory.commit(&hold, bytemuck::bytes_of(&value));
+        Ok(result)
     }
 
-    /// Locks the value and returns a private copy of it, which is committed when the guard is dropped.
+    /// Locks the value, waiting for as long as it takes, and returns a private copy of it, which is committed when the
+    /// guard is dropped.
     ///
     /// # Errors
-    /// As for [`set`](Self::set).
+    /// As for [`set`](Self::set); [`LockError::OwnerDied`] with the guard.
     ///
     /// # Process death
     /// A holder that dies leaves the value as it was before, and unlocked.
@@ -215,88 +236,106 @@ impl<T: Pod> Value<T> {
     /// assert_eq!(point.get(), [3, 4]);
     /// # Ok::<(), multiproc::Error>(())
     /// ```
-    pub fn lock(&self) -> Result<ValueGuard<'_, T>, LockError<ValueGuard<'_, T>>> {
-        match self.acquire() {
-            Ok(lock) => Ok(ValueGuard::new(self, lock)),
-            Err(error) => Err(error.map(|lock| ValueGuard::new(self, lock))),
-        }
-    }
-
-    /// The value as the holder of the lock sees it.
-    pub(super) fn get_locked(&self, _lock: &LockGuard<'_>) -> T {
-        // Relaxed: only a holder of the lock changes it, and the lock orders holders.
-        self.load(self.placed.version.load(Ordering::Relaxed))
-    }
-
-    /// Makes `value` the value. A guard that is not held, as in a forked child, changes nothing.
-    pub(super) fn commit(&self, lock: &LockGuard<'_>, value: &T) {
-        if !lock.is_held() {
-            return;
-        }
-        // Relaxed: only a holder of the lock changes it, and the lock orders holders.
-        let version = self.placed.version.load(Ordering::Relaxed).wrapping_add(1);
-        // SYNC: Release fence -> `get`'s Acquire fence (V2): whoever sees a word stored below sees that the version has
-        // moved past the one that it read.
-        fence(Ordering::Release);
-        // The offset was in range when the object was made or opened, and still is.
-        let stored = self.placed.tail().store(copy_offset::<T>(version), bytemuck::bytes_of(value));
-        debug_assert!(stored.is_some());
-        // SYNC: Release -> `get`'s Acquire load (V1): publishes the words above. The one store that commits.
-        self.placed.version.store(version, Ordering::Release);
-    }
-
-    /// The copy that counts in `version`. Whoever wants it whole checks the version afterwards.
     #[inline]
-    fn load(&self, version: u64) -> T {
-        let mut value = T::zeroed();
-        let loaded = self.placed.tail().load(copy_offset::<T>(version), bytemuck::bytes_of_mut(&mut value));
-        debug_assert!(loaded.is_some());
-        value
+    #[doc(alias = "acquire")]
+    pub fn lock(&self) -> Result<ValueGuard<'_, T>, LockError<ValueGuard<'_, T>>> {
+        self.guard(self.memory.hold(None))
     }
 
-    /// The lock. A holder that died is of no consequence: it changed nothing but the idle copy.
-    fn acquire(&self) -> Result<LockGuard<'_>, LockError<LockGuard<'_>>> {
-        // SAFETY: the guard borrows `self`, which keeps the memory mapped; a leaked guard leaks the mapping (I5).
-        let acquired = unsafe { self.placed.mutex.lock(None) };
-        LockError::sort(acquired, || LockGuard::new(&self.placed.mutex)).or_else(LockError::recover)
+    /// Locks the value if nobody alive holds it.
+    ///
+    /// # Errors
+    /// [`LockError::WouldBlock`], and those of [`lock`](Self::lock).
+    ///
+    /// # Examples
+    /// ```
+    /// assert!(multiproc::Value::new(1)?.try_lock().is_ok());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn try_lock(&self) -> Result<ValueGuard<'_, T>, LockError<ValueGuard<'_, T>>> {
+        self.guard(self.memory.try_hold())
     }
 
-    fn open(segment: Segment, offset: u64) -> Result<Self> {
-        let ty = object_type::<T>();
-        let placed = Placed::<ValueHead>::open(segment, offset, &ty, WORD)?;
-        if copies_bytes::<T>().is_none_or(|bytes| placed.tail().len() < bytes) {
-            return Err(Error::Mismatch {
-                object: format!("object at offset {offset}"),
-                expected: format!("{ty} with room for two copies"),
-                found: format!("{} bytes", placed.tail().len()),
-            });
+    /// Locks the value, waiting up to `timeout`.
+    ///
+    /// # Errors
+    /// [`LockError::TimedOut`], and those of [`lock`](Self::lock).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// assert!(multiproc::Value::new(1)?.lock_timeout(Duration::from_millis(1)).is_ok());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn lock_timeout(&self, timeout: Duration) -> Result<ValueGuard<'_, T>, LockError<ValueGuard<'_, T>>> {
+        self.guard(self.memory.hold(Deadline::after(timeout)))
+    }
+
+    /// Locks the value, waiting until `deadline`.
+    ///
+    /// # Errors
+    /// [`LockError::TimedOut`], and those of [`lock`](Self::lock).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Instant;
+    /// assert!(multiproc::Value::new(1)?.lock_deadline(Instant::now()).is_ok());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn lock_deadline(
+        &self,
+        deadline: Instant,
+    ) -> Result<ValueGuard<'_, T>, LockError<ValueGuard<'_, T>>> {
+        self.guard(self.memory.hold(Deadline::at(deadline)))
+    }
+
+    /// Locks the value; if a holder of somebody else's lock died, `repair` makes what it protects consistent first.
+    ///
+    /// # Errors
+    /// Those of [`lock`](Self::lock), but for `OwnerDied`.
+    ///
+    /// # Process death
+    /// A process that dies in `repair`, or panics there, leaves the lock flagged: the next holder repairs.
+    ///
+    /// # Examples
+    /// ```
+    /// let lock = multiproc::Lock::new()?;
+    /// let value = multiproc::Value::with_lock(1, &lock)?;
+    /// let guard = value.lock_or_recover(|value| **value = 0).map_err(multiproc::Error::from)?;
+    /// # drop(guard);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn lock_or_recover(
+        &self,
+        repair: impl FnOnce(&mut ValueGuard<'_, T>),
+    ) -> Result<ValueGuard<'_, T>, LockError<ValueGuard<'_, T>>> {
+        match self.lock() {
+            Err(LockError::OwnerDied(mut guard)) => {
+                repair(&mut guard);
+                guard.declare_consistent();
+                Ok(guard)
+            }
+            other => other,
         }
-        Ok(Self { placed, of: PhantomData })
     }
-}
 
-fn out_of_memory<T>() -> Error {
-    Error::OutOfMemory { operation: "create value", bytes: u64::try_from(size_of::<T>()).unwrap_or(u64::MAX) }
-}
+    #[inline]
+    fn guard<'a>(&'a self, held: Result<Hold<'a>, LockError<Hold<'a>>>) -> Locked<'a, T> {
+        match held {
+            Ok(hold) => Ok(ValueGuard::new(&self.memory, hold)),
+            Err(error) => Err(error.map(|hold| ValueGuard::new(&self.memory, hold))),
+        }
+    }
 
-fn object_type<T: Pod>() -> ObjectType {
-    ObjectType::plain::<T>(Kind::Value)
-}
-
-/// Bytes of both copies.
-fn copies_bytes<T>() -> Option<usize> {
-    size_of::<T>().checked_next_multiple_of(WORD)?.checked_mul(2)
-}
-
-/// Where the copy lies that counts in `version`.
-#[inline]
-fn copy_offset<T>(version: u64) -> usize {
-    if version & 1 == 0 { 0 } else { size_of::<T>().next_multiple_of(WORD) }
+    fn create(site: Site<'_>, value: T, lock: ChosenLock) -> Result<Self> {
+        let memory = ValueMemory::create(site, ObjectType::plain::<T>, lock, bytemuck::bytes_of(&value))?;
+        Ok(Self { memory, of: PhantomData })
+    }
 }
 
 impl<T> Clone for Value<T> {
     fn clone(&self) -> Self {
-        Self { placed: self.placed.clone(), of: PhantomData }
+        Self { memory: self.memory.clone(), of: PhantomData }
     }
 }
 
@@ -309,22 +348,26 @@ impl<T: Pod + fmt::Debug> fmt::Debug for Value<T> {
 #[cfg(feature = "serde")]
 impl<T: Pod> serde::Serialize for Value<T> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.placed.serialize(serializer)
+        (&self.memory.placed, &self.memory.lock).serialize(serializer)
     }
 }
 
 #[cfg(feature = "serde")]
 impl<'de, T: Pod> serde::Deserialize<'de> for Value<T> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        crate::segment::open_reference(deserializer, Self::open)
+        let open =
+            |segment, offset| ValueMemory::open(&segment, offset, ObjectType::plain::<T>, size_of::<T>());
+        let memory = super::reference::open(deserializer, open, ValueMemory::join)?;
+        Ok(Self { memory, of: PhantomData })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
-    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
+    use super::super::value_memory::copy_offset;
     use super::*;
 
     #[test]
@@ -392,7 +435,7 @@ mod tests {
     #[test]
     fn a_half_filled_idle_copy_does_not_show() {
         let value = Value::new([1u64; 4]).unwrap();
-        value.placed.tail().store(copy_offset::<[u64; 4]>(1), &[0xff; 17]).unwrap();
+        value.memory.placed.tail().store(copy_offset(1, 32), &[0xff; 17]).unwrap();
         assert_eq!(value.get(), [1; 4]);
         value.set([2; 4]).unwrap();
         assert_eq!(value.get(), [2; 4]);
@@ -409,7 +452,7 @@ mod tests {
     fn any_version_a_peer_writes_is_harmless() {
         let value = Value::new(3u8).unwrap();
         for version in [u64::MAX, 1 << 63, 12_345] {
-            value.placed.version.store(version, Ordering::Relaxed);
+            value.memory.placed.version.store(version, Ordering::Relaxed);
             let _ = value.get();
             value.set(8).unwrap();
             assert_eq!(value.get(), 8);
@@ -426,15 +469,11 @@ mod tests {
 
     #[test]
     fn more_alignment_than_a_page_is_refused() {
-        #[derive(Clone, Copy)]
+        #[derive(Clone, Copy, Pod, bytemuck::Zeroable)]
         #[repr(C, align(8192))]
         struct Wide([u8; 8192]);
-        // SAFETY: bytes only, no padding.
-        unsafe impl bytemuck::Zeroable for Wide {}
-        // SAFETY: as above.
-        unsafe impl Pod for Wide {}
         assert!(Value::new(Wide([1; 8192])).is_ok(), "a value is copied, so its alignment does not matter");
         let array = crate::Array::<Wide>::zeroed(1);
-        assert!(matches!(array, Err(Error::InvalidArgument { .. })));
+        assert!(matches!(array, Err(crate::Error::InvalidArgument { .. })));
     }
 }

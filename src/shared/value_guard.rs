@@ -6,38 +6,44 @@ use std::thread::panicking;
 
 use bytemuck::Pod;
 
-use super::value::Value;
-use crate::sync::{Flagged, LockGuard};
+use super::hold::Hold;
+use super::value_memory::ValueMemory;
+use crate::sync::Flagged;
 
-/// A locked [`Value`]: a private copy, committed when the guard is dropped, and thrown away if that happens in a panic.
+/// A locked [`Value`](crate::Value): a private copy, committed when the guard is dropped, and thrown away if that happens
+/// in a panic.
 ///
 /// # Process death
 /// Until the drop, nothing is written to the value: a holder that dies leaves it as it was.
 #[must_use = "dropping the guard commits and unlocks at once"]
 pub struct ValueGuard<'a, T: Pod> {
-    value: &'a Value<T>,
+    memory: &'a ValueMemory,
     copy: T,
     changed: bool,
     panicking_before: bool,
-    lock: LockGuard<'a>,
+    hold: Hold<'a>,
 }
 
 impl<'a, T: Pod> ValueGuard<'a, T> {
-    pub(super) fn new(value: &'a Value<T>, lock: LockGuard<'a>) -> Self {
-        let copy = value.get_locked(&lock);
-        Self { value, copy, changed: false, panicking_before: panicking(), lock }
+    #[inline]
+    pub(super) fn new(memory: &'a ValueMemory, hold: Hold<'a>) -> Self {
+        let mut copy = T::zeroed();
+        memory.get_held(&hold, bytemuck::bytes_of_mut(&mut copy));
+        Self { memory, copy, changed: false, panicking_before: panicking(), hold }
     }
 }
 
 impl<T: Pod> Deref for ValueGuard<'_, T> {
     type Target = T;
 
+    #[inline]
     fn deref(&self) -> &T {
         &self.copy
     }
 }
 
 impl<T: Pod> DerefMut for ValueGuard<'_, T> {
+    #[inline]
     fn deref_mut(&mut self) -> &mut T {
         self.changed = true;
         &mut self.copy
@@ -46,16 +52,17 @@ impl<T: Pod> DerefMut for ValueGuard<'_, T> {
 
 impl<T: Pod> Flagged for ValueGuard<'_, T> {
     fn declare_consistent(&self) {
-        self.lock.declare_consistent();
+        self.hold.declare_consistent();
     }
 }
 
 impl<T: Pod> Drop for ValueGuard<'_, T> {
+    #[inline]
     fn drop(&mut self) {
         // A guard made by a destructor that runs in a panic commits: the panic is not about its change.
         let panicked = panicking() && !self.panicking_before;
         if self.changed && !panicked {
-            self.value.commit(&self.lock, &self.copy);
+            self.memory.commit(&self.hold, bytemuck::bytes_of(&self.copy));
         }
     }
 }

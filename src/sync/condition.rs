@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
+use super::chosen_lock::ChosenLock;
 use super::condition_guard::ConditionGuard;
 use super::condition_options::ConditionOptions;
 use super::lock::Lock;
@@ -21,21 +22,11 @@ pub(super) struct ConditionHead {
     /// Unless the condition is over somebody else's.
     lock: RawRLock,
     next_ticket: AtomicU32,
-    reserved: AtomicU32,
+    used: AtomicU32,
 }
 
 // SAFETY: repr(C), a raw primitive and atomics; zeros are an unlocked lock and the first ticket.
 unsafe impl Share for ConditionHead {}
-
-/// The lock that is released while one waits.
-#[derive(Clone)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub(super) enum ConditionLock {
-    /// The one in the condition.
-    Own,
-    Lock(Lock),
-    RLock(RLock),
-}
 
 /// A lock, and a way to wait, with the lock released, until somebody who holds it says that something has changed.
 ///
@@ -62,7 +53,8 @@ pub(super) enum ConditionLock {
 #[doc(alias = "Condvar")]
 pub struct Condition {
     placed: Placed<ConditionHead>,
-    lock: ConditionLock,
+    /// The lock that is released while one waits.
+    lock: ChosenLock,
 }
 
 impl Condition {
@@ -109,7 +101,7 @@ impl Condition {
     /// [`Error::NotFound`](crate::Error::NotFound); [`Error::Mismatch`](crate::Error::Mismatch) if it is something else.
     pub fn open_in(segment: &Segment, name: &str) -> Result<Self> {
         let placed = Self::open(segment.clone(), segment.locate(name)?)?;
-        Ok(Self { placed, lock: ConditionLock::Own })
+        Ok(Self { placed, lock: ChosenLock::Own })
     }
 
     /// A new condition over a lock that there is already. Several conditions may share one.
@@ -253,7 +245,7 @@ impl Condition {
         }
     }
 
-    pub(super) fn create(waiters: usize, lock: ConditionLock) -> Result<Self> {
+    pub(super) fn create(waiters: usize, lock: ChosenLock) -> Result<Self> {
         let tail = waiters.saturating_mul(size_of::<Waiter>());
         Ok(Self { placed: Placed::create(&object_type(), waiters, tail, align_of::<Waiter>())?, lock })
     }
@@ -263,7 +255,7 @@ impl Condition {
         let tail = waiters.saturating_mul(size_of::<Waiter>());
         let shape = Shape::new::<ConditionHead>(object_type(), waiters, tail, align_of::<Waiter>());
         let placed = Placed::create_in(segment, name, shape, |_| Ok(()))?;
-        Ok(Self { placed, lock: ConditionLock::Own })
+        Ok(Self { placed, lock: ChosenLock::Own })
     }
 
     fn open(segment: Segment, offset: u64) -> Result<Placed<ConditionHead>> {
@@ -271,16 +263,13 @@ impl Condition {
     }
 
     pub(super) fn raw_lock(&self) -> &dyn RawLock {
-        match &self.lock {
-            ConditionLock::Own => &self.placed.lock,
-            ConditionLock::Lock(lock) => &*lock.mutex,
-            ConditionLock::RLock(lock) => &*lock.lock,
-        }
+        self.lock.raw(&self.placed.lock)
     }
 
     pub(super) fn waiters(&self) -> Waiters<'_> {
         Waiters {
             next_ticket: &self.placed.next_ticket,
+            used: &self.placed.used,
             entries: self.placed.tail_slice(0, self.placed.length()).unwrap_or(&[]),
         }
     }

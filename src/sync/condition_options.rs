@@ -1,6 +1,7 @@
 //! [`ConditionOptions`]: how a condition is made.
 
-use super::condition::{Condition, ConditionLock};
+use super::chosen_lock::ChosenLock;
+use super::condition::Condition;
 use super::lock::Lock;
 use super::rlock::RLock;
 use crate::error::{Error, Result};
@@ -61,7 +62,7 @@ impl ConditionOptions {
     /// assert!(multiproc::ConditionOptions::new().create().is_ok());
     /// ```
     pub fn create(self) -> Result<Condition> {
-        self.create_with(ConditionLock::Own)
+        self.create_with(ChosenLock::Own)
     }
 
     /// A condition over this lock.
@@ -76,7 +77,7 @@ impl ConditionOptions {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn with_lock(self, lock: &Lock) -> Result<Condition> {
-        self.create_with(ConditionLock::Lock(lock.clone()))
+        self.create_with(ChosenLock::Lock(lock.clone()))
     }
 
     /// A condition over this lock.
@@ -91,7 +92,7 @@ impl ConditionOptions {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn with_rlock(self, lock: &RLock) -> Result<Condition> {
-        self.create_with(ConditionLock::RLock(lock.clone()))
+        self.create_with(ChosenLock::RLock(lock.clone()))
     }
 
     /// A condition with a lock of its own in `segment`, by a name.
@@ -109,7 +110,7 @@ impl ConditionOptions {
         Condition::create_in(segment, name, self.checked()?.max_waiters)
     }
 
-    fn create_with(self, lock: ConditionLock) -> Result<Condition> {
+    fn create_with(self, lock: ChosenLock) -> Result<Condition> {
         Condition::create(self.checked()?.max_waiters, lock)
     }
 

@@ -103,7 +103,7 @@ impl Lock {
     #[inline]
     #[doc(alias = "acquire")]
     pub fn lock(&self) -> Result<LockGuard<'_>, LockError<LockGuard<'_>>> {
-        LockGuard::lock(&self.mutex, None)
+        self.lock_until(None)
     }
 
     /// Takes the lock if nobody alive holds it.
@@ -135,7 +135,7 @@ impl Lock {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn lock_timeout(&self, timeout: Duration) -> Result<LockGuard<'_>, LockError<LockGuard<'_>>> {
-        LockGuard::lock(&self.mutex, Deadline::after(timeout))
+        self.lock_until(Deadline::after(timeout))
     }
 
     /// Takes the lock, waiting until `deadline`.
@@ -151,7 +151,7 @@ impl Lock {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn lock_deadline(&self, deadline: Instant) -> Result<LockGuard<'_>, LockError<LockGuard<'_>>> {
-        LockGuard::lock(&self.mutex, Deadline::at(deadline))
+        self.lock_until(Deadline::at(deadline))
     }
 
     /// Takes the lock; if a holder died, `repair` makes what it protects consistent first.
@@ -187,6 +187,14 @@ impl Lock {
     #[doc(alias = "locked")]
     pub fn is_locked(&self) -> bool {
         self.mutex.is_locked()
+    }
+
+    #[inline]
+    pub(crate) fn lock_until(
+        &self,
+        deadline: Option<Deadline>,
+    ) -> Result<LockGuard<'_>, LockError<LockGuard<'_>>> {
+        LockGuard::lock(&self.mutex, deadline)
     }
 }
 

@@ -71,16 +71,13 @@ impl<'a, R: RawLock> LockGuard<'a, R> {
     }
 
     /// Takes the lock, waiting until `deadline`.
-    #[inline]
+    #[inline(always)] // As `RawMutex::lock`.
     pub(super) fn lock(raw: &'a Placed<R>, deadline: Option<Deadline>) -> Locked<'a, R>
     where
         R: Share,
     {
-        // SAFETY: the guard borrows the handle, which keeps the memory mapped; a leaked guard leaks the mapping (I5).
-        let acquired = unsafe { raw.lock_by(deadline) };
-        let tid = acquired.map_or(0, |(_, tid)| tid);
-        let guard = || Self { raw, tid, thread_bound: PhantomData };
-        LockError::sort(acquired.map(|(acquired, _)| acquired), guard)
+        // SAFETY: a handle keeps the memory mapped.
+        unsafe { Self::lock_raw(raw, deadline) }
     }
 
     /// Takes the lock if nobody alive holds it.
@@ -89,7 +86,30 @@ impl<'a, R: RawLock> LockGuard<'a, R> {
     where
         R: Share,
     {
-        // SAFETY: the guard borrows the handle, which keeps the memory mapped; a leaked guard leaks the mapping (I5).
+        // SAFETY: a handle keeps the memory mapped.
+        unsafe { Self::try_lock_raw(raw) }
+    }
+
+    /// [`lock`](Self::lock) for a lock that is a part of an object.
+    ///
+    /// # Safety
+    /// `raw` lies in the mapping of a segment, which what is borrowed for `'a` keeps.
+    #[inline]
+    pub(crate) unsafe fn lock_raw(raw: &'a R, deadline: Option<Deadline>) -> Locked<'a, R> {
+        // SAFETY: the guard borrows what keeps the memory mapped; a leaked guard leaks the mapping (I5).
+        let acquired = unsafe { raw.lock_by(deadline) };
+        let tid = acquired.map_or(0, |(_, tid)| tid);
+        let guard = || Self { raw, tid, thread_bound: PhantomData };
+        LockError::sort(acquired.map(|(acquired, _)| acquired), guard)
+    }
+
+    /// [`try_lock`](Self::try_lock) for a lock that is a part of an object.
+    ///
+    /// # Safety
+    /// As for [`lock_raw`](Self::lock_raw).
+    #[inline]
+    pub(crate) unsafe fn try_lock_raw(raw: &'a R) -> Locked<'a, R> {
+        // SAFETY: as in `lock_raw`.
         let acquired = unsafe { raw.try_lock() };
         LockError::sort(acquired, || Self::new(raw))
     }
@@ -160,7 +180,7 @@ impl RawLock for RawMutex {
 }
 
 impl RawLock for RawRLock {
-    #[inline]
+    #[inline(always)] // As `RawMutex::lock`.
     unsafe fn lock_by(&self, deadline: Option<Deadline>) -> Result<(Acquired, u32), AcquireError> {
         // SAFETY: the caller's promise.
         unsafe { RawRLock::lock_by(self, deadline) }

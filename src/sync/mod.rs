@@ -4,6 +4,7 @@ mod barrier;
 mod barrier_ticket;
 mod bounded_semaphore;
 mod broken_barrier;
+mod chosen_lock;
 mod condition;
 mod condition_guard;
 mod condition_options;
@@ -36,6 +37,7 @@ pub use rlock::{RLock, RLockGuard};
 pub use semaphore::Semaphore;
 pub use wait_error::WaitError;
 
+pub(crate) use chosen_lock::ChosenLock;
 pub(crate) use lock_error::Flagged;
 
 #[cfg(test)]

@@ -232,6 +232,7 @@ impl Deref for PlacedPermits {
 }
 
 impl<'a> Permit<'a> {
+    #[inline]
     fn new(permits: &'a RawPermits, index: usize) -> Self {
         Self { permits, index, tid: own_tid().unwrap_or(0), thread_bound: PhantomData }
     }

@@ -109,7 +109,7 @@ impl RLock {
     #[inline]
     #[doc(alias = "acquire")]
     pub fn lock(&self) -> Result<RLockGuard<'_>, LockError<RLockGuard<'_>>> {
-        LockGuard::lock(&self.lock, None)
+        self.lock_until(None)
     }
 
     /// Takes the lock if nobody alive, or this thread, holds it.
@@ -141,7 +141,7 @@ impl RLock {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn lock_timeout(&self, timeout: Duration) -> Result<RLockGuard<'_>, LockError<RLockGuard<'_>>> {
-        LockGuard::lock(&self.lock, Deadline::after(timeout))
+        self.lock_until(Deadline::after(timeout))
     }
 
     /// Takes the lock, waiting until `deadline`.
@@ -157,7 +157,7 @@ impl RLock {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn lock_deadline(&self, deadline: Instant) -> Result<RLockGuard<'_>, LockError<RLockGuard<'_>>> {
-        LockGuard::lock(&self.lock, Deadline::at(deadline))
+        self.lock_until(Deadline::at(deadline))
     }
 
     /// Takes the lock; if a holder died, `repair` makes what it protects consistent first.
@@ -193,6 +193,14 @@ impl RLock {
     #[doc(alias = "locked")]
     pub fn is_locked(&self) -> bool {
         self.lock.is_locked()
+    }
+
+    #[inline]
+    pub(crate) fn lock_until(
+        &self,
+        deadline: Option<Deadline>,
+    ) -> Result<RLockGuard<'_>, LockError<RLockGuard<'_>>> {
+        LockGuard::lock(&self.lock, deadline)
     }
 }
 

@@ -32,6 +32,7 @@ pub(crate) mod robust;
 pub(crate) mod slice;
 #[cfg(all(feature = "process", not(all(test, loom))))]
 pub(crate) mod socket;
+pub(crate) mod spin;
 #[cfg(not(all(test, loom)))]
 pub(crate) mod system;
 #[cfg(not(all(test, loom)))]

@@ -47,7 +47,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "barrier::arrival_that_times_out",
         run: || {
             let run = |barrier: &Shared| _ = barrier.pass(Some(Deadline::now()));
-            Case { run, ends: BROKEN, ..Case::arrival(3, 1) }.test(&[USABLE, BROKEN])
+            Case { run, ends: BROKEN, ..Case::arrival(2, 0) }.test(&[USABLE, BROKEN])
         },
     },
     Scenario {

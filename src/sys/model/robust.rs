@@ -114,6 +114,16 @@ impl Thread {
         });
     }
 
+    /// The model always knows the level the long way.
+    pub(crate) fn nest(&self, _node: &Node) -> bool {
+        false
+    }
+
+    /// As [`Thread::nest`].
+    pub(crate) fn unnest(&self, _node: &Node) -> bool {
+        false
+    }
+
     pub(crate) fn holds_none(&self) -> bool {
         self.held() == 0
     }
@@ -132,7 +142,7 @@ impl Thread {
     }
 
     pub(crate) fn pop_only(&self, node: &Node) -> bool {
-        self.held() == 1 && self.holds(node) && self.pop(node)
+        self.held() == 1 && self.level(node) == Some(0) && self.pop(node)
     }
 
     pub(crate) fn pop(&self, node: &Node) -> bool {

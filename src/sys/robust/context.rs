@@ -126,11 +126,7 @@ impl Context {
     }
 
     /// How often the word of `link` was taken again while held; `None` if it isn't held.
-    #[inline]
     pub(super) fn level(&self, link: u64) -> Option<u32> {
-        if self.newest() == link && self.depth.load(Ordering::Relaxed) == 0 {
-            return Some(0);
-        }
         match self.position(link) {
             Some(position) => self.levels.get(position).map(Cell::get),
             None => (self.newest() == link).then_some(0),
@@ -145,6 +141,14 @@ impl Context {
         if let Some(entry) = self.position(link).and_then(|position| self.levels.get(position)) {
             entry.set(level);
         }
+    }
+
+    /// The level of the word of `link` if that is the newest in the shadow, where it is after it was taken again once.
+    #[inline]
+    pub(super) fn newest_level(&self, link: u64) -> Option<&Cell<u32>> {
+        let newest = self.depth.load(Ordering::Relaxed).checked_sub(1)?;
+        let is_newest = self.shadow.get(newest)?.load(Ordering::Relaxed) == link;
+        if is_newest { self.levels.get(newest) } else { None }
     }
 
     /// Links a node, whose `next` is given, as the newest.

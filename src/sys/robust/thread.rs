@@ -115,6 +115,23 @@ impl Thread {
         self.context().set_level(node.link(), level);
     }
 
+    /// Notes that `node` was taken again; does nothing and is false if this thread doesn't hold it, or doesn't know at once.
+    #[inline]
+    pub(crate) fn nest(&self, node: &Node) -> bool {
+        let level = self.context().newest_level(node.link());
+        let above = level.and_then(|level| level.get().checked_add(1));
+        level.zip(above).inspect(|(level, above)| level.set(*above)).is_some()
+    }
+
+    /// Notes that `node`, taken again before, was given back once; does nothing and is false if it wasn't, or if this
+    /// thread doesn't know at once.
+    #[inline]
+    pub(crate) fn unnest(&self, node: &Node) -> bool {
+        let level = self.context().newest_level(node.link());
+        let below = level.and_then(|level| level.get().checked_sub(1));
+        level.zip(below).inspect(|(level, below)| level.set(*below)).is_some()
+    }
+
     /// Whether this thread holds nothing.
     #[inline]
     pub(crate) fn holds_none(&self) -> bool {
@@ -132,8 +149,8 @@ impl Thread {
         self.context().push(&node.next);
     }
 
-    /// [`Thread::pop`] where `node` is the only word that this thread holds; does nothing and is false where it isn't,
-    /// or if the thread doesn't know at once.
+    /// [`Thread::pop`] where `node` is the only word that this thread holds, and was not taken again; does nothing and is
+    /// false where it isn't, or if the thread doesn't know at once.
     #[inline]
     pub(crate) fn pop_only(&self, node: &Node) -> bool {
         self.context().remove_only(node.link())

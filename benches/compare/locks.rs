@@ -1,0 +1,76 @@
+//! Locks and signals beside those of other crates, of POSIX, Boost and Python: `cargo bench --bench locks [-- --quick]` in
+//! this directory, or with the names of some groups: `uncontended contended ping-pong`.
+//!
+//! Peers run interleaved with ours; figures are medians, ratios medians of ratios within a round. A full run of all groups
+//! writes LOCKS.md, from which the README's table is copied.
+
+#[path = "locks/contended.rs"]
+mod contended;
+#[path = "locks/cpython.rs"]
+mod cpython;
+#[path = "locks/peers.rs"]
+mod peers;
+#[path = "locks/ping_pong.rs"]
+mod ping_pong;
+#[path = "locks/processes.rs"]
+mod processes;
+#[path = "locks/report.rs"]
+mod report;
+#[path = "../rounds/mod.rs"]
+mod rounds;
+#[path = "locks/uncontended.rs"]
+mod uncontended;
+
+use cpython::CPython;
+use processes::Cores;
+use report::Report;
+
+const GROUPS: [&str; 3] = ["uncontended", "contended", "ping-pong"];
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/LOCKS.md");
+
+fn main() -> multiproc::Result<()> {
+    let quick = rounds::is_quick();
+    let asked: Vec<_> =
+        GROUPS.into_iter().filter(|group| std::env::args().any(|arg| arg == *group)).collect();
+    let has = |group| asked.is_empty() || asked.contains(&group);
+    let (cores, python) = (Cores::allowed(), CPython::start());
+
+    let mut report = Report::default();
+    report.line("# Locks and signals beside their peers\n");
+    report.line("Made by `cargo bench --bench locks` in this directory. Ours are in bold.\n");
+    report.line(&machine(python.as_ref()));
+    let boost = (!cfg!(boost)).then(|| "Boost interprocess_mutex: libboost-dev is not installed".to_owned());
+    let missing: Vec<_> = boost.into_iter().collect();
+    if has("uncontended") {
+        let lock = python.is_none().then(|| "CPython Lock: there is no python3".to_owned());
+        let missing: Vec<_> = missing.iter().cloned().chain(lock).collect();
+        uncontended::run(&mut report, quick, python.as_ref(), &missing)?;
+    }
+    if has("contended") {
+        contended::run(&mut report, quick, &cores, &missing)?;
+    }
+    if has("ping-pong") {
+        ping_pong::run(&mut report, quick, &cores, python.as_ref())?;
+    }
+    if !quick && asked.is_empty() {
+        std::fs::write(FILE, report.text()).expect("LOCKS.md is writable");
+    }
+    Ok(())
+}
+
+/// What the figures depend on.
+fn machine(python: Option<&CPython>) -> String {
+    let first = |file: &str, name: &str| {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix(name).map(str::to_owned));
+        line.unwrap_or_default().trim_start_matches([' ', '\t', ':']).to_owned()
+    };
+    let python = python.map_or("no CPython".to_owned(), |python| format!("CPython {}", python.version));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    format!(
+        "{}, {cores} cores; Linux {}; {}; {python}.",
+        first("/proc/cpuinfo", "model name"),
+        first("/proc/sys/kernel/osrelease", ""),
+        env!("RUSTC_VERSION"),
+    )
+}

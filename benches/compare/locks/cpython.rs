@@ -1,0 +1,48 @@
+//! A Python process that measures itself.
+
+use std::cell::RefCell;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+/// Python is slow and steady: it does one of so many operations.
+const SHARE: u64 = 20;
+
+pub(crate) struct CPython {
+    pipes: RefCell<(ChildStdin, BufReader<ChildStdout>)>,
+    process: Child,
+    pub(crate) version: String,
+}
+
+impl CPython {
+    /// `None` where there is no python3.
+    pub(crate) fn start() -> Option<Self> {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/locks/cpython.py");
+        let mut command = Command::new("python3");
+        command.arg(script).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = command.spawn().ok()?;
+        let orders = process.stdin.take()?;
+        let mut answers = BufReader::new(process.stdout.take()?);
+        let mut version = String::new();
+        answers.read_line(&mut version).ok()?;
+        let version = version.trim().to_owned();
+        (!version.is_empty()).then_some(Self { pipes: RefCell::new((orders, answers)), process, version })
+    }
+
+    /// The nanoseconds of so many operations.
+    pub(crate) fn run(&self, operation: &str, operations: u64) -> u64 {
+        let own = (operations / SHARE).max(20);
+        let (orders, answers) = &mut *self.pipes.borrow_mut();
+        writeln!(orders, "{operation} {own}").expect("Python listens");
+        let mut answer = String::new();
+        answers.read_line(&mut answer).expect("Python answers");
+        let nanos: u64 = answer.trim().parse().expect("nanoseconds");
+        nanos * operations / own
+    }
+}
+
+impl Drop for CPython {
+    fn drop(&mut self) {
+        let _ = self.process.kill(); // It has ended already, or ends now.
+        let _ = self.process.wait();
+    }
+}

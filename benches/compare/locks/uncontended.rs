@@ -1,0 +1,111 @@
+//! Acquire + release by one thread, in its CPU time.
+
+use crate::cpython::CPython;
+use crate::peers::{Line, Mutual, ParkingLot, Posix, Pthread, RawSync, Std};
+use crate::report::{Goal, Report};
+use crate::rounds::{self, Contestant, Figures};
+
+use std::hint::black_box;
+
+use multiproc::{Lock, Permits, RLock, Semaphore};
+
+const STD: &str = "std::sync::Mutex";
+const PARKING_LOT: &str = "parking_lot::Mutex";
+const PTHREAD: &str = "pthread process-shared";
+const ROBUST: &str = "pthread robust";
+const RAW_SYNC: &str = "raw_sync Mutex";
+const SEM: &str = "POSIX sem_t";
+#[cfg(boost)]
+const BOOST: &str = "Boost interprocess_mutex";
+const CPYTHON: &str = "CPython Lock";
+const LOCK: &str = "**Lock**";
+const RLOCK: &str = "**RLock**";
+const NESTED: &str = "**RLock**, nested";
+const SEMAPHORE: &str = "**Semaphore**";
+const PERMITS: &str = "**Permits** (4)";
+
+pub(crate) fn run(
+    report: &mut Report,
+    quick: bool,
+    python: Option<&CPython>,
+    missing: &[String],
+) -> multiproc::Result<()> {
+    let (rounds, operations) = if quick { (3, 10_000) } else { (51, 200_000) };
+    let std = Box::new(Std(Line(std::sync::Mutex::new(()))));
+    let parking_lot = Box::new(ParkingLot(Line(parking_lot::Mutex::new(()))));
+    let pthread = Pthread::new(libc::PTHREAD_MUTEX_STALLED);
+    let robust = Pthread::new(libc::PTHREAD_MUTEX_ROBUST);
+    let (raw_sync, sem) = (RawSync::new(), Posix::new(1));
+    #[cfg(boost)]
+    let boost = crate::peers::Boost::new();
+    let (lock, rlock, nested) = (Lock::new()?, RLock::new()?, RLock::new()?);
+    let (semaphore, permits) = (Semaphore::new(1)?, Permits::new(4)?);
+
+    let mut contestants = vec![
+        Contestant::new(STD, |n| timed(n, &*std)),
+        Contestant::new(PARKING_LOT, |n| timed(n, &*parking_lot)),
+        Contestant::new(PTHREAD, |n| timed(n, &pthread)),
+        Contestant::new(ROBUST, |n| timed(n, &robust)),
+        Contestant::new(RAW_SYNC, |n| timed(n, &raw_sync)),
+        Contestant::new(SEM, |n| timed(n, &sem)),
+        #[cfg(boost)]
+        Contestant::new(BOOST, |n| timed(n, &boost)),
+        Contestant::new(LOCK, |n| timed(n, &lock)),
+        Contestant::new(RLOCK, |n| timed(n, &rlock)),
+        Contestant::new(NESTED, |n| {
+            let mut nanos = 0;
+            nested.hold(|| nanos = timed(n, &nested));
+            nanos
+        }),
+        Contestant::new(SEMAPHORE, |n| timed(n, &semaphore)),
+        Contestant::new(PERMITS, |n| timed(n, &permits)),
+    ];
+    if let Some(python) = python {
+        contestants.push(Contestant::new(CPYTHON, |n| python.run("lock", n)));
+    }
+    let figures = rounds::measure(&mut contestants, rounds, operations);
+    print(report, &figures, missing);
+    Ok(())
+}
+
+fn print(report: &mut Report, figures: &Figures, missing: &[String]) {
+    report.section("## Uncontended acquire + release", "CPU time of one thread.");
+    let peers = [STD, ROBUST, SEM];
+    let rows = figures.names().iter().map(|name| {
+        let mut row = vec![name.to_string(), format!("{:.1}", figures.nanos(name))];
+        row.extend(peers.map(|peer| format!("{:.2}", figures.ratio(name, peer))));
+        row
+    });
+    let absent = missing.iter().map(|what| vec![what.clone(), String::new(), String::new()]);
+    let rows: Vec<_> = rows.chain(absent).collect();
+    report.table(&["ns", "/ std", "/ pthread robust", "/ sem_t"], &rows);
+    let targets = [
+        (LOCK, STD, 1.3),
+        (LOCK, ROBUST, 0.6),
+        (NESTED, LOCK, 0.5),
+        (PERMITS, LOCK, 2.0),
+        (SEMAPHORE, SEM, 1.0),
+    ];
+    let targets = targets.map(|(name, peer, bound)| {
+        (format!("{name} / {}", peer.replace('*', "")), figures.ratio(name, peer), Goal::AtMost(bound))
+    });
+    report.targets(&targets);
+}
+
+/// The CPU time of `operations` times acquire and release.
+#[inline(never)]
+fn timed(operations: u64, lock: &impl Mutual) -> u64 {
+    let begun = cpu_nanos();
+    for _ in 0..operations {
+        black_box(lock).hold(|| ());
+    }
+    cpu_nanos() - begun
+}
+
+fn cpu_nanos() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is written to and outlives the call.
+    let status = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    assert_eq!(status, 0);
+    time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
+}

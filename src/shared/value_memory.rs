@@ -1,0 +1,190 @@
+//! [`ValueMemory`]: one plain value that is never seen half written, as bytes.
+//!
+//! Two copies and a 64-bit *version*; the copy that counts is `version & 1`.
+//!
+//! | who | what |
+//! |---|---|
+//! | `get` | reads the version, copies the copy that counts, reads the version again; again from the start iff it changed |
+//! | a writer, under the lock | fills the idle copy word by word, then commits with one store of version + 1 |
+//! | a writer that is killed, or rolls back | has changed only the idle copy |
+//!
+//! # Notes about memory ordering
+//! Owed: `get` returns a value that one commit wrote, whole. A reader of version v copies what commit v published: its
+//! Acquire load pairs with the commit's Release store (V1). The copy may be overwritten meanwhile, by the writer of
+//! v + 2, which fills the same copy only after v + 1 was committed. That writer puts a Release fence before its words,
+//! and the reader an Acquire fence behind its own: a reader that saw one of those words sees v + 1 or later in its
+//! second look (V2), and starts again.
+#![allow(unsafe_code)]
+
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+
+use super::hold::{Hold, OwnLock};
+use super::unlocked::Unlocked;
+use crate::error::{Error, Result};
+use crate::raw::{Deadline, RawMutex};
+use crate::segment::{Kind, ObjectType, Placed, Segment, Shape, Share, Site};
+use crate::sync::{ChosenLock, LockError};
+
+/// Copies lie at multiples of this, so that their words are aligned.
+const WORD: usize = size_of::<u64>();
+
+/// What stands before the two copies.
+#[repr(C)]
+pub(super) struct ValueHead {
+    /// Unless the value is under somebody else's.
+    mutex: RawMutex,
+    pub(super) version: AtomicU64,
+}
+
+// SAFETY: repr(C), a raw primitive and an atomic; zeros are an unlocked mutex and version 0.
+unsafe impl Share for ValueHead {}
+
+impl OwnLock for ValueHead {
+    #[inline]
+    fn own_lock(&self) -> &RawMutex {
+        &self.mutex
+    }
+}
+
+/// A value of some size, which each operation is told by the bytes that it is given, and its lock.
+#[derive(Clone)]
+pub(super) struct ValueMemory {
+    pub(super) placed: Placed<ValueHead>,
+    pub(super) lock: ChosenLock,
+}
+
+impl ValueMemory {
+    /// A new value `bytes`, of type `ty`.
+    pub(super) fn create(
+        site: Site<'_>,
+        ty: impl FnOnce(Kind) -> ObjectType,
+        lock: ChosenLock,
+        bytes: &[u8],
+    ) -> Result<Self> {
+        let out_of_memory = || Error::OutOfMemory {
+            operation: "create value",
+            bytes: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+        };
+        let tail = copies_bytes(bytes.len()).ok_or_else(out_of_memory)?;
+        let shape = Shape::new::<ValueHead>(ty(kind(&lock)), 1, tail, WORD);
+        let placed = Placed::make(site, shape, |placed: &Placed<ValueHead>| {
+            placed.tail().store(0, bytes).ok_or_else(out_of_memory)
+        })?;
+        Ok(Self { placed, lock })
+    }
+
+    /// The value of type `ty`, of `size` bytes, at `offset`; its lock is still to come.
+    pub(super) fn open(
+        segment: &Segment,
+        offset: u64,
+        ty: impl Fn(Kind) -> ObjectType,
+        size: usize,
+    ) -> Result<Unlocked<ValueHead>> {
+        let placed = Unlocked::open([Kind::Value, Kind::ValueUnderLock], |kind| {
+            Placed::<ValueHead>::open(segment.clone(), offset, &ty(kind), WORD)
+        })?;
+        let room = placed.object().tail().len();
+        if copies_bytes(size).is_none_or(|bytes| room < bytes) {
+            return Err(Error::Mismatch {
+                object: format!("object at offset {offset}"),
+                expected: format!("{} with room for two copies", ty(Kind::Value)),
+                found: format!("{room} bytes"),
+            });
+        }
+        Ok(placed)
+    }
+
+    /// The value with its lock.
+    pub(super) fn join(value: Unlocked<ValueHead>, lock: ChosenLock) -> Result<Self> {
+        Ok(Self { placed: value.under(&lock)?, lock })
+    }
+
+    /// Copies the last committed value into `bytes`. Never waits.
+    #[inline]
+    pub(super) fn get(&self, bytes: &mut [u8]) {
+        loop {
+            // SYNC: Acquire <- `commit`'s Release store (V1): the words of this version are seen.
+            let version = self.placed.version.load(Ordering::Acquire);
+            self.load(version, bytes);
+            // SYNC: Acquire fence <- `commit`'s Release fence (V2): if one of the words was a later writer's, the next
+            // load sees that the version has moved.
+            fence(Ordering::Acquire);
+            // Relaxed: the fence above orders it.
+            if self.placed.version.load(Ordering::Relaxed) == version {
+                return;
+            }
+        }
+    }
+
+    /// Takes the lock, waiting until `deadline`.
+    #[inline]
+    pub(super) fn hold(&self, deadline: Option<Deadline>) -> Result<Hold<'_>, LockError<Hold<'_>>> {
+        self.settled(Hold::lock(&self.lock, &self.placed, deadline))
+    }
+
+    /// Takes the lock if nobody alive holds it.
+    pub(super) fn try_hold(&self) -> Result<Hold<'_>, LockError<Hold<'_>>> {
+        self.settled(Hold::try_lock(&self.lock, &self.placed))
+    }
+
+    /// Copies the value as the holder of the lock sees it.
+    #[inline]
+    pub(super) fn get_held(&self, _hold: &Hold<'_>, bytes: &mut [u8]) {
+        // Relaxed: only a holder of the lock changes it, and the lock orders holders.
+        self.load(self.placed.version.load(Ordering::Relaxed), bytes);
+    }
+
+    /// Makes `bytes` the value. A lock that is not held, as in a forked child, changes nothing.
+    #[inline]
+    pub(super) fn commit(&self, hold: &Hold<'_>, bytes: &[u8]) {
+        if !hold.is_held() {
+            return;
+        }
+        // Relaxed: only a holder of the lock changes it, and the lock orders holders.
+        let version = self.placed.version.load(Ordering::Relaxed).wrapping_add(1);
+        // SYNC: Release fence -> `get`'s Acquire fence (V2): whoever sees a word stored below sees that the version has
+        // moved past the one that it read.
+        fence(Ordering::Release);
+        // The offset was in range when the object was made or opened, and still is.
+        let stored = self.placed.tail().store(copy_offset(version, bytes.len()), bytes);
+        debug_assert!(stored.is_some());
+        // SYNC: Release -> `get`'s Acquire load (V1): publishes the words above. The one store that commits.
+        self.placed.version.store(version, Ordering::Release);
+    }
+
+    /// The copy that counts in `version`. Whoever wants it whole checks the version afterwards.
+    #[inline]
+    fn load(&self, version: u64, bytes: &mut [u8]) {
+        let loaded = self.placed.tail().load(copy_offset(version, bytes.len()), bytes);
+        debug_assert!(loaded.is_some());
+    }
+
+    /// A holder of the value's own lock that died is of no consequence: it changed nothing but the idle copy. What else
+    /// somebody else's lock protects is not known here, so its flag stays.
+    #[inline]
+    fn settled<'a>(
+        &self,
+        held: Result<Hold<'a>, LockError<Hold<'a>>>,
+    ) -> Result<Hold<'a>, LockError<Hold<'a>>> {
+        if matches!(self.lock, ChosenLock::Own) { held.or_else(LockError::recover) } else { held }
+    }
+}
+
+/// What the header says: whoever opens a value brings the lock that it is under.
+fn kind(lock: &ChosenLock) -> Kind {
+    match lock {
+        ChosenLock::Own => Kind::Value,
+        ChosenLock::Lock(_) | ChosenLock::RLock(_) => Kind::ValueUnderLock,
+    }
+}
+
+/// Bytes of both copies.
+fn copies_bytes(size: usize) -> Option<usize> {
+    size.checked_next_multiple_of(WORD)?.checked_mul(2)
+}
+
+/// Where the copy lies that counts in `version`.
+#[inline]
+pub(super) fn copy_offset(version: u64, size: usize) -> usize {
+    if version & 1 == 0 { 0 } else { size.next_multiple_of(WORD) }
+}

@@ -1,0 +1,139 @@
+//! [`spin`]: looking again for a while before a sleep, where that has paid.
+//!
+//! A partner that is awake answers in less time than a sleep and a wake-up take; for one that is far, spinning is lost.
+//! Which of the two it is shows in what became of the last waits of the same kind. Each thread counts for itself, by the
+//! place that is waited at, how often in a row it has spun in vain: after the n-th time, the next `2^(n-1) - 1` waits
+//! there sleep at once.
+//!
+//! Everything is a count and not a time, so that a killed run can be repeated exactly.
+
+use core::cell::Cell;
+use core::hint::spin_loop;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+/// Looks before a sleep, some 100 us: longer than a sleeper takes to wake up, on a virtual machine too. With fewer, two
+/// that answer each other and fall asleep once would sleep by turns ever after.
+static LOOKS: AtomicU32 = AtomicU32::new(4000);
+
+/// In vain in a row, at most: then one wait of 2048 spins, which comes to 50 ns for each.
+const MOST_IN_VAIN: u16 = 12;
+
+/// Places that a thread tells apart, if no two of them happen to have the same hash: many more than it waits at.
+const PLACES: usize = 256;
+const PLACE_BITS: u32 = PLACES.ilog2();
+
+thread_local! {
+    // No destructor: something may be waited for in another variable's destructor.
+    static EXPERIENCE: [Experience; PLACES] = const { [const { Experience::new() }; PLACES] };
+}
+
+/// Calls `look` until it returns something, or for as long as seems worth while at `place`.
+#[inline]
+pub(crate) fn spin<T, R>(place: &T, mut look: impl FnMut() -> Option<R>) -> Option<R> {
+    where_it_pays(place, || {
+        (0..looks()).find_map(|_| {
+            let found = look();
+            if found.is_none() {
+                spin_loop();
+            }
+            found
+        })
+    })
+}
+
+/// Calls `attempt`, which spins for a while in a manner of its own, unless that seems a waste at `place`.
+#[inline]
+pub(crate) fn where_it_pays<T, R>(place: &T, attempt: impl FnOnce() -> Option<R>) -> Option<R> {
+    // Fibonacci hashing: the upper bits are well mixed. Lines and not bytes, so that neighbours are one place.
+    let line = core::ptr::from_ref(place).addr() as u64 / 64;
+    let hash = line.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - PLACE_BITS);
+    EXPERIENCE.with(|places| places.get(hash as usize).and_then(|experience| experience.weigh(attempt)))
+}
+
+/// The most looks before a sleep.
+#[inline]
+pub(crate) fn looks() -> u32 {
+    // Spinning adds interleavings to a model and shows nothing. Relaxed: a setting, it publishes nothing.
+    if cfg!(all(test, loom)) { 0 } else { LOOKS.load(Ordering::Relaxed) }
+}
+
+/// Sets the most looks before a sleep, of this process and its forks: each is a few more instructions to be killed at.
+#[cfg(not(all(test, loom)))]
+pub fn set_spins(looks: u32) {
+    LOOKS.store(looks, Ordering::Relaxed);
+}
+
+/// What became of a thread's spinning at one place.
+struct Experience {
+    /// How often in a row it was in vain.
+    in_vain: Cell<u16>,
+    /// Waits that are still to sleep at once.
+    resting: Cell<u16>,
+}
+
+impl Experience {
+    const fn new() -> Self {
+        Self { in_vain: Cell::new(0), resting: Cell::new(0) }
+    }
+
+    fn weigh<R>(&self, attempt: impl FnOnce() -> Option<R>) -> Option<R> {
+        let resting = self.resting.get();
+        if resting > 0 {
+            self.resting.set(resting - 1);
+            return None;
+        }
+        let found = attempt();
+        let in_vain = if found.is_some() { 0 } else { MOST_IN_VAIN.min(self.in_vain.get() + 1) };
+        self.in_vain.set(in_vain);
+        // One time in vain says little: the partner may have been preempted.
+        self.resting.set(((1 << in_vain) - 1) / 2);
+        found
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// How many of so many waits spin for an answer that never comes.
+    fn spins_in_vain(experience: &Experience, waits: u32) -> u32 {
+        let spins = Cell::new(0);
+        for _ in 0..waits {
+            let answer = experience.weigh(|| {
+                spins.set(spins.get() + 1);
+                None::<()>
+            });
+            assert!(answer.is_none());
+        }
+        spins.get()
+    }
+
+    #[test]
+    fn waiting_for_a_far_partner_soon_costs_next_to_nothing() {
+        let experience = Experience::new();
+        assert_eq!(spins_in_vain(&experience, 2), 2, "once in vain says little");
+        assert_eq!(spins_in_vain(&experience, 1), 0);
+        let _ = spins_in_vain(&experience, 8192);
+        assert_eq!(spins_in_vain(&experience, 20_480), 10);
+    }
+
+    #[test]
+    fn an_answer_makes_the_next_waits_spin_again() {
+        let experience = Experience::new();
+        let _ = spins_in_vain(&experience, 8192);
+        let waits = (0..4096).take_while(|_| experience.weigh(|| Some(())).is_none()).count();
+        assert!(waits < 2048, "one wait of 2048 spins");
+        assert!(experience.weigh(|| Some(())).is_some());
+        assert_eq!(spins_in_vain(&experience, 1), 1);
+    }
+
+    #[test]
+    fn an_answer_ends_the_looks() {
+        let mut looks = 0;
+        let found = spin(&0_u8, || {
+            looks += 1;
+            (looks == 3).then_some(looks)
+        });
+        assert_eq!(found, Some(3));
+    }
+}
