@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use multiproc::{
-    Array, Barrier, BoundedSemaphore, Condition, Event, JoinableQueue, Lock, LockError, Permits, Queue,
-    RLock, Segment, Semaphore, Value,
+    Array, Barrier, BoundedSemaphore, Condition, DynArray, DynValue, Event, JoinableQueue, Lock, LockError,
+    Permits, Queue, RLock, RawArray, RawValue, Segment, Semaphore, Value,
 };
 
 use crate::memory::Memory;
@@ -26,6 +26,10 @@ pub struct Handles {
     value: Option<Value<Pair>>,
     array: Option<Array<u32>>,
     bytes: Option<Array<u8>>,
+    dyn_value: Option<DynValue>,
+    dyn_array: Option<DynArray>,
+    raw_value: Option<RawValue<u32>>,
+    raw_array: Option<RawArray<u32>>,
     queue: Option<Queue<Item>>,
     jobs: Option<JoinableQueue<Item>>,
 }
@@ -42,7 +46,7 @@ pub struct Manner<'a> {
 
 impl Handles {
     /// How many groups of operations there are.
-    pub const GROUPS: usize = 12;
+    pub const GROUPS: usize = 14;
 
     /// Opens what `name` says an object of each kind is named.
     pub fn open<'n>(segment: &Segment, name: impl Fn(&'static str) -> &'n str) -> Self {
@@ -58,6 +62,10 @@ impl Handles {
             value: Value::open_in(segment, name("Value")).ok(),
             array: Array::open_in(segment, name("Array")).ok(),
             bytes: Array::open_in(segment, name("Array")).ok(),
+            dyn_value: DynValue::open_in(segment, name("DynValue")).ok(),
+            dyn_array: DynArray::open_in(segment, name("Array")).ok(),
+            raw_value: RawValue::open_in(segment, name("RawValue")).ok(),
+            raw_array: RawArray::open_in(segment, name("RawArray")).ok(),
             queue: Queue::open_in(segment, name("Queue")).ok(),
             jobs: JoinableQueue::open_in(segment, name("JoinableQueue")).ok(),
         }
@@ -78,9 +86,29 @@ impl Handles {
             9 => {
                 self.array.iter().for_each(|array| operate_array(array, 9, manner));
                 self.bytes.iter().for_each(|array| operate_array(array, 9, manner));
+                self.dyn_array.iter().for_each(|array| operate_dyn_array(array, manner));
             }
             10 => self.queue.iter().for_each(|queue| operate_queue(queue, manner)),
+            11 => self.dyn_value.iter().for_each(|value| operate_dyn_value(value, manner)),
+            12 => self.operate_raw(manner),
             _ => self.jobs.iter().for_each(|jobs| operate_jobs(jobs, manner)),
+        }
+    }
+
+    fn operate_raw(&self, manner: &mut Manner<'_>) {
+        if let Some(value) = &self.raw_value {
+            let _ = (value.load(), value.swap(5), value.compare_exchange(5, 6), value.fetch_add(7));
+            (manner.meanwhile)();
+            value.store(8);
+        }
+        if let Some(array) = &self.raw_array {
+            assert!(array.len() * size_of::<u32>() <= manner.memory.len(), "it lies in the segment");
+            let last = array.len().wrapping_sub(1);
+            assert_eq!(array.to_vec().len(), array.len());
+            let _ = (array.load(last), array.swap(0, 5), array.fetch_xor(last, 3));
+            (manner.meanwhile)();
+            assert!(array.store(array.len(), 1).is_err(), "there is no such element");
+            array.fill(9);
         }
     }
 
@@ -167,7 +195,7 @@ fn operate_barrier(barrier: &Barrier, manner: &mut Manner<'_>) {
     let _ = barrier.wait_timeout(manner.wait);
     let _ = barrier.wait_with_timeout(manner.wait, || (manner.meanwhile)());
     barrier.abort();
-    if manner.memory.can_wait() {
+    if manner.memory.can_reset() {
         let _ = barrier.reset();
     }
     let _ = (barrier.waiting(), barrier.is_broken());
@@ -175,7 +203,10 @@ fn operate_barrier(barrier: &Barrier, manner: &mut Manner<'_>) {
 
 fn operate_value(value: &Value<Pair>, manner: &mut Manner<'_>) {
     let _ = value.get();
-    if manner.memory.can_wait() {
+    let recovered = value.lock_timeout(manner.wait).or_else(LockError::recover);
+    (manner.meanwhile)();
+    drop(recovered);
+    if value.try_lock().is_ok() {
         let set = value.set([3, 4]);
         assert!(set.is_err() || value.get() == [3, 4], "what was set is there");
         let _ = value.update(|[one, _]| {
@@ -216,6 +247,29 @@ where
     assert!(array.get(array.len()).is_err(), "there is no such element");
     let _ = array.write(.., &[element.into()]);
     let _ = array.iter().take(4).count();
+}
+
+fn operate_dyn_value(value: &DynValue, manner: &mut Manner<'_>) {
+    let _ = (value.code(), value.get());
+    let recovered = value.lock_timeout(manner.wait).or_else(LockError::recover);
+    (manner.meanwhile)();
+    drop(recovered);
+    if value.try_lock().is_ok() {
+        let _ = (value.set(5), value.wrapping_set(-1), value.update(|number| *number = 6.into()));
+    }
+    let _ = value.get();
+}
+
+fn operate_dyn_array(array: &DynArray, manner: &mut Manner<'_>) {
+    assert!(array.len() * array.code().size() <= manner.memory.len(), "it lies in the segment");
+    let recovered = array.lock_timeout(manner.wait).or_else(LockError::recover);
+    (manner.meanwhile)();
+    drop(recovered);
+    if array.try_lock().is_ok() {
+        let _ = (array.set(0, 5), array.wrapping_set(1, -1), array.fill(6));
+        assert!(array.to_vec().is_ok_and(|numbers| numbers.len() == array.len()), "nobody else has the lock");
+        assert!(array.get(array.len()).is_err(), "there is no such element");
+    }
 }
 
 fn operate_queue(queue: &Queue<Item>, manner: &mut Manner<'_>) {

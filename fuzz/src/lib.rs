@@ -11,8 +11,8 @@ pub use handles::{Handles, Manner};
 pub use memory::{Memory, PAGE};
 
 use multiproc::{
-    Array, Barrier, BoundedSemaphore, Condition, Event, Lock, Permits, QueueOptions, RLock, Segment,
-    Semaphore, Value,
+    Array, Barrier, BoundedSemaphore, Condition, DynValue, Event, Lock, Permits, QueueOptions, RLock,
+    RawArray, RawValue, Segment, Semaphore, TypeCode, Value,
 };
 
 /// The type of the value.
@@ -21,7 +21,7 @@ pub type Pair = [u64; 2];
 pub type Item = Vec<u16>;
 
 /// The names of the objects that [`populate`] makes, each the name of its kind.
-pub const NAMES: [&str; 12] = [
+pub const NAMES: [&str; 15] = [
     "Lock",
     "RLock",
     "Semaphore",
@@ -34,6 +34,9 @@ pub const NAMES: [&str; 12] = [
     "Array",
     "Queue",
     "JoinableQueue",
+    "DynValue",
+    "RawValue",
+    "RawArray",
 ];
 
 /// Makes an object of each kind, and puts some items into the queues.
@@ -51,6 +54,9 @@ pub fn populate(segment: &Segment) -> multiproc::Result<()> {
     Barrier::new_in(segment, "Barrier", 2)?;
     Value::<Pair>::new_in(segment, "Value", [1, 2])?;
     Array::<u32>::new_in(segment, "Array", &[1, 2, 3, 4])?;
+    DynValue::new_in(segment, "DynValue", TypeCode::Short, 3).map_err(multiproc::Error::from)?;
+    RawValue::<u32>::new_in(segment, "RawValue", 4)?;
+    RawArray::<u32>::zeroed_in(segment, "RawArray", 5)?;
     let options = queues();
     let queue = options.queue_in::<Item>(segment, "Queue")?;
     let jobs = options.joinable_queue_in::<Item>(segment, "JoinableQueue")?;

@@ -13,8 +13,7 @@ const DIRECTORY: usize = 128;
 const LINE: usize = 64;
 /// The bits of a lease that name its holder.
 const TID: u32 = (1 << 30) - 1;
-/// Kinds of objects with a lock that some operations wait for without a deadline.
-const VALUE: u32 = 3;
+/// The kind of object with a lock that only an operation without a deadline takes.
 const BARRIER: u32 = 12;
 
 /// A sealed memory file.
@@ -80,15 +79,14 @@ impl Memory {
         u32::from_ne_bytes(word) & TID == 0
     }
 
-    /// Whether no value and no barrier, or what could be taken for one, is locked.
-    pub fn can_wait(&self) -> bool {
+    /// Whether no barrier, or what could be taken for one, is locked.
+    pub fn can_reset(&self) -> bool {
         let mut bytes = vec![0; self.len];
         self.read(0, &mut bytes);
         let u32 = |at: usize| Some(u32::from_ne_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?));
         let is_locked = |at: usize| {
             let data = usize::try_from(u64::from(u32(at + 32)?) | u64::from(u32(at + 36)?) << 32).ok()?;
-            let has_lock = [VALUE, BARRIER].contains(&u32(at + 4)?);
-            (has_lock && u32(at.checked_add(data)?)? & TID != 0).then_some(())
+            (u32(at + 4)? == BARRIER && u32(at.checked_add(data)?)? & TID != 0).then_some(())
         };
         (0..self.len).step_by(LINE).all(|at| is_locked(at).is_none())
     }
