@@ -116,9 +116,9 @@ impl fmt::Display for Kill {
 
 /// Kills a victim at each instruction of `operation`, and in each of its sleeps.
 pub(crate) fn kill_at_every_instruction<O: Operation>(operation: &O, mode: Mode) -> Result<Report, String> {
-    let mut report = Report::default();
+    let mut report = Report { every: operation.every(), ..Report::default() };
     if mode == Mode::Step {
-        for index in 0.. {
+        for index in (0..).step_by(report.every) {
             let mut run = Run::begin(operation)?;
             if !run.step_to(index).map_err(|why| format!("on the way to kill point {index}: {why}"))? {
                 break;
@@ -127,7 +127,6 @@ pub(crate) fn kill_at_every_instruction<O: Operation>(operation: &O, mode: Mode)
         }
         return Ok(report);
     }
-    report.every = operation.every();
     let trace = Trace::record_twice(operation)?;
     let last = trace.points.len() - 1;
     let sleep = trace.points.iter().position(|point| matches!(point, Point::Asleep(_)));
@@ -169,11 +168,25 @@ pub(crate) struct Run<'a, O: Operation> {
     sleeps: usize,
 }
 
+/// Gives each of glibc's caches of freed memory as much as it takes, whatever was freed before: an operation that
+/// allocates a little then makes the same steps each time.
+fn fill_allocator_caches() {
+    for size in (24..=1032).step_by(16) {
+        // Seven of a size go to the thread's cache; the others to that from which zeroed memory comes.
+        let filled: [Vec<u8>; 14] = std::array::from_fn(|_| Vec::with_capacity(size));
+        drop(std::hint::black_box(filled));
+    }
+}
+
 impl<'a, O: Operation> Run<'a, O> {
     /// A victim before the first instruction.
     pub(crate) fn begin(operation: &'a O) -> Result<Run<'a, O>, String> {
         let mut state = operation.prepare().map_err(|why| format!("prepare: {why}"))?;
-        let victim = Victim::spawn(|| operation.enter(&state), || operation.run(&state))?;
+        let enter = || {
+            operation.enter(&state);
+            fill_allocator_caches();
+        };
+        let victim = Victim::spawn(enter, || operation.run(&state))?;
         operation.entered(&mut state).map_err(|why| format!("before the operation: {why}"))?;
         Ok(Run { operation, state, victim, stop: Stop::Trapped, sleeps: 0 })
     }
