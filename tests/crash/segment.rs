@@ -27,6 +27,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         run: || Naming::new(new_value, value_is_whole, 2)?.test(),
     },
     Scenario { name: "segment::create", run: || Making::new(create).test(&[NOT_NAMED, NAMED]) },
+    // Without optimisation it takes most of a minute.
+    #[cfg(not(debug_assertions))]
     Scenario {
         name: "segment::create_over_a_stale_one",
         run: || Making { stale: true, ..Making::new(create) }.test(&[STALE, NEITHER, NEW]),
