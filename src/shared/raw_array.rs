@@ -47,8 +47,8 @@ impl<T: Pod> RawArray<T> {
     /// A new array of `len` elements, all bytes zero, in anonymous memory of its own.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`], also for a length beyond the address space; [`Error::TooManyFiles`],
-    /// [`Error::Unsupported`].
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory), also for a length beyond the address space;
+    /// [`Error::TooManyFiles`](crate::Error::TooManyFiles), [`Error::Unsupported`](crate::Error::Unsupported).
     ///
     /// # Examples
     /// ```
