@@ -129,6 +129,10 @@ impl Operation for Naming {
         (self.run)(&directory.segment);
     }
 
+    fn allocates(&self) -> bool {
+        true
+    }
+
     fn every(&self) -> usize {
         EVERY.0 * (self.behind + 1)
     }
@@ -255,6 +259,10 @@ impl Operation for Making {
 
     fn run(&self, named: &Named) {
         (self.run)(named);
+    }
+
+    fn allocates(&self) -> bool {
+        true
     }
 
     fn every(&self) -> usize {

@@ -43,6 +43,12 @@ pub(crate) trait Operation {
         EVERY
     }
 
+    /// Whether its steps may depend on what was freed before: then a kill point that a replay does not reach is reached by
+    /// single steps.
+    fn allocates(&self) -> bool {
+        false
+    }
+
     /// Whether the kill points before the first sleep are those of another scenario, and not taken.
     fn begins_asleep(&self) -> bool {
         false
@@ -141,10 +147,22 @@ pub(crate) fn kill_at_every_instruction<O: Operation>(operation: &O, mode: Mode)
         }
         let reached = (0..RUNS).map(|_| Run::begin(operation)?.replay(&trace, index));
         let kill = Kill { index, point: trace.points[index] };
-        let run = first_ok(reached).map_err(|why| format!("on the way to {kill}: {why}"))?;
+        let reached = first_ok(reached)
+            .or_else(|why| if operation.allocates() { step(operation, index) } else { Err(why) });
+        let run = reached.map_err(|why| format!("on the way to {kill}: {why}"))?;
         run.die(index, &mut report)?;
     }
     Ok(report)
+}
+
+/// A victim that made `index` single steps.
+fn step<O: Operation>(operation: &O, index: usize) -> Result<Run<'_, O>, String> {
+    let mut run = Run::begin(operation)?;
+    if run.step_to(index)? {
+        Ok(run)
+    } else {
+        Err("hollow: the operation ended before the kill point".to_owned())
+    }
 }
 
 /// The first success, or the last error. Nothing is attempted after a success.
