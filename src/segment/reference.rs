@@ -1,4 +1,5 @@
-//! How a handle is written in a message: the descriptor that rides along, and the object's offset in that segment.
+//! How a handle is written in a message: the descriptor that rides along, the name of that segment, if it has one, and the
+//! object's offset in it.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -13,9 +14,8 @@ pub(crate) fn open_reference<'de, D: Deserializer<'de>, T>(
     deserializer: D,
     open: impl FnOnce(Segment, u64) -> Result<T>,
 ) -> Result<T, D::Error> {
-    let (index, offset) = <(u32, u64)>::deserialize(deserializer)?;
-    let segment = transfer::detach(index).and_then(Segment::from_fd);
-    segment.and_then(|segment| open(segment, offset)).map_err(transfer::de_error)
+    let (segment, offset) = <(Segment, u64)>::deserialize(deserializer)?;
+    open(segment, offset).map_err(transfer::de_error)
 }
 
 impl Segment {
@@ -30,28 +30,22 @@ impl Segment {
 
 impl Serialize for Segment {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.attach().map_err(transfer::ser_error)?.serialize(serializer)
+        let index = self.attach().map_err(transfer::ser_error)?;
+        (index, self.name()).serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Segment {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let index = u32::deserialize(deserializer)?;
-        transfer::detach(index).and_then(Segment::from_fd).map_err(transfer::de_error)
-    }
-}
-
-impl<H: Share> Placed<H> {
-    fn attach(&self) -> Result<(u32, u64)> {
-        let index = self.segment().attach()?;
-        let offset = u64::try_from(self.offset()).map_err(|error| Error::Encode(error.to_string()))?;
-        Ok((index, offset))
+        let (index, name) = <(u32, Option<String>)>::deserialize(deserializer)?;
+        let segment = transfer::detach(index).and_then(|fd| Self::received(fd, name.as_deref()));
+        segment.map_err(transfer::de_error)
     }
 }
 
 impl<H: Share> Serialize for Placed<H> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.attach().map_err(transfer::ser_error)?.serialize(serializer)
+        (self.segment(), self.offset()).serialize(serializer)
     }
 }
 
@@ -63,8 +57,9 @@ mod tests {
 
     /// Where the header of the object lies that a message refers to.
     fn offset_of(message: &Message) -> usize {
-        let ((_index, offset), _rest) = postcard::take_from_bytes::<(u32, u64)>(&message.bytes).unwrap();
-        usize::try_from(offset).unwrap()
+        type Reference<'a> = ((u32, Option<&'a str>), usize);
+        let ((_segment, offset), _rest) = postcard::take_from_bytes::<Reference<'_>>(&message.bytes).unwrap();
+        offset
     }
 
     fn clone(message: &Message) -> Message {
@@ -158,7 +153,7 @@ mod tests {
     fn an_offset_of_a_peers_choice_is_refused() {
         let message = encode(&Lock::new().unwrap()).unwrap();
         for offset in [0, 1, 64, 129, 4095, 4096, u64::MAX - 3, u64::MAX] {
-            let bytes = encode(&(0u32, offset)).unwrap().bytes;
+            let bytes = encode(&((0u32, None::<String>), offset)).unwrap().bytes;
             let forged = Message { bytes, ..clone(&message) };
             assert!(matches!(decode::<Lock>(forged), Err(Error::Mismatch { .. })), "{offset}");
         }
@@ -167,7 +162,7 @@ mod tests {
     #[test]
     fn a_segment_without_an_object_is_a_mismatch() {
         let segment = Segment::anonymous(1).unwrap();
-        let bytes = encode(&(0u32, 128u64)).unwrap().bytes;
+        let bytes = encode(&((0u32, None::<String>), 128u64)).unwrap().bytes;
         let message =
             Message { bytes, fds: vec![segment.descriptor().unwrap().try_clone_to_owned().unwrap()] };
         assert!(matches!(decode::<Event>(message), Err(Error::Mismatch { .. })));

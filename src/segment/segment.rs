@@ -105,7 +105,7 @@ impl Segment {
     /// ```
     pub fn open(name: &str) -> Result<Self> {
         let fd = named::open(name)?;
-        Self::map(fd, Some(name))
+        Self::map(fd, Some(name), |_| Ok(()))
     }
 
     /// A new segment in memory of this process alone: for threads, and for tools that can't follow shared mappings.
@@ -144,13 +144,7 @@ impl Segment {
     /// [`Error::Mismatch`], naming what was expected and found, if it lacks pages, or has the header of another layout,
     /// boot, PID namespace or size.
     pub fn from_fd(fd: OwnedFd) -> Result<Self> {
-        if registry_has(&fd)? {
-            return Self::map(fd, None);
-        }
-        if !memfd::is_sealed_against_shrinking(&fd) {
-            return Err(Error::Unsealed);
-        }
-        Self::map(fd, None)
+        Self::map(fd, None, keeps_its_size)
     }
 
     /// As [`from_fd`](Self::from_fd), for a file that is not sealed.
@@ -161,7 +155,7 @@ impl Segment {
     /// # Safety
     /// Nobody shrinks the file while the segment, or an object in it, is used: that would raise SIGBUS.
     pub unsafe fn from_fd_unsealed(fd: OwnedFd) -> Result<Self> {
-        Self::map(fd, None)
+        Self::map(fd, None, |_| Ok(()))
     }
 
     /// As [`from_fd_unsealed`](Self::from_fd_unsealed), for a file.
@@ -172,7 +166,7 @@ impl Segment {
     /// # Safety
     /// As for [`from_fd_unsealed`](Self::from_fd_unsealed).
     pub unsafe fn from_file(file: File) -> Result<Self> {
-        Self::map(file.into(), None)
+        Self::map(file.into(), None, |_| Ok(()))
     }
 
     /// Takes the name away from a named segment: it can't be opened any more, and goes with its last user.
@@ -409,10 +403,24 @@ impl Segment {
         Ok(Self { handle })
     }
 
-    /// Maps a file that has a segment in it, or finds it mapped.
-    fn map(fd: OwnedFd, name: Option<&str>) -> Result<Self> {
+    /// The segment that came in a message, with its name, if it has one.
+    pub(super) fn received(fd: OwnedFd, name: Option<&str>) -> Result<Self> {
+        match name {
+            // A file with a name can't be sealed: it is trusted as `open` trusts it.
+            Some(name) => Self::map(fd, Some(name), |fd| named::check_private(fd.as_fd(), name)),
+            None => Self::from_fd(fd),
+        }
+    }
+
+    /// Maps a file that has a segment in it, if `check` finds nothing against it, or finds it mapped.
+    fn map(
+        fd: OwnedFd,
+        name: Option<&str>,
+        check: impl FnOnce(&OwnedFd) -> Result<()>,
+    ) -> Result<Self> {
         let key = memfd::facts(fd.as_fd())?.key;
         let handle = find_or_map(key, || {
+            check(&fd)?;
             if memfd::is_of_huge_pages(&fd) {
                 return Err(mismatch("pages", "a file of plain pages".to_owned(), "huge pages".to_owned()));
             }
@@ -478,8 +486,8 @@ pub(super) fn set_up(key: Key, file: Option<OwnedFd>, mapping: Mapping, buckets:
     Ok(Mapped::new(key, file, mapping, header, buckets))
 }
 
-fn registry_has(fd: &OwnedFd) -> Result<bool> {
-    Ok(registry::find(memfd::facts(fd.as_fd())?.key).is_some())
+fn keeps_its_size(fd: &OwnedFd) -> Result<()> {
+    if memfd::is_sealed_against_shrinking(fd) { Ok(()) } else { Err(Error::Unsealed) }
 }
 
 /// What is known of a named segment without using it.

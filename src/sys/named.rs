@@ -159,30 +159,42 @@ pub(crate) fn look(name: &str) -> Result<Option<OwnedFd>> {
 fn open_own(name: &str) -> Result<Option<(OwnedFd, Stat)>> {
     const OPERATION: &str = "open segment";
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let denied = |found: String| Error::Denied {
-        object: format!("segment {name:?}"),
-        expected: format!(
-            "a file of user {} that nobody else may write",
-            rustix::process::geteuid().as_raw()
-        ),
-        found,
-    };
     let fd = match rustix::fs::open(path(name)?, flags, Mode::empty()) {
         Ok(fd) => fd,
         Err(Errno::NOENT) => return Ok(None),
-        Err(Errno::ACCESS | Errno::PERM) => return Err(denied("one that may not be opened".to_owned())),
-        Err(Errno::LOOP) => return Err(denied("a symbolic link".to_owned())),
+        Err(Errno::ACCESS | Errno::PERM) => return Err(denied(name, "one that may not be opened".to_owned())),
+        Err(Errno::LOOP) => return Err(denied(name, "a symbolic link".to_owned())),
         Err(errno) => return Err(Error::os(OPERATION, errno)),
     };
-    let stat = rustix::fs::fstat(&fd).map_err(|errno| Error::os(OPERATION, errno))?;
+    let stat = private(fd.as_fd(), name)?;
+    Ok(Some((fd, stat)))
+}
+
+/// Checks that the file `fd`, called `name`, is one that only this user's programs can have made and can change.
+///
+/// # Errors
+/// [`Error::Denied`], [`Error::Os`].
+pub(crate) fn check_private(fd: BorrowedFd<'_>, name: &str) -> Result<()> {
+    private(fd, name).map(drop)
+}
+
+fn private(fd: BorrowedFd<'_>, name: &str) -> Result<Stat> {
+    let stat = rustix::fs::fstat(fd).map_err(|errno| Error::os("open segment", errno))?;
     let others_write = Mode::from_raw_mode(stat.st_mode).intersects(Mode::WGRP | Mode::WOTH);
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err(denied("no regular file".to_owned()));
+        return Err(denied(name, "no regular file".to_owned()));
     }
     if stat.st_uid != rustix::process::geteuid().as_raw() || others_write {
-        return Err(denied(format!("one of user {}, mode {:04o}", stat.st_uid, stat.st_mode & 0o7777)));
+        let found = format!("one of user {}, mode {:04o}", stat.st_uid, stat.st_mode & 0o7777);
+        return Err(denied(name, found));
     }
-    Ok(Some((fd, stat)))
+    Ok(stat)
+}
+
+fn denied(name: &str, found: String) -> Error {
+    let user = rustix::process::geteuid().as_raw();
+    let expected = format!("a file of user {user} that nobody else may write");
+    Error::Denied { object: format!("segment {name:?}"), expected, found }
 }
 
 fn hold(fd: &OwnedFd) -> Result<(), Errno> {
