@@ -12,7 +12,7 @@ use super::queue::decode;
 use super::{GetError, Queue, QueueOptions, Task, TaskIter};
 use crate::error::{Error, Result};
 use crate::raw::{Deadline, RingError, Tasks, Wait};
-use crate::segment::{Kind, Segment};
+use crate::segment::{Kind, Segment, Site};
 
 /// A [`Queue`] whose items are done, not just got; everything that a queue can do, it can too (it derefs to one).
 ///
@@ -66,8 +66,8 @@ impl<T: Serialize + DeserializeOwned + 'static> JoinableQueue<T> {
         QueueOptions::new(max_items).joinable_queue()
     }
 
-    pub(super) fn with_options(options: &QueueOptions) -> Result<Self> {
-        Ok(Self { queue: Queue::create(options, Kind::JoinableQueue)? })
+    pub(super) fn create(site: Site<'_>, options: &QueueOptions) -> Result<Self> {
+        Ok(Self { queue: Queue::create(site, options, Kind::JoinableQueue)? })
     }
 
     /// A new queue of up to `max_items` items in `segment`, by a name; a ring of 1 MiB, and up to 256 tasks at a time.
@@ -100,10 +100,6 @@ impl<T: Serialize + DeserializeOwned + 'static> JoinableQueue<T> {
     /// a queue of other items.
     pub fn open_in(segment: &Segment, name: &str) -> Result<Self> {
         Ok(Self { queue: Queue::open_at(segment.clone(), segment.locate(name)?, Kind::JoinableQueue)? })
-    }
-
-    pub(super) fn create_in(options: &QueueOptions, segment: &Segment, name: &str) -> Result<Self> {
-        Ok(Self { queue: Queue::create_in(options, Kind::JoinableQueue, segment, name)? })
     }
 
     /// Takes an item as a task, waiting for one for as long as it takes.

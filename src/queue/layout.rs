@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::QueueOptions;
 use crate::error::{Error, Result};
 use crate::raw::{RawRing, RawTasks, Ring, RingError, TaskEntry, Tasks};
-use crate::segment::{ObjectType, Placed, Segment, Shape, Share};
+use crate::segment::{ObjectType, Placed, Shape, Share, Site};
 
 /// The head of a queue's object. Behind it: the ring's words, the task entries, the words of their payloads.
 #[repr(C, align(64))]
@@ -65,37 +65,21 @@ impl Layout {
     }
 
     /// Makes a queue of this layout, for up to `max_items` items.
-    pub(super) fn create(self, ty: &ObjectType, max_items: usize) -> Result<Placed<QueueHead>> {
-        let placed = Placed::<QueueHead>::create(ty, 1, self.checked_bytes()?, 64)?;
-        self.set_up(&placed, max_items);
-        Ok(placed)
-    }
-
-    /// As [`create`](Self::create), in `segment`, by a name.
-    pub(super) fn create_in(
+    pub(super) fn create(
         self,
-        segment: &Segment,
-        name: &str,
+        site: Site<'_>,
         ty: ObjectType,
         max_items: usize,
     ) -> Result<Placed<QueueHead>> {
-        let shape = Shape::new::<QueueHead>(ty, 1, self.checked_bytes()?, 64);
-        Placed::create_in(segment, name, shape, |placed| {
-            self.set_up(placed, max_items);
+        let bytes = self.bytes().ok_or(Error::OutOfMemory { operation: "create queue", bytes: u64::MAX })?;
+        let shape = Shape::new::<QueueHead>(ty, 1, bytes, 64);
+        Placed::make(site, shape, |placed: &Placed<QueueHead>| {
+            placed.ring.set_max_items(max_items as u64);
+            placed.ring_words.store(self.ring_words as u64, Ordering::Relaxed);
+            placed.max_taken.store(self.max_taken as u64, Ordering::Relaxed);
+            placed.task_words.store(self.task_words as u64, Ordering::Relaxed);
             Ok(())
         })
-    }
-
-    fn checked_bytes(self) -> Result<usize> {
-        self.bytes().ok_or(Error::OutOfMemory { operation: "create queue", bytes: u64::MAX })
-    }
-
-    /// Nobody else knows the queue yet.
-    fn set_up(self, placed: &Placed<QueueHead>, max_items: usize) {
-        placed.ring.set_max_items(max_items as u64);
-        placed.ring_words.store(self.ring_words as u64, Ordering::Relaxed);
-        placed.max_taken.store(self.max_taken as u64, Ordering::Relaxed);
-        placed.task_words.store(self.task_words as u64, Ordering::Relaxed);
     }
 
     /// That of a queue which another process made, checked against the memory that is there.

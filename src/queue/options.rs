@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 
 use super::{JoinableQueue, Queue};
 use crate::error::{Error, Result};
-use crate::segment::{Kind, Segment};
+use crate::segment::{Kind, Segment, Site};
 
 /// Bytes of the longest encoded item that goes through a [`Queue`], unless it is asked for more.
 const MESSAGE_BYTES: usize = 256 << 10;
@@ -62,7 +62,7 @@ impl QueueOptions {
     /// [`Error::Unsupported`].
     pub fn queue<T: Serialize + DeserializeOwned + 'static>(&self) -> Result<Queue<T>> {
         self.check()?;
-        Queue::with_options(self)
+        Queue::create(Site::Anywhere, self, Kind::Queue)
     }
 
     /// Makes a joinable queue.
@@ -71,7 +71,7 @@ impl QueueOptions {
     /// As for [`queue`](Self::queue).
     pub fn joinable_queue<T: Serialize + DeserializeOwned + 'static>(&self) -> Result<JoinableQueue<T>> {
         self.check()?;
-        JoinableQueue::with_options(self)
+        JoinableQueue::create(Site::Anywhere, self)
     }
 
     /// Makes a queue in `segment`, by a name.
@@ -92,7 +92,7 @@ impl QueueOptions {
         T: Serialize + DeserializeOwned + 'static,
     {
         self.check()?;
-        Queue::create_in(self, Kind::Queue, segment, name)
+        Queue::create(Site::In(segment, name), self, Kind::Queue)
     }
 
     /// Makes a joinable queue in `segment`, by a name.
@@ -104,7 +104,7 @@ impl QueueOptions {
         T: Serialize + DeserializeOwned + 'static,
     {
         self.check()?;
-        JoinableQueue::create_in(self, segment, name)
+        JoinableQueue::create(Site::In(segment, name), self)
     }
 
     fn check(&self) -> Result<()> {

@@ -12,7 +12,7 @@ use super::layout::{Layout, QueueHead};
 use super::{GetError, PutError, QueueIter, QueueOptions};
 use crate::error::{Error, Result};
 use crate::raw::{Deadline, Ring, RingError, Tasks, Wait};
-use crate::segment::{Kind, ObjectType, Placed, Segment};
+use crate::segment::{Kind, ObjectType, Placed, Segment, Site};
 use crate::transfer;
 
 /// How long [`Queue::shutdown`] waits for a put that is under way; a stopped producer's is completed by whoever comes next.
@@ -70,13 +70,9 @@ impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
         QueueOptions::new(max_items).queue()
     }
 
-    pub(super) fn with_options(options: &QueueOptions) -> Result<Self> {
-        Self::create(options, Kind::Queue)
-    }
-
-    pub(super) fn create(options: &QueueOptions, kind: Kind) -> Result<Self> {
+    pub(super) fn create(site: Site<'_>, options: &QueueOptions, kind: Kind) -> Result<Self> {
         let layout = Layout::new(options, kind == Kind::JoinableQueue)?;
-        let placed = layout.create(&ObjectType::encoded::<T>(kind), options.items())?;
+        let placed = layout.create(site, ObjectType::encoded::<T>(kind), options.items())?;
         Ok(Self { placed, layout, items: PhantomData })
     }
 
@@ -107,17 +103,6 @@ impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
     /// [`Error::NotFound`]; [`Error::Mismatch`] if it is something else, or a queue of other items.
     pub fn open_in(segment: &Segment, name: &str) -> Result<Self> {
         Self::open_at(segment.clone(), segment.locate(name)?, Kind::Queue)
-    }
-
-    pub(super) fn create_in(
-        options: &QueueOptions,
-        kind: Kind,
-        segment: &Segment,
-        name: &str,
-    ) -> Result<Self> {
-        let layout = Layout::new(options, kind == Kind::JoinableQueue)?;
-        let placed = layout.create_in(segment, name, ObjectType::encoded::<T>(kind), options.items())?;
-        Ok(Self { placed, layout, items: PhantomData })
     }
 
     /// Puts an item, waiting for room for as long as it takes.

@@ -19,13 +19,13 @@ static NEWEST: Mutex<Option<Key>> = Mutex::new(None);
 ///
 /// # Errors
 /// As for [`Segment::anonymous`].
-pub(super) fn current(bytes: usize) -> Result<Option<Segment>> {
+pub(super) fn current(bytes: usize) -> Result<Segment> {
     let mut newest = NEWEST.lock().unwrap_or_else(PoisonError::into_inner);
     let there = newest.and_then(Segment::mapped).filter(|arena| arena.directory().has_room_for(bytes));
-    if there.is_some() {
-        return Ok(there);
+    if let Some(arena) = there {
+        return Ok(arena);
     }
     let arena = Segment::make_anonymous(BYTES, 0)?;
     *newest = Some(arena.key());
-    Ok(Some(arena))
+    Ok(arena)
 }

@@ -171,7 +171,7 @@ impl ObjectType {
 
     /// The C type that the elements are of, if they are of one.
     pub(crate) fn code(&self) -> Option<TypeCode> {
-        TypeCode::try_from(char::from_u32(self.code)?).ok()
+        type_code(self.code)
     }
 
     /// Whether an element of the one type is an element of the other: C types by kind and size, others by name.
@@ -294,7 +294,7 @@ impl ObjectHeader {
 
     /// The C type that the elements are of, if they are of one.
     pub(crate) fn element_code(&self) -> Option<TypeCode> {
-        TypeCode::try_from(char::from_u32(self.code)?).ok()
+        type_code(self.code)
     }
 
     /// How many elements the object was made with.
@@ -354,6 +354,11 @@ fn last_segments(name: &str) -> String {
         }
     }
     short
+}
+
+/// The C type of a header's code.
+fn type_code(code: u32) -> Option<TypeCode> {
+    TypeCode::try_from(char::from_u32(code)?).ok()
 }
 
 #[cfg(test)]

@@ -59,6 +59,11 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
+    /// A head of type `H` without a tail.
+    pub(crate) fn of_head<H>(ty: ObjectType) -> Self {
+        Self::new::<H>(ty, 1, 0, 1)
+    }
+
     /// A head of type `H`, of `length` elements in `tail` bytes that are aligned to `tail_align`.
     pub(crate) fn new<H>(ty: ObjectType, length: usize, tail: usize, tail_align: usize) -> Self {
         Self { ty, length, tail, tail_align: tail_align.max(align_of::<H>()) }
@@ -66,38 +71,13 @@ impl Shape {
 }
 
 impl<H: Share> Placed<H> {
-    /// An object of zero bytes without a name, in memory that small ones share, with `tail` bytes, aligned to
-    /// `tail_align`, behind the head.
-    ///
-    /// # Errors
-    /// [`Error::OutOfMemory`], [`Error::TooManyFiles`], [`Error::Unsupported`] as for [`Segment::anonymous`];
-    /// [`Error::InvalidArgument`] for an alignment beyond the page size.
-    pub(crate) fn create(ty: &ObjectType, length: usize, tail: usize, tail_align: usize) -> Result<Self> {
-        Self::create_anywhere(&Shape::new::<H>(ty.clone(), length, tail, tail_align))
-    }
-
-    fn create_anywhere(shape: &Shape) -> Result<Self> {
-        let plan = Plan::of::<H>(shape, "")?;
-        if plan.bytes <= SMALL
-            && let Some(segment) =
-                arena::current(plan.bytes.checked_add(plan.align).ok_or_else(|| plan.out_of_memory())?)?
-            && let Some(offset) = segment.directory().allocate(plan.bytes, plan.align)
-        {
-            return Self::write(&segment, offset, &plan, shape, "");
-        }
-        let first = first_object(0).and_then(|first| first.checked_next_multiple_of(plan.align));
-        let size =
-            first.and_then(|first| first.checked_add(plan.bytes)).ok_or_else(|| plan.out_of_memory())?;
-        let segment = Segment::make_anonymous(size, 0)?;
-        let offset =
-            segment.directory().allocate(plan.bytes, plan.align).ok_or_else(|| plan.out_of_memory())?;
-        Self::write(&segment, offset, &plan, shape, "")
-    }
-
     /// An object at `site`, which `fill` makes of one of zero bytes before anybody can see it.
     ///
     /// # Errors
-    /// Those of [`create`](Self::create) or [`create_in`](Self::create_in).
+    /// [`Error::OutOfMemory`] if there is no room left; [`Error::InvalidArgument`] for an alignment beyond the page size;
+    /// what `fill` returns. Without a name: [`Error::TooManyFiles`], [`Error::Unsupported`] as for
+    /// [`Segment::anonymous`]. By one: [`Error::AlreadyExists`]; [`Error::InvalidArgument`] for a name that is empty or too
+    /// long; [`Error::Mismatch`] for a segment whose directory has no names.
     pub(crate) fn make(site: Site<'_>, shape: Shape, fill: impl FnOnce(&Self) -> Result<()>) -> Result<Self> {
         match site {
             Site::In(segment, name) => Self::create_in(segment, name, shape, fill),
@@ -109,13 +89,26 @@ impl<H: Share> Placed<H> {
         }
     }
 
-    /// An object in `segment` by the name `name`, which `fill` makes of one of zero bytes before anybody can see it.
-    ///
-    /// # Errors
-    /// [`Error::AlreadyExists`]; [`Error::OutOfMemory`] if there is no room left; [`Error::InvalidArgument`] for a name
-    /// that is empty or too long, or an alignment beyond the page size; [`Error::Mismatch`] for a segment whose directory
-    /// has no names; what `fill` returns.
-    pub(crate) fn create_in(
+    /// In memory that small objects share, or of its own.
+    fn create_anywhere(shape: &Shape) -> Result<Self> {
+        let plan = Plan::of::<H>(shape, "")?;
+        if plan.bytes <= SMALL {
+            let most = plan.bytes.checked_add(plan.align).ok_or_else(|| plan.out_of_memory())?;
+            let arena = arena::current(most)?;
+            if let Some(offset) = arena.directory().allocate(plan.bytes, plan.align) {
+                return Self::write(&arena, offset, &plan, shape, "");
+            }
+        }
+        let first = first_object(0).and_then(|first| first.checked_next_multiple_of(plan.align));
+        let size =
+            first.and_then(|first| first.checked_add(plan.bytes)).ok_or_else(|| plan.out_of_memory())?;
+        let segment = Segment::make_anonymous(size, 0)?;
+        let offset =
+            segment.directory().allocate(plan.bytes, plan.align).ok_or_else(|| plan.out_of_memory())?;
+        Self::write(&segment, offset, &plan, shape, "")
+    }
+
+    fn create_in(
         segment: &Segment,
         name: &str,
         shape: Shape,
@@ -196,7 +189,7 @@ impl<H: Share> Placed<H> {
     #[inline]
     pub(crate) fn tail(&self) -> Region<'_> {
         let len = self.extent.bytes.saturating_sub(self.tail);
-        // SAFETY: `create` or `open` checked that the extent lies in the segment and is at least `tail` long (I4).
+        // SAFETY: `make` or `open` checked that the extent lies in the segment and is at least `tail` long (I4).
         let start = unsafe { self.data.add(self.tail) };
         // SAFETY: those bytes lie in the mapping, which `self` keeps for as long as it is borrowed (I3).
         unsafe { Region::new(start, len) }

@@ -11,7 +11,7 @@ use super::header::{CHECKED_BYTES, STATE_OFFSET, SegmentHeader, Surroundings};
 use super::info::{ObjectInfo, SegmentInfo};
 use super::object::ObjectType;
 use super::options::SegmentOptions;
-use super::placed::{Placed, Shape};
+use super::placed::{Placed, Shape, Site};
 use super::registry::{self, Handle, Key, Mapped, find_or_map};
 use super::share::Share;
 use crate::error::{Error, Result};
@@ -268,8 +268,8 @@ impl Segment {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn place<T: Share>(&self, name: &str, value: T) -> Result<Placed<T>> {
-        let shape = Shape::new::<T>(ObjectType::shared::<T>(), 1, 0, 1);
-        Placed::create_in(self, name, shape, |placed: &Placed<T>| {
+        let shape = Shape::of_head::<T>(ObjectType::shared::<T>());
+        Placed::make(Site::In(self, name), shape, |placed: &Placed<T>| {
             // SAFETY: the object is aligned and long enough (I4), and nobody else knows it yet.
             unsafe { placed.head().write(value) };
             Ok(())
@@ -413,11 +413,7 @@ impl Segment {
     }
 
     /// Maps a file that has a segment in it, if `check` finds nothing against it, or finds it mapped.
-    fn map(
-        fd: OwnedFd,
-        name: Option<&str>,
-        check: impl FnOnce(&OwnedFd) -> Result<()>,
-    ) -> Result<Self> {
+    fn map(fd: OwnedFd, name: Option<&str>, check: impl FnOnce(&OwnedFd) -> Result<()>) -> Result<Self> {
         let key = memfd::facts(fd.as_fd())?.key;
         let handle = find_or_map(key, || {
             check(&fd)?;

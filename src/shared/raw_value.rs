@@ -175,7 +175,7 @@ impl<T: Pod> RawValue<T> {
 
     fn create(site: Site<'_>, value: T) -> Result<Self> {
         const { assert_size::<T>() };
-        let shape = Shape::new::<AtomicU64>(object_type::<T>(), 1, 0, 1);
+        let shape = Shape::of_head::<AtomicU64>(object_type::<T>());
         let placed = Placed::make(site, shape, |placed| {
             Cell::first_of(placed).store(value);
             Ok(())

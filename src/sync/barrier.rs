@@ -9,7 +9,7 @@ use super::broken_barrier::BrokenBarrier;
 use super::lock_error::LockError;
 use crate::error::{Error, Result};
 use crate::raw::{Acquired, Arrival, Arrivals, BarrierHead, Deadline};
-use crate::segment::{Kind, ObjectType, Placed, Segment, Shape};
+use crate::segment::{Kind, ObjectType, Placed, Segment, Shape, Site};
 
 /// The most parties that a barrier can have.
 const MOST: u32 = 1 << 14;
@@ -56,11 +56,7 @@ impl Barrier {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn new(parties: u32) -> Result<Self> {
-        let places = places(parties)?;
-        let bytes = places * size_of::<Arrival>();
-        let barrier = Placed::<BarrierHead>::create(&object_type(), places, bytes, align_of::<Arrival>())?;
-        barrier.set_parties(parties);
-        Ok(Self { barrier })
+        Self::create(Site::Anywhere, parties)
     }
 
     /// A new barrier for `parties` parties in `segment`, by a name.
@@ -80,10 +76,14 @@ impl Barrier {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn new_in(segment: &Segment, name: &str, parties: u32) -> Result<Self> {
+        Self::create(Site::In(segment, name), parties)
+    }
+
+    fn create(site: Site<'_>, parties: u32) -> Result<Self> {
         let places = places(parties)?;
         let bytes = places * size_of::<Arrival>();
         let shape = Shape::new::<BarrierHead>(object_type(), places, bytes, align_of::<Arrival>());
-        let barrier = Placed::create_in(segment, name, shape, |barrier: &Placed<BarrierHead>| {
+        let barrier = Placed::make(site, shape, |barrier: &Placed<BarrierHead>| {
             barrier.set_parties(parties);
             Ok(())
         })?;

@@ -14,7 +14,7 @@ use super::lock_guard::RawLock;
 use super::rlock::RLock;
 use crate::error::Result;
 use crate::raw::{Deadline, RawRLock, Waiter, Waiters};
-use crate::segment::{Kind, ObjectType, Placed, Segment, Shape, Share};
+use crate::segment::{Kind, ObjectType, Placed, Segment, Shape, Share, Site};
 
 /// What stands before the table of waiters.
 #[repr(C)]
@@ -245,17 +245,10 @@ impl Condition {
         }
     }
 
-    pub(super) fn create(waiters: usize, lock: ChosenLock) -> Result<Self> {
-        let tail = waiters.saturating_mul(size_of::<Waiter>());
-        Ok(Self { placed: Placed::create(&object_type(), waiters, tail, align_of::<Waiter>())?, lock })
-    }
-
-    /// One with a lock of its own, by a name.
-    pub(super) fn create_in(segment: &Segment, name: &str, waiters: usize) -> Result<Self> {
+    pub(super) fn create(site: Site<'_>, waiters: usize, lock: ChosenLock) -> Result<Self> {
         let tail = waiters.saturating_mul(size_of::<Waiter>());
         let shape = Shape::new::<ConditionHead>(object_type(), waiters, tail, align_of::<Waiter>());
-        let placed = Placed::create_in(segment, name, shape, |_| Ok(()))?;
-        Ok(Self { placed, lock: ChosenLock::Own })
+        Ok(Self { placed: Placed::make(site, shape, |_| Ok(()))?, lock })
     }
 
     fn open(segment: Segment, offset: u64) -> Result<Placed<ConditionHead>> {

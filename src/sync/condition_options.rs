@@ -5,7 +5,7 @@ use super::condition::Condition;
 use super::lock::Lock;
 use super::rlock::RLock;
 use crate::error::{Error, Result};
-use crate::segment::Segment;
+use crate::segment::{Segment, Site};
 
 /// Waiters that a condition has room for, unless asked otherwise.
 const USUAL: usize = 64;
@@ -62,7 +62,7 @@ impl ConditionOptions {
     /// assert!(multiproc::ConditionOptions::new().create().is_ok());
     /// ```
     pub fn create(self) -> Result<Condition> {
-        self.create_with(ChosenLock::Own)
+        self.create_at(Site::Anywhere, ChosenLock::Own)
     }
 
     /// A condition over this lock.
@@ -77,7 +77,7 @@ impl ConditionOptions {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn with_lock(self, lock: &Lock) -> Result<Condition> {
-        self.create_with(ChosenLock::Lock(lock.clone()))
+        self.create_at(Site::Anywhere, ChosenLock::Lock(lock.clone()))
     }
 
     /// A condition over this lock.
@@ -92,7 +92,7 @@ impl ConditionOptions {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn with_rlock(self, lock: &RLock) -> Result<Condition> {
-        self.create_with(ChosenLock::RLock(lock.clone()))
+        self.create_at(Site::Anywhere, ChosenLock::RLock(lock.clone()))
     }
 
     /// A condition with a lock of its own in `segment`, by a name.
@@ -107,14 +107,10 @@ impl ConditionOptions {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn create_in(self, segment: &Segment, name: &str) -> Result<Condition> {
-        Condition::create_in(segment, name, self.checked()?.max_waiters)
+        self.create_at(Site::In(segment, name), ChosenLock::Own)
     }
 
-    fn create_with(self, lock: ChosenLock) -> Result<Condition> {
-        Condition::create(self.checked()?.max_waiters, lock)
-    }
-
-    fn checked(self) -> Result<Self> {
+    fn create_at(self, site: Site<'_>, lock: ChosenLock) -> Result<Condition> {
         if !(1..=MOST).contains(&self.max_waiters) {
             return Err(Error::InvalidArgument {
                 what: "waiters of a condition",
@@ -122,7 +118,7 @@ impl ConditionOptions {
                 found: self.max_waiters.to_string(),
             });
         }
-        Ok(self)
+        Condition::create(site, self.max_waiters, lock)
     }
 }
 

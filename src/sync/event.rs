@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::Result;
 use crate::raw::{Deadline, RawEvent};
-use crate::segment::{Kind, ObjectType, Placed, Segment, Shape};
+use crate::segment::{Kind, ObjectType, Placed, Segment, Shape, Site};
 
 /// A flag that is set or not, and that any process may set, clear and wait for.
 ///
@@ -42,7 +42,7 @@ impl Event {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn new() -> Result<Self> {
-        Ok(Self { event: Placed::create(&object_type(), 1, 0, 1)? })
+        Self::create(Site::Anywhere)
     }
 
     /// A new event in `segment`, by a name.
@@ -62,8 +62,11 @@ impl Event {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn new_in(segment: &Segment, name: &str) -> Result<Self> {
-        let shape = Shape::new::<RawEvent>(object_type(), 1, 0, 1);
-        Ok(Self { event: Placed::create_in(segment, name, shape, |_| Ok(()))? })
+        Self::create(Site::In(segment, name))
+    }
+
+    fn create(site: Site<'_>) -> Result<Self> {
+        Ok(Self { event: Placed::make(site, Shape::of_head::<RawEvent>(object_type()), |_| Ok(()))? })
     }
 
     /// The event of that name in `segment`.

@@ -7,7 +7,7 @@ use super::lock_error::LockError;
 use super::lock_guard::LockGuard;
 use crate::error::Result;
 use crate::raw::{Deadline, RawMutex};
-use crate::segment::{Kind, ObjectType, Placed, Segment, Shape};
+use crate::segment::{Kind, ObjectType, Placed, Segment, Shape, Site};
 
 /// A lock that threads of several processes take in turn.
 ///
@@ -46,7 +46,7 @@ impl Lock {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn new() -> Result<Self> {
-        Ok(Self { mutex: Placed::create(&object_type(), 1, 0, 1)? })
+        Self::create(Site::Anywhere)
     }
 
     /// A new lock in `segment`, by a name.
@@ -66,8 +66,11 @@ impl Lock {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn new_in(segment: &Segment, name: &str) -> Result<Self> {
-        let shape = Shape::new::<RawMutex>(object_type(), 1, 0, 1);
-        Ok(Self { mutex: Placed::create_in(segment, name, shape, |_| Ok(()))? })
+        Self::create(Site::In(segment, name))
+    }
+
+    fn create(site: Site<'_>) -> Result<Self> {
+        Ok(Self { mutex: Placed::make(site, Shape::of_head::<RawMutex>(object_type()), |_| Ok(()))? })
     }
 
     /// The lock of that name in `segment`.

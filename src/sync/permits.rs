@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::permit_error::PermitError;
 use crate::error::{Error, Result};
 use crate::raw::{Deadline, Lease, RawPermits, own_tid};
-use crate::segment::{Kind, ObjectType, Placed, Segment, Shape};
+use crate::segment::{Kind, ObjectType, Placed, Segment, Shape, Site};
 
 /// The most permits that one object can have: as many as one thread can hold.
 const MOST: usize = 1024;
@@ -71,9 +71,7 @@ impl Permits {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn new(n: usize) -> Result<Self> {
-        let bytes = bytes_of(n)?;
-        let placed = Placed::create(&PlacedPermits::object_type(), n, bytes, align_of::<Lease>())?;
-        Ok(Self { permits: PlacedPermits(placed) })
+        Self::create(Site::Anywhere, n)
     }
 
     /// `n` permits in `segment`, by a name.
@@ -93,9 +91,13 @@ impl Permits {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn new_in(segment: &Segment, name: &str, n: usize) -> Result<Self> {
+        Self::create(Site::In(segment, name), n)
+    }
+
+    fn create(site: Site<'_>, n: usize) -> Result<Self> {
         let (ty, bytes) = (PlacedPermits::object_type(), bytes_of(n)?);
         let shape = Shape::new::<RawPermits<[Lease; 0]>>(ty, n, bytes, align_of::<Lease>());
-        Ok(Self { permits: PlacedPermits(Placed::create_in(segment, name, shape, |_| Ok(()))?) })
+        Ok(Self { permits: PlacedPermits(Placed::make(site, shape, |_| Ok(()))?) })
     }
 
     /// The permits of that name in `segment`.

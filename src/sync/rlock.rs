@@ -7,7 +7,7 @@ use super::lock_error::LockError;
 use super::lock_guard::LockGuard;
 use crate::error::Result;
 use crate::raw::{Deadline, RawRLock};
-use crate::segment::{Kind, ObjectType, Placed, Segment, Shape};
+use crate::segment::{Kind, ObjectType, Placed, Segment, Shape, Site};
 
 /// A lock that threads of several processes take in turn, and that nests within a thread.
 ///
@@ -53,7 +53,7 @@ impl RLock {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn new() -> Result<Self> {
-        Ok(Self { lock: Placed::create(&object_type(), 1, 0, 1)? })
+        Self::create(Site::Anywhere)
     }
 
     /// A new nesting lock in `segment`, by a name.
@@ -73,8 +73,11 @@ impl RLock {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn new_in(segment: &Segment, name: &str) -> Result<Self> {
-        let shape = Shape::new::<RawRLock>(object_type(), 1, 0, 1);
-        Ok(Self { lock: Placed::create_in(segment, name, shape, |_| Ok(()))? })
+        Self::create(Site::In(segment, name))
+    }
+
+    fn create(site: Site<'_>) -> Result<Self> {
+        Ok(Self { lock: Placed::make(site, Shape::of_head::<RawRLock>(object_type()), |_| Ok(()))? })
     }
 
     /// The nesting lock of that name in `segment`.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::Result;
 use crate::raw::{Deadline, RawSemaphore};
-use crate::segment::{Kind, ObjectType, Placed, Segment, Shape};
+use crate::segment::{Kind, ObjectType, Placed, Segment, Shape, Site};
 
 /// A count that [`acquire`](Self::acquire) takes from, waiting while it is 0, and [`release`](Self::release) adds to.
 ///
@@ -45,9 +45,7 @@ impl Semaphore {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn new(count: u32) -> Result<Self> {
-        let semaphore = Placed::<RawSemaphore>::create(&object_type(), 1, 0, 1)?;
-        semaphore.set_up(count, u32::MAX);
-        Ok(Self { semaphore })
+        Self::create(Site::Anywhere, count)
     }
 
     /// A new semaphore with `count` permissions in `segment`, by a name.
@@ -67,8 +65,12 @@ impl Semaphore {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn new_in(segment: &Segment, name: &str, count: u32) -> Result<Self> {
-        let shape = Shape::new::<RawSemaphore>(object_type(), 1, 0, 1);
-        let semaphore = Placed::create_in(segment, name, shape, |semaphore: &Placed<RawSemaphore>| {
+        Self::create(Site::In(segment, name), count)
+    }
+
+    fn create(site: Site<'_>, count: u32) -> Result<Self> {
+        let shape = Shape::of_head::<RawSemaphore>(object_type());
+        let semaphore = Placed::make(site, shape, |semaphore: &Placed<RawSemaphore>| {
             semaphore.set_up(count, u32::MAX);
             Ok(())
         })?;

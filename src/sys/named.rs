@@ -162,7 +162,9 @@ fn open_own(name: &str) -> Result<Option<(OwnedFd, Stat)>> {
     let fd = match rustix::fs::open(path(name)?, flags, Mode::empty()) {
         Ok(fd) => fd,
         Err(Errno::NOENT) => return Ok(None),
-        Err(Errno::ACCESS | Errno::PERM) => return Err(denied(name, "one that may not be opened".to_owned())),
+        Err(Errno::ACCESS | Errno::PERM) => {
+            return Err(denied(name, "one that may not be opened".to_owned()));
+        }
         Err(Errno::LOOP) => return Err(denied(name, "a symbolic link".to_owned())),
         Err(errno) => return Err(Error::os(OPERATION, errno)),
     };
