@@ -19,7 +19,7 @@ use super::raw_array::RawArray;
 use crate::error::Result;
 use crate::raw::Deadline;
 use crate::segment::{ObjectType, Segment, Site};
-use crate::sync::{ChosenLock, Flagged, Lock, LockError, RLock};
+use crate::sync::{ChosenLock, Lock, LockError, RLock};
 use crate::sys::region::Region;
 
 /// A fixed number of plain elements in shared memory, under one lock.
@@ -452,14 +452,7 @@ impl<T: Pod> Array<T> {
         &self,
         repair: impl FnOnce(&mut ArrayGuard<'_, T>),
     ) -> Result<ArrayGuard<'_, T>, LockError<ArrayGuard<'_, T>>> {
-        match self.lock() {
-            Err(LockError::OwnerDied(mut guard)) => {
-                repair(&mut guard);
-                guard.declare_consistent();
-                Ok(guard)
-            }
-            other => other,
-        }
+        self.lock().or_else(|error| error.recover_after(repair))
     }
 
     /// How many elements there are.
@@ -508,10 +501,7 @@ impl<T: Pod> Array<T> {
         &'a self,
         held: Result<Hold<'a>, LockError<Hold<'a>>>,
     ) -> Result<ArrayGuard<'a, T>, LockError<ArrayGuard<'a, T>>> {
-        match held {
-            Ok(hold) => Ok(ArrayGuard::new(&self.memory, hold)),
-            Err(error) => Err(error.map(|hold| ArrayGuard::new(&self.memory, hold))),
-        }
+        LockError::map_guard(held, |hold| ArrayGuard::new(&self.memory, hold))
     }
 
     fn create(site: Site<'_>, len: usize, lock: ChosenLock, elements: &[T]) -> Result<Self> {

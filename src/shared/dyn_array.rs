@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::plain::{CType, ElementBytes, Number, OutOfRange, TypeCode};
 use crate::raw::Deadline;
 use crate::segment::{ObjectType, Segment, Site};
-use crate::sync::{ChosenLock, Flagged, Lock, LockError, RLock};
+use crate::sync::{ChosenLock, Lock, LockError, RLock};
 
 /// Numbers or characters in shared memory, of the C type that a [`TypeCode`] names, under one lock.
 ///
@@ -519,14 +519,7 @@ impl DynArray {
         &self,
         repair: impl FnOnce(&mut DynArrayGuard<'_>),
     ) -> Result<DynArrayGuard<'_>, LockError<DynArrayGuard<'_>>> {
-        match self.lock() {
-            Err(LockError::OwnerDied(mut guard)) => {
-                repair(&mut guard);
-                guard.declare_consistent();
-                Ok(guard)
-            }
-            other => other,
-        }
+        self.lock().or_else(|error| error.recover_after(repair))
     }
 
     /// How many elements there are.
@@ -559,11 +552,7 @@ impl DynArray {
         &'a self,
         held: Result<Hold<'a>, LockError<Hold<'a>>>,
     ) -> Result<DynArrayGuard<'a>, LockError<DynArrayGuard<'a>>> {
-        let guard = |hold| DynArrayGuard::new(&self.memory, self.code, hold);
-        match held {
-            Ok(hold) => Ok(guard(hold)),
-            Err(error) => Err(error.map(guard)),
-        }
+        LockError::map_guard(held, |hold| DynArrayGuard::new(&self.memory, self.code, hold))
     }
 
     fn create(

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::plain::{ElementBytes, Number, TypeCode};
 use crate::raw::Deadline;
 use crate::segment::{ObjectType, Segment, Site};
-use crate::sync::{ChosenLock, Flagged, Lock, LockError, RLock};
+use crate::sync::{ChosenLock, Lock, LockError, RLock};
 
 /// A number or a character in shared memory, of the C type that a [`TypeCode`] names.
 ///
@@ -337,14 +337,7 @@ impl DynValue {
         &self,
         repair: impl FnOnce(&mut DynValueGuard<'_>),
     ) -> Result<DynValueGuard<'_>, LockError<DynValueGuard<'_>>> {
-        match self.lock() {
-            Err(LockError::OwnerDied(mut guard)) => {
-                repair(&mut guard);
-                guard.declare_consistent();
-                Ok(guard)
-            }
-            other => other,
-        }
+        self.lock().or_else(|error| error.recover_after(repair))
     }
 
     fn replace(&self, element: ElementBytes) -> Result<(), DynError> {
@@ -355,11 +348,7 @@ impl DynValue {
         &'a self,
         held: Result<Hold<'a>, LockError<Hold<'a>>>,
     ) -> Result<DynValueGuard<'a>, LockError<DynValueGuard<'a>>> {
-        let guard = |hold| DynValueGuard::new(&self.memory, self.code, hold);
-        match held {
-            Ok(hold) => Ok(guard(hold)),
-            Err(error) => Err(error.map(guard)),
-        }
+        LockError::map_guard(held, |hold| DynValueGuard::new(&self.memory, self.code, hold))
     }
 
     fn create(

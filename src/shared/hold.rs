@@ -138,10 +138,7 @@ impl<'a> Hold<'a> {
         let Some(claim) = Claim::new(object.head().addr().get()) else {
             return Err(LockError::Deadlock);
         };
-        match lock() {
-            Ok(guard) => Ok(Self::RLock(guard, claim)),
-            Err(error) => Err(error.map(|guard| Self::RLock(guard, claim))),
-        }
+        LockError::map_guard(lock(), |guard| Self::RLock(guard, claim))
     }
 
     /// What becomes of an object's own lock that was not simply taken.

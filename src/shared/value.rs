@@ -12,7 +12,7 @@ use super::value_memory::ValueMemory;
 use crate::error::Result;
 use crate::raw::Deadline;
 use crate::segment::{ObjectType, Segment, Site};
-use crate::sync::{ChosenLock, Flagged, Lock, LockError, RLock};
+use crate::sync::{ChosenLock, Lock, LockError, RLock};
 
 /// A plain value in shared memory: read without a lock, and written as a whole.
 ///
@@ -308,22 +308,12 @@ impl<T: Pod> Value<T> {
         &self,
         repair: impl FnOnce(&mut ValueGuard<'_, T>),
     ) -> Result<ValueGuard<'_, T>, LockError<ValueGuard<'_, T>>> {
-        match self.lock() {
-            Err(LockError::OwnerDied(mut guard)) => {
-                repair(&mut guard);
-                guard.declare_consistent();
-                Ok(guard)
-            }
-            other => other,
-        }
+        self.lock().or_else(|error| error.recover_after(repair))
     }
 
     #[inline(always)] // Else the guard travels through memory once more.
     fn guard<'a>(&'a self, held: Result<Hold<'a>, LockError<Hold<'a>>>) -> Locked<'a, T> {
-        match held {
-            Ok(hold) => Ok(ValueGuard::new(&self.memory, hold)),
-            Err(error) => Err(error.map(|hold| ValueGuard::new(&self.memory, hold))),
-        }
+        LockError::map_guard(held, |hold| ValueGuard::new(&self.memory, hold))
     }
 
     fn create(site: Site<'_>, value: T, lock: ChosenLock) -> Result<Self> {

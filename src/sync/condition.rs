@@ -9,7 +9,7 @@ use super::chosen_lock::ChosenLock;
 use super::condition_guard::ConditionGuard;
 use super::condition_options::ConditionOptions;
 use super::lock::Lock;
-use super::lock_error::{Flagged, LockError};
+use super::lock_error::LockError;
 use super::lock_guard::RawLock;
 use super::rlock::RLock;
 use crate::error::Result;
@@ -235,14 +235,7 @@ impl Condition {
         &self,
         repair: impl FnOnce(&mut ConditionGuard<'_>),
     ) -> Result<ConditionGuard<'_>, LockError<ConditionGuard<'_>>> {
-        match self.lock() {
-            Err(LockError::OwnerDied(mut guard)) => {
-                repair(&mut guard);
-                guard.declare_consistent();
-                Ok(guard)
-            }
-            other => other,
-        }
+        self.lock().or_else(|error| error.recover_after(repair))
     }
 
     pub(super) fn create(site: Site<'_>, waiters: usize, lock: ChosenLock) -> Result<Self> {

@@ -55,6 +55,15 @@ impl<G> LockError<G> {
         }
     }
 
+    /// `locked` with `f` applied to the guard, whether its owner died or not.
+    #[inline(always)] // Else the guard travels through memory once more.
+    pub(crate) fn map_guard<H>(locked: Result<G, Self>, f: impl FnOnce(G) -> H) -> Result<H, LockError<H>> {
+        match locked {
+            Ok(guard) => Ok(f(guard)),
+            Err(error) => Err(error.map(f)),
+        }
+    }
+
     /// The same with `f` applied to the guard.
     pub(crate) fn map<H>(self, f: impl FnOnce(G) -> H) -> LockError<H> {
         match self {
@@ -86,8 +95,14 @@ impl<G: Flagged> LockError<G> {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn recover(self) -> Result<G, Self> {
+        self.recover_after(|_| ())
+    }
+
+    /// As [`recover`](Self::recover), once `repair` has seen to what the lock protects.
+    pub(crate) fn recover_after(self, repair: impl FnOnce(&mut G)) -> Result<G, Self> {
         match self {
-            Self::OwnerDied(guard) => {
+            Self::OwnerDied(mut guard) => {
+                repair(&mut guard);
                 guard.declare_consistent();
                 Ok(guard)
             }

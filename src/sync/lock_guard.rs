@@ -120,14 +120,7 @@ impl<'a, R: RawLock> LockGuard<'a, R> {
     where
         R: Share,
     {
-        match Self::lock(raw, None) {
-            Err(LockError::OwnerDied(mut guard)) => {
-                repair(&mut guard);
-                guard.declare_consistent();
-                Ok(guard)
-            }
-            other => other,
-        }
+        Self::lock(raw, None).or_else(|error| error.recover_after(repair))
     }
 }
 
