@@ -7,9 +7,11 @@ use multiproc::{
     Array, ArrayError, CChar, CLong, CULong, DynArray, DynError, DynValue, Lock, LockError, Number, RLock,
     TypeCode, Value, WChar,
 };
+use random::Random;
 use retyped::{accept, receive_as, received};
-use worker::{Random, Worker};
+use worker::Worker;
 
+mod random;
 mod retyped;
 mod worker;
 

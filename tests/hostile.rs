@@ -1,8 +1,10 @@
 //! A peer that scribbles random bytes over every primitive: operations with a deadline end, in a result or a typed error,
 //! and what a thread holds stays its own to give up.
 //!
-//! Two seconds, or as many as the environment variable `HOSTILE_SECONDS` says. `.ci/run` runs it under AddressSanitizer.
+//! Two seconds, or as many as the environment variable `STRESS_SECONDS` says. `.ci/run` runs it under AddressSanitizer.
 #![allow(unsafe_code)]
+
+mod random;
 
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,6 +14,7 @@ use multiproc::raw::{
     AcquireError, Acquired, Deadline, Lease, RawBarrier, RawCondvar, RawEvent, RawMutex, RawPermits,
     RawRLock, RawSemaphore,
 };
+use random::{Random, stress_time};
 
 const THREADS: usize = 3;
 /// Longer than anything takes here that ends at all.
@@ -67,44 +70,24 @@ impl Objects {
     }
 }
 
-/// Numbers that look random: xorshift.
-struct Random(u64);
-
-impl Random {
-    fn new(seed: usize) -> Self {
-        Self((seed as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
-    }
-
-    fn next(&mut self) -> u32 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 32) as u32
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        self.next() as usize % end
-    }
-}
-
 /// Writes nonsense for ever, more or less like what could be there.
 fn scribble(objects: &Objects, owner: u32) -> ! {
     let mut random = Random::new(1 << 20);
     loop {
-        let word = &objects.words()[random.below(objects.words().len())];
+        let word = &objects.words()[random.index(objects.words().len())];
         let old = word.load(Ordering::Relaxed);
-        let new = match random.below(8) {
+        let new = match random.index(8) {
             0 | 1 => 0,
             2 => u32::MAX,
-            3 => old ^ (1 << random.below(32)),
+            3 => old ^ (1 << random.index(32)),
             4 => old.wrapping_add(1),
             5 => owner,
-            6 => 1 << random.below(32),
+            6 => 1 << random.index(32),
             _ => random.next(),
         };
         word.store(new, Ordering::Relaxed);
         // The objects work for a while in between.
-        for _ in 0..random.below(20_000) {
+        for _ in 0..random.index(20_000) {
             std::hint::spin_loop();
         }
     }
@@ -124,7 +107,7 @@ impl Own {
     /// One operation of any primitive, which must end soon.
     fn operate(&mut self, objects: &Objects, random: &mut Random) {
         let deadline = Deadline::after(WAIT);
-        match random.below(10) {
+        match random.index(10) {
             0 | 1 => {
                 // SAFETY: the objects are never unmapped, here and below.
                 let taken = unsafe { objects.mutex.lock(deadline) };
@@ -173,14 +156,14 @@ impl Own {
                 assert_eq!(self.mutex.unlock(), Ok(()), "nobody writes to this one");
             }
             8 => {
-                let _ = objects.condvar.notify(random.below(3));
+                let _ = objects.condvar.notify(random.index(3));
                 let _ = objects.condvar.waiting();
             }
             _ => {
                 // SAFETY: as above.
                 let waited = unsafe { objects.barrier.wait(deadline, || ()) };
                 self.count(&waited);
-                if random.below(8) == 0 {
+                if random.index(8) == 0 {
                     objects.barrier.abort();
                 }
             }
@@ -221,7 +204,7 @@ impl Drop for Peer {
 
 #[test]
 fn a_peer_that_scribbles_over_everything_makes_errors_and_nothing_worse() {
-    let seconds = std::env::var("HOSTILE_SECONDS").map_or(2, |seconds| seconds.parse().expect("a number"));
+    let time = stress_time(Duration::from_secs(2));
     let objects = Objects::shared();
     let peer = Peer::scribbling_over(objects);
     let stop = AtomicBool::new(false);
@@ -232,7 +215,7 @@ fn a_peer_that_scribbles_over_everything_makes_errors_and_nothing_worse() {
                 let (stop, progress) = (&stop, &progress[index]);
                 scope.spawn(move || {
                     let mut own = Own { mutex: RawMutex::new(), outcomes: [0; 2] };
-                    let mut random = Random::new(index);
+                    let mut random = Random::new(index as u64);
                     while !stop.load(Ordering::Relaxed) {
                         own.operate(objects, &mut random);
                         progress.fetch_add(1, Ordering::Relaxed);
@@ -245,7 +228,7 @@ fn a_peer_that_scribbles_over_everything_makes_errors_and_nothing_worse() {
             let begun = Instant::now();
             progresses_until(&progress, || begun.elapsed() >= time);
         };
-        progresses_for(Duration::from_secs(seconds));
+        progresses_for(time);
         // What it wrote last stays.
         drop(peer);
         progresses_for(Duration::from_millis(300));

@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use multiproc::{GetError, JoinableQueue, PutError, Queue, QueueOptions, TaskDoneTooOften};
+use random::{Random, stress_time};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
-use worker::{Random, SOON, Worker, stress_time};
+use worker::{SOON, Worker};
 
+mod random;
 mod worker;
 
 const SHORT: Duration = Duration::from_millis(5);
@@ -565,7 +567,7 @@ fn every_task_is_done_though_workers_are_killed_at_random() {
     let mut workers = vec![worker(), worker()];
     let mut seen = BTreeMap::<u64, Vec<(u32, u32)>>::new();
     let mut kills = 0;
-    let end = Instant::now() + stress_time();
+    let end = Instant::now() + stress_time(Duration::from_secs(2));
     let put = std::thread::scope(|scope| {
         let producer = scope.spawn(|| {
             let mut put = 0;

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use multiproc::{Error, Event, GetError, Lock, Process, PutError, Queue, QueueOptions, Value};
+use random::{Random, stress_time};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use worker::{Random, SOON, Worker, stress_time};
+use worker::{SOON, Worker};
 
+mod random;
 mod worker;
 
 const SHORT: Duration = Duration::from_millis(5);
@@ -662,7 +664,7 @@ fn random_kills(kill_producers: bool, kill_consumers: bool, seed: u64) {
         assert!(seen.entry(id).or_default().insert(n), "item {n} of {id} twice, seed {seed}");
     };
     let mut consumers_killed = 0;
-    let end = Instant::now() + stress_time();
+    let end = Instant::now() + stress_time(Duration::from_secs(2));
     while Instant::now() < end {
         // A different moment each time.
         for _ in 0..random.below(500) {

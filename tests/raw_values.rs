@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicI16, Ordering::SeqCst};
 use multiproc::{
     Array, ArrayError, CLong, Error, Lock, LockError, Queue, RawArray, RawInteger, RawValue, Value,
 };
+use random::Random;
 use retyped::{accept, receive_as, received};
-use worker::{Random, SOON, Worker};
+use worker::{SOON, Worker};
 
+mod random;
 mod retyped;
 mod worker;
 

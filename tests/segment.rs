@@ -1,29 +1,13 @@
 //! Segments: what they refuse, and how they fail where a limit is reached.
 
+mod limited;
+
 use std::fs::File;
 use std::os::fd::OwnedFd;
-use std::process::Command;
 
+use limited::{is_limited, passes_under};
 use multiproc::{Array, Error, Lock, Segment};
 use rustix::fs::{MemfdFlags, SealFlags};
-
-/// Runs the test `name` of this binary under `limit`, a command of the shell, with `LIMITED` set.
-fn passes_under(limit: &str, name: &str) {
-    let script = format!("{limit}; exec \"$0\" --exact {name} --nocapture --test-threads 1");
-    let output = Command::new("sh")
-        .args(["-c", &script])
-        .arg(std::env::current_exe().unwrap())
-        .env("LIMITED", "1")
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{}: {said}{}", output.status, String::from_utf8_lossy(&output.stderr));
-    assert!(said.contains("1 passed"), "{said}");
-}
-
-fn limited() -> bool {
-    std::env::var_os("LIMITED").is_some()
-}
 
 /// A memory file of `size` zero bytes with `seals`.
 fn file(size: u64, seals: SealFlags) -> OwnedFd {
@@ -46,11 +30,9 @@ fn refusal(fd: OwnedFd) -> String {
 
 #[test]
 fn a_segment_beyond_the_file_size_limit_is_an_error_and_no_signal() {
-    if !limited() {
-        return passes_under(
-            "ulimit -f 1024",
-            "a_segment_beyond_the_file_size_limit_is_an_error_and_no_signal",
-        );
+    if !is_limited() {
+        passes_under("ulimit -f 1024", "a_segment_beyond_the_file_size_limit_is_an_error_and_no_signal");
+        return;
     }
     let error = Segment::anonymous(64 << 20).unwrap_err();
     assert!(matches!(error, Error::OutOfMemory { bytes: 0x400_0000, .. }), "{error}");
@@ -60,8 +42,9 @@ fn a_segment_beyond_the_file_size_limit_is_an_error_and_no_signal() {
 
 #[test]
 fn exhausted_descriptors_are_an_error_that_says_so() {
-    if !limited() {
-        return passes_under("ulimit -n 32", "exhausted_descriptors_are_an_error_that_says_so");
+    if !is_limited() {
+        passes_under("ulimit -n 32", "exhausted_descriptors_are_an_error_that_says_so");
+        return;
     }
     let mut locks = Vec::new();
     let error = loop {
@@ -123,9 +106,10 @@ fn a_header_is_checked_against_the_true_size_of_the_file() {
 
 #[test]
 fn clones_are_one_memory_and_dropping_them_closes_it() {
-    if !limited() {
+    if !is_limited() {
         // Alone in a process, so that no other test opens a file meanwhile.
-        return passes_under("true", "clones_are_one_memory_and_dropping_them_closes_it");
+        passes_under("true", "clones_are_one_memory_and_dropping_them_closes_it");
+        return;
     }
     let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
     let mapped = || std::fs::read_to_string("/proc/self/maps").unwrap().matches("memfd:multiproc").count();

@@ -4,6 +4,7 @@
 //! Three seconds, or as many as the environment variable `STRESS_SECONDS` says.
 #![cfg(feature = "process")]
 
+mod random;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use multiproc::{
     Array, Barrier, BoundedSemaphore, Condition, Event, GetError, Lock, Permits, Process, ProcessError,
     Queue, RLock, Semaphore, Value,
 };
+use random::{Random, stress_time};
 use serde::{Deserialize, Serialize};
 use worker::SOON;
 
@@ -73,22 +75,6 @@ impl Shared {
             barrier: Barrier::new(3)?,
             queue: Queue::bounded(64)?,
         })
-    }
-}
-
-/// Numbers that look random: xorshift.
-struct Random(u64);
-
-impl Random {
-    fn new(seed: u64) -> Self {
-        Self((seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 33).unwrap() % end
     }
 }
 
@@ -170,7 +156,7 @@ impl Worker {
     }
 
     fn operate(&mut self) {
-        let which = self.random.below(16);
+        let which = self.random.index(16);
         let shared = &self.shared;
         match which {
             0..=8 => self.count(which % LOCKS),
@@ -247,19 +233,19 @@ fn receive(queue: &Queue<Message>) -> BTreeMap<(usize, u32), u64> {
 
 #[test]
 fn counts_are_exact_whoever_is_killed() {
-    let seconds = std::env::var("STRESS_SECONDS").map_or(3, |seconds| seconds.parse().expect("a number"));
+    let time = stress_time(Duration::from_secs(3));
     let shared = Shared::new().unwrap();
     let spawn = |process, life| Process::spawn(work, (shared.clone(), process, life)).unwrap();
     let mut processes: Vec<_> = (0..PROCESSES).map(|process| (spawn(process, 0), 0)).collect();
-    let mut random = Random::new(seconds);
+    let mut random = Random::new(time.as_secs());
     let mut kills = 0;
 
     let received = std::thread::scope(|scope| {
         let receiver = scope.spawn(|| receive(&shared.queue));
         let begun = Instant::now();
-        while begun.elapsed() < Duration::from_secs(seconds) {
-            std::thread::sleep(Duration::from_millis(20 + random.below(60) as u64));
-            let process = random.below(PROCESSES);
+        while begun.elapsed() < time {
+            std::thread::sleep(Duration::from_millis(20 + random.index(60) as u64));
+            let process = random.index(PROCESSES);
             let (victim, life) = &mut processes[process];
             victim.kill().unwrap();
             let ended = victim.join();

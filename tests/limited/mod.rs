@@ -1,4 +1,5 @@
 //! Tests that run alone in a process of their own, under limits.
+#![allow(dead_code)]
 
 use std::process::Command;
 

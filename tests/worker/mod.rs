@@ -79,26 +79,3 @@ impl<R: Serialize + DeserializeOwned> Drop for Worker<R> {
         self.end();
     }
 }
-
-/// Numbers that look random, the same for the same seed.
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed | 1)
-    }
-
-    /// One below `end`.
-    pub(crate) fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % end
-    }
-}
-
-/// How long a test that kills at random goes on: `MULTIPROC_STRESS_SECONDS`, or about two seconds.
-pub(crate) fn stress_time() -> Duration {
-    let seconds = std::env::var("MULTIPROC_STRESS_SECONDS").ok().and_then(|text| text.parse().ok());
-    Duration::from_secs_f64(seconds.unwrap_or(1.7))
-}
