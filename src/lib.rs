@@ -44,7 +44,7 @@ mod error;
 mod plain;
 #[cfg(all(feature = "process", not(all(test, loom))))]
 pub mod process;
-#[cfg(all(feature = "serde", not(all(test, loom))))]
+#[cfg(not(all(test, loom)))]
 mod queue;
 pub mod raw;
 #[cfg(not(all(test, loom)))]
@@ -62,9 +62,10 @@ pub use error::{Error, Result};
 pub use plain::{CChar, CLong, CType, CULong, Number, OutOfRange, TypeCode, UnknownTypeCode, WChar};
 #[cfg(all(feature = "process", not(all(test, loom))))]
 pub use process::{Process, ProcessError, init};
-#[cfg(all(feature = "serde", not(all(test, loom))))]
+#[cfg(not(all(test, loom)))]
 pub use queue::{
-    GetError, JoinableQueue, PutError, Queue, QueueIter, QueueOptions, Task, TaskDoneTooOften, TaskIter,
+    Buffer, Codec, GetError, JoinableQueue, Payload, Plain, PlainBuffer, PlainQueue, Postcard, PutError,
+    Queue, QueueIter, QueueOptions, Task, TaskDoneTooOften, TaskIter,
 };
 #[cfg(not(all(test, loom)))]
 pub use segment::{ObjectInfo, Placed, Segment, SegmentInfo, SegmentOptions, Share};

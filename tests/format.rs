@@ -226,7 +226,7 @@ fn both_queues_are_as_written_down() {
     let segment = empty();
     let options = multiproc::QueueOptions::new(4).ring_bytes(512).max_message(64).max_taken(2);
     let queue = options.queue_in::<u32>(&segment, "queue").unwrap();
-    golden_object(&segment, "queue", ("Queue", "u32"), (5, u32::from('I'), 0, 0, 1, 576 + 640));
+    golden_object(&segment, "queue", ("Queue", "postcard: u32"), (5, 0, 0, 0, 1, 576 + 640));
     golden_words(&segment, "queue", &[(0x180, 4), (0x200, 80)]);
     queue.put(77).unwrap();
     golden_words(
@@ -247,7 +247,7 @@ fn both_queues_are_as_written_down() {
         ],
     );
     let jobs = options.joinable_queue_in::<u64>(&segment, "jobs").unwrap();
-    golden_object(&segment, "jobs", ("JoinableQueue", "u64"), (6, u32::from('Q'), 0, 0, 1, 576 + 640 + 256));
+    golden_object(&segment, "jobs", ("JoinableQueue", "postcard: u64"), (6, 0, 0, 0, 1, 576 + 640 + 256));
     golden_words(&segment, "jobs", &[(0x180, 4), (0x200, 80), (0x208, 2), (0x210, 8)]);
     jobs.put(77).unwrap();
     jobs.put(78).unwrap();

@@ -2,24 +2,21 @@
 
 use std::iter::FusedIterator;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
-use super::{JoinableQueue, Queue, Task};
+use super::{Codec, JoinableQueue, Postcard, Queue, Task};
 
 /// The items of a [`Queue`], as [`Queue::iter`] gets them. Ends where a get fails.
 #[derive(Debug)]
-pub struct QueueIter<'a, T> {
-    queue: Option<&'a Queue<T>>,
+pub struct QueueIter<'a, T, C = Postcard> {
+    queue: Option<&'a Queue<T, C>>,
 }
 
-impl<'a, T> QueueIter<'a, T> {
-    pub(super) fn new(queue: &'a Queue<T>) -> Self {
+impl<'a, T, C> QueueIter<'a, T, C> {
+    pub(super) fn new(queue: &'a Queue<T, C>) -> Self {
         Self { queue: Some(queue) }
     }
 }
 
-impl<T: Serialize + DeserializeOwned + 'static> Iterator for QueueIter<'_, T> {
+impl<T: 'static, C: Codec<T>> Iterator for QueueIter<'_, T, C> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
@@ -31,24 +28,24 @@ impl<T: Serialize + DeserializeOwned + 'static> Iterator for QueueIter<'_, T> {
     }
 }
 
-impl<T: Serialize + DeserializeOwned + 'static> FusedIterator for QueueIter<'_, T> {}
+impl<T: 'static, C: Codec<T>> FusedIterator for QueueIter<'_, T, C> {}
 
 /// The tasks of a [`JoinableQueue`], as [`JoinableQueue::tasks`] takes them. Ends where a take fails.
 #[derive(Debug)]
-pub struct TaskIter<'a, T> {
-    queue: Option<&'a JoinableQueue<T>>,
+pub struct TaskIter<'a, T, C = Postcard> {
+    queue: Option<&'a JoinableQueue<T, C>>,
 }
 
-impl<'a, T> TaskIter<'a, T> {
-    pub(super) fn new(queue: &'a JoinableQueue<T>) -> Self {
+impl<'a, T, C> TaskIter<'a, T, C> {
+    pub(super) fn new(queue: &'a JoinableQueue<T, C>) -> Self {
         Self { queue: Some(queue) }
     }
 }
 
-impl<T: Serialize + DeserializeOwned + 'static> Iterator for TaskIter<'_, T> {
-    type Item = Task<T>;
+impl<T: 'static, C: Codec<T>> Iterator for TaskIter<'_, T, C> {
+    type Item = Task<T, C>;
 
-    fn next(&mut self) -> Option<Task<T>> {
+    fn next(&mut self) -> Option<Task<T, C>> {
         let task = self.queue?.take().ok();
         if task.is_none() {
             self.queue = None;
@@ -57,4 +54,4 @@ impl<T: Serialize + DeserializeOwned + 'static> Iterator for TaskIter<'_, T> {
     }
 }
 
-impl<T: Serialize + DeserializeOwned + 'static> FusedIterator for TaskIter<'_, T> {}
+impl<T: 'static, C: Codec<T>> FusedIterator for TaskIter<'_, T, C> {}

@@ -5,11 +5,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::time::{Duration, Instant};
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-use super::queue::decode;
-use super::{GetError, Queue, QueueOptions, Task, TaskIter};
+use super::{Codec, GetError, Plain, Postcard, Queue, QueueOptions, Task, TaskIter};
 use crate::error::{Error, Result};
 use crate::raw::{Deadline, RingError, Tasks, Wait};
 use crate::segment::{Kind, Segment, Site};
@@ -42,15 +38,16 @@ use crate::segment::{Kind, Segment, Site};
 /// child.join()?;
 /// # Ok::<(), multiproc::Error>(())
 /// ```
-pub struct JoinableQueue<T> {
-    queue: Queue<T>,
+pub struct JoinableQueue<T, C = Postcard> {
+    queue: Queue<T, C>,
 }
 
 /// [`JoinableQueue::task_done`] was called more often than items were got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TaskDoneTooOften;
 
-impl<T: Serialize + DeserializeOwned + 'static> JoinableQueue<T> {
+#[cfg(feature = "serde")]
+impl<T: serde::Serialize + serde::de::DeserializeOwned + 'static> JoinableQueue<T> {
     /// A queue of at most `max_items` items at a time that wait, 256 that are taken, and 16 KiB for each of them.
     ///
     /// # Errors
@@ -64,10 +61,6 @@ impl<T: Serialize + DeserializeOwned + 'static> JoinableQueue<T> {
     /// ```
     pub fn bounded(max_items: usize) -> Result<Self> {
         QueueOptions::new(max_items).joinable_queue()
-    }
-
-    pub(super) fn create(site: Site<'_>, options: &QueueOptions) -> Result<Self> {
-        Ok(Self { queue: Queue::create(site, options, Kind::JoinableQueue)? })
     }
 
     /// A new queue of up to `max_items` items in `segment`, by a name; a ring of 1 MiB, and up to 256 tasks at a time.
@@ -97,9 +90,45 @@ impl<T: Serialize + DeserializeOwned + 'static> JoinableQueue<T> {
     ///
     /// # Errors
     /// [`Error::NotFound`](crate::Error::NotFound); [`Error::Mismatch`](crate::Error::Mismatch) if it is something else, or
-    /// a queue of other items.
+    /// a queue of other items or another codec.
     pub fn open_in(segment: &Segment, name: &str) -> Result<Self> {
-        Ok(Self { queue: Queue::open_at(segment.clone(), segment.locate(name)?, Kind::JoinableQueue)? })
+        Self::open_with(segment, name, Postcard)
+    }
+}
+
+impl<T: bytemuck::Pod> JoinableQueue<T, Plain> {
+    /// A queue of at most `max_items` items of plain data at a time that wait, and of 256 that are taken.
+    ///
+    /// # Errors
+    /// As for [`Queue::bounded`].
+    ///
+    /// # Examples
+    /// ```
+    /// let jobs = multiproc::JoinableQueue::plain(4)?;
+    /// jobs.put([1u16, 2])?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn plain(max_items: usize) -> Result<Self> {
+        QueueOptions::new(max_items).codec(Plain).joinable_queue()
+    }
+}
+
+impl<T: 'static, C: Codec<T>> JoinableQueue<T, C> {
+    /// The queue of that name in `segment`, whose items `codec` encodes.
+    ///
+    /// # Errors
+    /// As for [`Queue::open_with`].
+    pub fn open_with(segment: &Segment, name: &str, codec: C) -> Result<Self> {
+        let _ = codec;
+        Self::open_at(segment.clone(), segment.locate(name)?)
+    }
+
+    pub(super) fn create(site: Site<'_>, options: &QueueOptions<C>) -> Result<Self> {
+        Ok(Self { queue: Queue::create(site, options, Kind::JoinableQueue)? })
+    }
+
+    fn open_at(segment: Segment, offset: u64) -> Result<Self> {
+        Ok(Self { queue: Queue::open_at(segment, offset, Kind::JoinableQueue)? })
     }
 
     /// Takes an item as a task, waiting for one for as long as it takes.
@@ -124,7 +153,7 @@ impl<T: Serialize + DeserializeOwned + 'static> JoinableQueue<T> {
     /// again.done();
     /// # Ok::<(), multiproc::Error>(())
     /// ```
-    pub fn take(&self) -> Result<Task<T>, GetError> {
+    pub fn take(&self) -> Result<Task<T, C>, GetError> {
         self.take_waiting(Wait::Until(None))
     }
 
@@ -132,7 +161,7 @@ impl<T: Serialize + DeserializeOwned + 'static> JoinableQueue<T> {
     ///
     /// # Errors
     /// [`GetError::Empty`] if there is none, or as many tasks are taken as may be; and those of [`take`](Self::take).
-    pub fn try_take(&self) -> Result<Task<T>, GetError> {
+    pub fn try_take(&self) -> Result<Task<T, C>, GetError> {
         self.take_waiting(Wait::Never)
     }
 
@@ -140,7 +169,7 @@ impl<T: Serialize + DeserializeOwned + 'static> JoinableQueue<T> {
     ///
     /// # Errors
     /// [`GetError::TimedOut`], and those of [`take`](Self::take).
-    pub fn take_timeout(&self, timeout: Duration) -> Result<Task<T>, GetError> {
+    pub fn take_timeout(&self, timeout: Duration) -> Result<Task<T, C>, GetError> {
         self.take_waiting(Wait::Until(Deadline::after(timeout)))
     }
 
@@ -148,7 +177,7 @@ impl<T: Serialize + DeserializeOwned + 'static> JoinableQueue<T> {
     ///
     /// # Errors
     /// [`GetError::TimedOut`], and those of [`take`](Self::take).
-    pub fn take_deadline(&self, deadline: Instant) -> Result<Task<T>, GetError> {
+    pub fn take_deadline(&self, deadline: Instant) -> Result<Task<T, C>, GetError> {
         self.take_waiting(Wait::Until(Deadline::at(deadline)))
     }
 
@@ -168,18 +197,18 @@ impl<T: Serialize + DeserializeOwned + 'static> JoinableQueue<T> {
     /// assert_eq!(sum, 3);
     /// # Ok::<(), multiproc::Error>(())
     /// ```
-    pub fn tasks(&self) -> TaskIter<'_, T> {
+    pub fn tasks(&self) -> TaskIter<'_, T, C> {
         TaskIter::new(self)
     }
 
-    fn take_waiting(&self, wait: Wait) -> Result<Task<T>, GetError> {
+    fn take_waiting(&self, wait: Wait) -> Result<Task<T, C>, GetError> {
         let tasks = self.queue.tasks()?;
         let mut bytes = Vec::new();
         // SAFETY: the handle keeps the memory mapped for as long as it is borrowed; the task that is returned has one too.
         let taken = unsafe {
             tasks.ring.consume(wait, || tasks.seem_orphaned(), |consuming| tasks.take(consuming, &mut bytes))
         }?;
-        match decode(&bytes) {
+        match Queue::<T, C>::decode(&bytes) {
             Ok(item) => Ok(Task::new(item, taken, self.queue.clone())),
             Err(error) => {
                 // Nobody could decode it: given back it would come again for ever.
@@ -190,7 +219,7 @@ impl<T: Serialize + DeserializeOwned + 'static> JoinableQueue<T> {
     }
 }
 
-impl<T> JoinableQueue<T> {
+impl<T, C> JoinableQueue<T, C> {
     /// An item that was got, not taken, is done.
     ///
     /// # Errors
@@ -279,21 +308,21 @@ fn count_unfinished(tasks: &Tasks<'_>, deadline: Option<Deadline>) -> Result<u64
     unsafe { tasks.ring.consume(Wait::Until(deadline), || false, |consuming| tasks.unfinished(consuming)) }
 }
 
-impl<T> Deref for JoinableQueue<T> {
-    type Target = Queue<T>;
+impl<T, C> Deref for JoinableQueue<T, C> {
+    type Target = Queue<T, C>;
 
-    fn deref(&self) -> &Queue<T> {
+    fn deref(&self) -> &Queue<T, C> {
         &self.queue
     }
 }
 
-impl<T> Clone for JoinableQueue<T> {
+impl<T, C> Clone for JoinableQueue<T, C> {
     fn clone(&self) -> Self {
         Self { queue: self.queue.clone() }
     }
 }
 
-impl<T> fmt::Debug for JoinableQueue<T> {
+impl<T, C> fmt::Debug for JoinableQueue<T, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JoinableQueue")
             .field("len", &self.len())
@@ -302,15 +331,17 @@ impl<T> fmt::Debug for JoinableQueue<T> {
     }
 }
 
-impl<T> Serialize for JoinableQueue<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+#[cfg(feature = "serde")]
+impl<T, C> serde::Serialize for JoinableQueue<T, C> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.queue.serialize(serializer)
     }
 }
 
-impl<'de, T: 'static> Deserialize<'de> for JoinableQueue<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self { queue: Queue::open(deserializer, Kind::JoinableQueue)? })
+#[cfg(feature = "serde")]
+impl<'de, T: 'static, C: Codec<T>> serde::Deserialize<'de> for JoinableQueue<T, C> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        crate::segment::open_reference(deserializer, Self::open_at)
     }
 }
 

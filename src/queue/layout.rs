@@ -3,7 +3,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::QueueOptions;
 use crate::error::{Error, Result};
 use crate::raw::{RawRing, RawTasks, Ring, RingError, TaskEntry, Tasks};
 use crate::segment::{ObjectType, Placed, Shape, Share, Site};
@@ -31,17 +30,15 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// That of a new queue.
-    pub(super) fn new(options: &QueueOptions, joinable: bool) -> Result<Self> {
-        let max_message = if joinable { options.task_bytes() } else { options.message_bytes() };
+    /// That of a new queue, with room for `max_taken` tasks of `max_message` bytes.
+    pub(super) fn new(max_message: usize, ring_bytes: usize, max_taken: usize) -> Result<Self> {
         // A record takes half of the ring at most, its header of two words included.
         let least = max_message.div_ceil(8).saturating_add(2).next_multiple_of(4).saturating_mul(2);
-        let words = least.max(options.ring_bytes_or_default().div_ceil(8)).max(64);
+        let words = least.max(ring_bytes.div_ceil(8)).max(64);
         let too_large = || Error::OutOfMemory { operation: "create queue", bytes: u64::MAX };
         let records = words.checked_next_power_of_two().filter(|&words| words <= 1 << 32);
         let ring_words = records.map(|words| words + words / 4);
-        let (max_taken, task_words) =
-            if joinable { (options.taken(), max_message.div_ceil(8).next_multiple_of(8)) } else { (0, 0) };
+        let task_words = if max_taken > 0 { max_message.div_ceil(8).next_multiple_of(8) } else { 0 };
         let layout = Self { ring_words: ring_words.ok_or_else(too_large)?, max_taken, task_words };
         layout.bytes().ok_or_else(too_large)?;
         Ok(layout)

@@ -2,24 +2,28 @@
 //!
 //! A queue is an object in a segment: a head ([`raw::RawRing`](crate::raw::RawRing) and
 //! [`raw::RawTasks`](crate::raw::RawTasks)) with the words of the ring behind it, and behind those the table of the tasks
-//! that are in somebody's hands. What goes through it is encoded by postcard in `put`, in the caller.
+//! that are in somebody's hands. What goes through it is encoded in `put`, in the caller.
 
+mod codec;
 mod get_error;
-#[cfg(test)]
+#[cfg(all(test, feature = "serde"))]
 mod hostile;
 mod iter;
 mod joinable;
 mod layout;
 mod options;
+mod postcard;
 mod put_error;
 #[expect(clippy::module_inception, reason = "a file is named after its type, and the type after the layer")]
 mod queue;
 mod task;
 
+pub use codec::{Buffer, Codec, Payload, Plain, PlainBuffer};
 pub use get_error::GetError;
 pub use iter::{QueueIter, TaskIter};
 pub use joinable::{JoinableQueue, TaskDoneTooOften};
 pub use options::QueueOptions;
+pub use postcard::Postcard;
 pub use put_error::PutError;
-pub use queue::Queue;
+pub use queue::{PlainQueue, Queue};
 pub use task::Task;

@@ -1,9 +1,9 @@
 //! [`QueueOptions`]: sizes of a queue.
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use std::marker::PhantomData;
 
-use super::{JoinableQueue, Queue};
+use super::layout::Layout;
+use super::{Codec, JoinableQueue, Postcard, Queue};
 use crate::error::{Error, Result};
 use crate::segment::{Kind, Segment, Site};
 
@@ -14,7 +14,7 @@ const TASK_BYTES: usize = 16 << 10;
 const RING_BYTES: usize = 1 << 20;
 const MAX_TAKEN: usize = 256;
 
-/// The sizes of a queue that is to be made. All memory is reserved when it is made.
+/// The sizes of a queue that is to be made, and its codec. All memory is reserved when it is made.
 ///
 /// # Examples
 /// ```
@@ -26,17 +26,35 @@ const MAX_TAKEN: usize = 256;
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "options make nothing until `queue` or `joinable_queue` is called"]
-pub struct QueueOptions {
+pub struct QueueOptions<C = Postcard> {
     max_items: usize,
     ring_bytes: Option<usize>,
     max_message: Option<usize>,
     max_taken: Option<usize>,
+    codec: PhantomData<fn(C)>,
 }
 
 impl QueueOptions {
-    /// A queue of at most `max_items` items at a time.
+    /// A queue of at most `max_items` items at a time, which [`Postcard`] encodes.
     pub fn new(max_items: usize) -> Self {
-        Self { max_items, ring_bytes: None, max_message: None, max_taken: None }
+        Self { max_items, ring_bytes: None, max_message: None, max_taken: None, codec: PhantomData }
+    }
+}
+
+impl<C> QueueOptions<C> {
+    /// How items are encoded. Default [`Postcard`].
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Plain, QueueOptions};
+    /// let queue = QueueOptions::new(8).codec(Plain).queue()?;
+    /// queue.put(7u16)?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn codec<D>(self, codec: D) -> QueueOptions<D> {
+        let _ = codec;
+        let Self { max_items, ring_bytes, max_message, max_taken, codec: _ } = self;
+        QueueOptions { max_items, ring_bytes, max_message, max_taken, codec: PhantomData }
     }
 
     /// Bytes for the items that are in the queue, each with up to 56 bytes of its own; rounded up to a power of two.
@@ -45,7 +63,8 @@ impl QueueOptions {
         Self { ring_bytes: Some(bytes), ..self }
     }
 
-    /// Bytes of the longest encoded item. Default 256 KiB; of a joinable queue 16 KiB.
+    /// Bytes of the longest encoded item. Default 256 KiB, of a joinable queue 16 KiB; where the codec always makes as many
+    /// ([`Codec::BYTES`]), so many.
     pub fn max_message(self, bytes: usize) -> Self {
         Self { max_message: Some(bytes), ..self }
     }
@@ -60,8 +79,10 @@ impl QueueOptions {
     /// # Errors
     /// [`Error::InvalidArgument`] for a bound of no items and messages of 4 GiB; [`Error::OutOfMemory`], [`Error::TooManyFiles`],
     /// [`Error::Unsupported`].
-    pub fn queue<T: Serialize + DeserializeOwned + 'static>(&self) -> Result<Queue<T>> {
-        self.check()?;
+    pub fn queue<T: 'static>(&self) -> Result<Queue<T, C>>
+    where
+        C: Codec<T>,
+    {
         Queue::create(Site::Anywhere, self, Kind::Queue)
     }
 
@@ -69,8 +90,10 @@ impl QueueOptions {
     ///
     /// # Errors
     /// As for [`queue`](Self::queue).
-    pub fn joinable_queue<T: Serialize + DeserializeOwned + 'static>(&self) -> Result<JoinableQueue<T>> {
-        self.check()?;
+    pub fn joinable_queue<T: 'static>(&self) -> Result<JoinableQueue<T, C>>
+    where
+        C: Codec<T>,
+    {
         JoinableQueue::create(Site::Anywhere, self)
     }
 
@@ -87,11 +110,10 @@ impl QueueOptions {
     /// let queue: Queue<u8> = options.queue_in(&segment, "bytes")?;
     /// # Ok::<(), multiproc::Error>(())
     /// ```
-    pub fn queue_in<T>(&self, segment: &Segment, name: &str) -> Result<Queue<T>>
+    pub fn queue_in<T: 'static>(&self, segment: &Segment, name: &str) -> Result<Queue<T, C>>
     where
-        T: Serialize + DeserializeOwned + 'static,
+        C: Codec<T>,
     {
-        self.check()?;
         Queue::create(Site::In(segment, name), self, Kind::Queue)
     }
 
@@ -99,20 +121,29 @@ impl QueueOptions {
     ///
     /// # Errors
     /// As for [`queue_in`](Self::queue_in).
-    pub fn joinable_queue_in<T>(&self, segment: &Segment, name: &str) -> Result<JoinableQueue<T>>
+    pub fn joinable_queue_in<T: 'static>(&self, segment: &Segment, name: &str) -> Result<JoinableQueue<T, C>>
     where
-        T: Serialize + DeserializeOwned + 'static,
+        C: Codec<T>,
     {
-        self.check()?;
         JoinableQueue::create(Site::In(segment, name), self)
     }
 
-    fn check(&self) -> Result<()> {
+    pub(super) fn items(&self) -> usize {
+        self.max_items
+    }
+
+    /// How a queue of `kind` lies in memory whose items take `bytes` each, if it is always as many.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`], [`Error::OutOfMemory`].
+    pub(super) fn layout(&self, bytes: Option<usize>, kind: Kind) -> Result<Layout> {
         let least_one = |what: &'static str, value: usize| match value {
             0 => Err(Error::InvalidArgument { what, expected: "at least 1".into(), found: "0".into() }),
             _ => Ok(()),
         };
-        let longest = self.max_message.unwrap_or(0);
+        let joinable = kind == Kind::JoinableQueue;
+        let usual = bytes.unwrap_or(if joinable { TASK_BYTES } else { MESSAGE_BYTES });
+        let (longest, taken) = (self.max_message.unwrap_or(usual), self.max_taken.unwrap_or(MAX_TAKEN));
         if u32::try_from(longest).is_err() {
             return Err(Error::InvalidArgument {
                 what: "max_message of a queue",
@@ -121,26 +152,7 @@ impl QueueOptions {
             });
         }
         least_one("max_items of a queue", self.max_items)?;
-        least_one("max_taken of a joinable queue", self.taken())
-    }
-
-    pub(super) fn items(&self) -> usize {
-        self.max_items
-    }
-
-    pub(super) fn message_bytes(&self) -> usize {
-        self.max_message.unwrap_or(MESSAGE_BYTES)
-    }
-
-    pub(super) fn task_bytes(&self) -> usize {
-        self.max_message.unwrap_or(TASK_BYTES)
-    }
-
-    pub(super) fn ring_bytes_or_default(&self) -> usize {
-        self.ring_bytes.unwrap_or(RING_BYTES)
-    }
-
-    pub(super) fn taken(&self) -> usize {
-        self.max_taken.unwrap_or(MAX_TAKEN)
+        least_one("max_taken of a joinable queue", taken)?;
+        Layout::new(longest, self.ring_bytes.unwrap_or(RING_BYTES), if joinable { taken } else { 0 })
     }
 }

@@ -5,20 +5,18 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
+use super::codec::{Buffer, Codec, Payload, Plain};
 use super::layout::{Layout, QueueHead};
-use super::{GetError, PutError, QueueIter, QueueOptions};
-use crate::error::{Error, Result};
+use super::{GetError, Postcard, PutError, QueueIter, QueueOptions};
+use crate::error::Result;
 use crate::raw::{Deadline, Ring, RingError, Tasks, Wait};
 use crate::segment::{Kind, ObjectType, Placed, Segment, Site};
-use crate::transfer;
 
 /// How long [`Queue::shutdown`] waits for a put that is under way; a stopped producer's is completed by whoever comes next.
 const CLOSING: Duration = Duration::from_secs(1);
 
-/// A bounded first-in, first-out queue of values of any serde type, between any number of processes.
+/// A bounded first-in, first-out queue of values, between any number of processes. `C` is the [`Codec`]: [`Postcard`] for
+/// values of any serde type, [`Plain`] for plain data.
 ///
 /// A handle: clones are the same queue, and it travels in process arguments and results. An item is encoded in
 /// [`put`](Self::put) and is visible to every consumer when that returns: no thread feeds it, nothing is lost when the
@@ -47,17 +45,21 @@ const CLOSING: Duration = Duration::from_secs(1);
 /// child.join()?;
 /// # Ok::<(), multiproc::Error>(())
 /// ```
-pub struct Queue<T> {
+pub struct Queue<T, C = Postcard> {
     placed: Placed<QueueHead>,
     layout: Layout,
-    items: PhantomData<fn(T) -> T>,
+    items: PhantomData<fn(T, C) -> T>,
 }
 
-impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
+/// A [`Queue`] of plain data.
+pub type PlainQueue<T> = Queue<T, Plain>;
+
+#[cfg(feature = "serde")]
+impl<T: serde::Serialize + serde::de::DeserializeOwned + 'static> Queue<T> {
     /// A queue of at most `max_items` items, and of 1 MiB, in anonymous memory of its own.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for 0 items; [`Error::OutOfMemory`], [`Error::TooManyFiles`], [`Error::Unsupported`].
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for 0 items; [`Error::OutOfMemory`](crate::Error::OutOfMemory), [`Error::TooManyFiles`](crate::Error::TooManyFiles), [`Error::Unsupported`](crate::Error::Unsupported).
     ///
     /// # Examples
     /// ```
@@ -68,12 +70,6 @@ impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
     /// ```
     pub fn bounded(max_items: usize) -> Result<Self> {
         QueueOptions::new(max_items).queue()
-    }
-
-    pub(super) fn create(site: Site<'_>, options: &QueueOptions, kind: Kind) -> Result<Self> {
-        let layout = Layout::new(options, kind == Kind::JoinableQueue)?;
-        let placed = layout.create(site, ObjectType::encoded::<T>(kind), options.items())?;
-        Ok(Self { placed, layout, items: PhantomData })
     }
 
     /// A new queue of up to `max_items` items in `segment`, by a name; a ring of 1 MiB.
@@ -100,9 +96,63 @@ impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
     /// The queue of that name in `segment`.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Mismatch`] if it is something else, or a queue of other items.
+    /// [`Error::NotFound`](crate::Error::NotFound); [`Error::Mismatch`](crate::Error::Mismatch) if it is something else, or a queue of other items or another codec.
     pub fn open_in(segment: &Segment, name: &str) -> Result<Self> {
+        Self::open_with(segment, name, Postcard)
+    }
+}
+
+impl<T: bytemuck::Pod> Queue<T, Plain> {
+    /// A queue of at most `max_items` items of plain data, and of 1 MiB, in anonymous memory of its own.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for 0 items; [`Error::OutOfMemory`](crate::Error::OutOfMemory), [`Error::TooManyFiles`](crate::Error::TooManyFiles), [`Error::Unsupported`](crate::Error::Unsupported).
+    ///
+    /// # Examples
+    /// ```
+    /// let queue = multiproc::Queue::plain(1000)?;
+    /// queue.put(7u64)?;
+    /// assert_eq!(queue.get()?, 7);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn plain(max_items: usize) -> Result<Self> {
+        QueueOptions::new(max_items).codec(Plain).queue()
+    }
+}
+
+impl<T: 'static, C: Codec<T>> Queue<T, C> {
+    /// The queue of that name in `segment`, whose items `codec` encodes.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`](crate::Error::NotFound); [`Error::Mismatch`](crate::Error::Mismatch) if it is something else, or a queue of other items or another codec.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Plain, Queue, QueueOptions, Segment};
+    /// let segment = Segment::anonymous(4 << 20)?;
+    /// QueueOptions::new(16).codec(Plain).queue_in(&segment, "numbers")?.put(3u8)?;
+    /// assert_eq!(Queue::<u8, _>::open_with(&segment, "numbers", Plain)?.get()?, 3);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn open_with(segment: &Segment, name: &str, codec: C) -> Result<Self> {
+        let _ = codec;
         Self::open_at(segment.clone(), segment.locate(name)?, Kind::Queue)
+    }
+
+    pub(super) fn create(site: Site<'_>, options: &QueueOptions<C>, kind: Kind) -> Result<Self> {
+        let layout = options.layout(C::BYTES, kind)?;
+        let placed = layout.create(site, Self::object_type(kind), options.items())?;
+        Ok(Self { placed, layout, items: PhantomData })
+    }
+
+    pub(super) fn open_at(segment: Segment, offset: u64, kind: Kind) -> Result<Self> {
+        let placed = Placed::open(segment, offset, &Self::object_type(kind), 64)?;
+        let layout = Layout::of(&placed)?;
+        Ok(Self { placed, layout, items: PhantomData })
+    }
+
+    fn object_type(kind: Kind) -> ObjectType {
+        ObjectType::encoded::<T>(kind, C::NAME)
     }
 
     /// Puts an item, waiting for room for as long as it takes.
@@ -219,34 +269,28 @@ impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
     /// assert_eq!(queue.iter().sum::<i32>(), 6);
     /// # Ok::<(), multiproc::Error>(())
     /// ```
-    pub fn iter(&self) -> QueueIter<'_, T> {
+    pub fn iter(&self) -> QueueIter<'_, T, C> {
         QueueIter::new(self)
     }
 
     fn put_waiting(&self, item: T, wait: Wait) -> Result<(), PutError<T>> {
-        let bytes = match transfer::encode_item(&item) {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                let why = match error {
-                    Error::Encode(why) => why,
-                    other => other.to_string(),
-                };
-                return Err(PutError::Encode(item, why));
-            }
-        };
-        let put = || {
+        let put = |bytes: &[u8]| {
             if bytes.len() > self.layout.max_message() {
                 return Err(RingError::TooLarge);
             }
             let ring = self.ring()?;
             match wait {
                 // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
-                Wait::Never => unsafe { ring.try_put(&bytes) },
+                Wait::Never => unsafe { ring.try_put(bytes) },
                 // SAFETY: as above.
-                Wait::Until(deadline) => unsafe { ring.put(&bytes, deadline) },
+                Wait::Until(deadline) => unsafe { ring.put(bytes, deadline) },
             }
         };
-        put().map_err(|error| PutError::new(item, error))
+        match C::encode(&item, put) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(PutError::new(item, error)),
+            Err(why) => Err(PutError::Encode(item, why)),
+        }
     }
 
     fn get_waiting(&self, wait: Wait) -> Result<T, GetError> {
@@ -255,7 +299,7 @@ impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
             let tasks = self.tasks()?;
             // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
             unsafe { tasks.ring.consume(wait, || false, |consuming| tasks.get(consuming, &mut bytes)) }?;
-            return decode(&bytes);
+            return Self::decode(&bytes);
         }
         let ring = self.ring()?;
         match wait {
@@ -264,11 +308,18 @@ impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
             // SAFETY: as above.
             Wait::Until(deadline) => unsafe { ring.get(&mut bytes, deadline) },
         }?;
-        decode(&bytes)
+        Self::decode(&bytes)
+    }
+
+    /// An item from its bytes.
+    pub(super) fn decode(bytes: &[u8]) -> Result<T, GetError> {
+        let mut buffer = C::Buffer::default();
+        buffer.fill(Payload::new(bytes));
+        C::decode(buffer).map_err(GetError::Decode)
     }
 }
 
-impl<T> Queue<T> {
+impl<T, C> Queue<T, C> {
     /// Items in the queue at one moment; exact when nobody moves any, also after a process was killed.
     #[must_use]
     #[doc(alias = "qsize")]
@@ -340,39 +391,15 @@ impl<T> Queue<T> {
     pub(super) fn tasks(&self) -> Result<Tasks<'_>, RingError> {
         self.layout.tasks(&self.placed)
     }
-
-    pub(super) fn open<'de, D: Deserializer<'de>>(deserializer: D, kind: Kind) -> Result<Self, D::Error>
-    where
-        T: 'static,
-    {
-        crate::segment::open_reference(deserializer, |segment, offset| Self::open_at(segment, offset, kind))
-    }
-
-    pub(super) fn open_at(segment: Segment, offset: u64, kind: Kind) -> Result<Self>
-    where
-        T: 'static,
-    {
-        let placed = Placed::open(segment, offset, &ObjectType::encoded::<T>(kind), 64)?;
-        let layout = Layout::of(&placed)?;
-        Ok(Self { placed, layout, items: PhantomData })
-    }
 }
 
-/// An item from its bytes.
-pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, GetError> {
-    transfer::decode_item(bytes).map_err(|error| match error {
-        Error::Decode(why) => GetError::Decode(why),
-        other => GetError::Decode(other.to_string()),
-    })
-}
-
-impl<T> Clone for Queue<T> {
+impl<T, C> Clone for Queue<T, C> {
     fn clone(&self) -> Self {
         Self { placed: self.placed.clone(), layout: self.layout, items: PhantomData }
     }
 }
 
-impl<T> fmt::Debug for Queue<T> {
+impl<T, C> fmt::Debug for Queue<T, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Queue")
             .field("len", &self.len())
@@ -381,14 +408,18 @@ impl<T> fmt::Debug for Queue<T> {
     }
 }
 
-impl<T> Serialize for Queue<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+#[cfg(feature = "serde")]
+impl<T, C> serde::Serialize for Queue<T, C> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.placed.serialize(serializer)
     }
 }
 
-impl<'de, T: 'static> Deserialize<'de> for Queue<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::open(deserializer, Kind::Queue)
+#[cfg(feature = "serde")]
+impl<'de, T: 'static, C: Codec<T>> serde::Deserialize<'de> for Queue<T, C> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        crate::segment::open_reference(deserializer, |segment, offset| {
+            Self::open_at(segment, offset, Kind::Queue)
+        })
     }
 }

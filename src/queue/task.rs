@@ -4,7 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
 
-use super::Queue;
+use super::{Postcard, Queue};
 use crate::raw::Taken;
 
 /// An item that was taken from a [`JoinableQueue`](super::JoinableQueue). It derefs to the item.
@@ -14,16 +14,16 @@ use crate::raw::Taken;
 /// # Process death
 /// When the thread that holds the task ends, by SIGKILL too, before it is done, the item goes to whoever takes next.
 #[must_use = "a task that is dropped goes back to the queue"]
-pub struct Task<T> {
+pub struct Task<T, C = Postcard> {
     item: T,
     taken: Taken,
-    queue: Queue<T>,
+    queue: Queue<T, C>,
     /// What the kernel sees die is a thread.
     thread_bound: PhantomData<*const ()>,
 }
 
-impl<T> Task<T> {
-    pub(super) fn new(item: T, taken: Taken, queue: Queue<T>) -> Self {
+impl<T, C> Task<T, C> {
+    pub(super) fn new(item: T, taken: Taken, queue: Queue<T, C>) -> Self {
         Self { item, taken, queue, thread_bound: PhantomData }
     }
 
@@ -60,7 +60,7 @@ impl<T> Task<T> {
     }
 }
 
-impl<T> Deref for Task<T> {
+impl<T, C> Deref for Task<T, C> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -68,7 +68,7 @@ impl<T> Deref for Task<T> {
     }
 }
 
-impl<T> Drop for Task<T> {
+impl<T, C> Drop for Task<T, C> {
     fn drop(&mut self) {
         if let Ok(tasks) = self.queue.tasks() {
             tasks.give_up(self.taken);
@@ -76,7 +76,7 @@ impl<T> Drop for Task<T> {
     }
 }
 
-impl<T: fmt::Debug> fmt::Debug for Task<T> {
+impl<T: fmt::Debug, C> fmt::Debug for Task<T, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Task")
             .field("item", &self.item)

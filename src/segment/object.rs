@@ -151,15 +151,13 @@ impl ObjectType {
     pub(crate) fn plain<T: 'static>(kind: Kind) -> Self {
         let align = u32::try_from(align_of::<T>()).unwrap_or(u32::MAX);
         let size = u64::try_from(size_of::<T>()).unwrap_or(u64::MAX);
-        Self { size, align, ..Self::encoded::<T>(kind) }
+        let code = TypeCode::of::<T>().map_or(0, code_word);
+        Self { kind, code, name: Some(cut(name_of::<T>())), size, align }
     }
 
-    /// A `kind` of elements of type `T` in an encoding: its size and alignment don't matter.
-    pub(crate) fn encoded<T: 'static>(kind: Kind) -> Self {
-        let mut name = last_segments(std::any::type_name::<T>());
-        name.truncate(name.floor_char_boundary(TYPE_NAME_BYTES));
-        let code = TypeCode::of::<T>().map_or(0, code_word);
-        Self { kind, code, name: Some(name), size: 0, align: 0 }
+    /// A `kind` of elements of type `T` in the encoding `codec`: their size and alignment don't matter.
+    pub(crate) fn encoded<T: 'static>(kind: Kind, codec: &str) -> Self {
+        Self { kind, code: 0, name: Some(cut(format!("{codec}: {}", name_of::<T>()))), size: 0, align: 0 }
     }
 
     /// A `kind` of elements of the C type `code`.
@@ -356,6 +354,16 @@ fn last_segments(name: &str) -> String {
     short
 }
 
+fn name_of<T>() -> String {
+    last_segments(std::any::type_name::<T>())
+}
+
+/// What there is room for in a header.
+fn cut(mut name: String) -> String {
+    name.truncate(name.floor_char_boundary(TYPE_NAME_BYTES));
+    name
+}
+
 /// The C type of a header's code.
 fn type_code(code: u32) -> Option<TypeCode> {
     TypeCode::try_from(char::from_u32(code)?).ok()
@@ -479,7 +487,7 @@ mod tests {
     fn a_long_name_is_cut_between_characters() {
         struct Ünïcödé<T>(std::marker::PhantomData<T>);
         type Long = Ünïcödé<Ünïcödé<Ünïcödé<Ünïcödé<Ünïcödé<Ünïcödé<Ünïcödé<u8>>>>>>>;
-        let ty = ObjectType::encoded::<Long>(Kind::Queue);
+        let ty = ObjectType::encoded::<Long>(Kind::Queue, "postcard");
         let header = ty.header(0, 192, 0, 0);
         assert_eq!(ty.check(&header, &name_of(&ty), OFFSET, SEGMENT, 64).unwrap().length, 0);
     }

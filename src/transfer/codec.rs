@@ -1,5 +1,7 @@
 //! Encoding and decoding with postcard inside a transfer.
 
+use std::cell::Cell;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -62,12 +64,32 @@ pub(crate) fn decode<T: DeserializeOwned>(message: Message) -> Result<T> {
     }
 }
 
-/// Encodes an item of a queue: handles can't travel in it, even if a transfer is in progress further out.
+thread_local! {
+    /// Where the last item was encoded, for the next one.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// The most bytes that a thread keeps for its next item.
+const SPARE_BYTES: usize = 64 << 10;
+
+/// Encodes an item of a queue and passes its bytes to `use_bytes`: handles can't travel in it, even if a transfer is in
+/// progress further out.
 ///
 /// # Errors
 /// What a handle failed with (as a rule [`Error::NotInTransfer`]), or [`Error::Encode`].
-pub(crate) fn encode_item<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>> {
-    outside(|| postcard::serialize_with_flavor(value, Bytes(Vec::new())), Error::Encode)
+pub(crate) fn encode_item<T: Serialize + ?Sized, R>(
+    value: &T,
+    use_bytes: impl FnOnce(&[u8]) -> R,
+) -> Result<R> {
+    // An item that is encoded while another is, by its own `Serialize`, finds an empty one.
+    let mut spare = SPARE.try_with(Cell::take).unwrap_or_default();
+    spare.clear();
+    let bytes = outside(|| postcard::serialize_with_flavor(value, Bytes(spare)), Error::Encode)?;
+    let done = use_bytes(&bytes);
+    if bytes.capacity() <= SPARE_BYTES {
+        let _ = SPARE.try_with(|spare| spare.set(bytes));
+    }
+    Ok(done)
 }
 
 /// Decodes an item of a queue.

@@ -1,0 +1,80 @@
+//! [`Postcard`]: any serde type.
+
+/// The codec of every type that serde can serialise, in the [postcard](https://docs.rs/postcard) format; the default.
+///
+/// `Vec<u8>`, `Box<[u8]>` and `String` go as the bytes that they are, at the speed of a copy; inside of other types they
+/// do so with `serde_bytes`. Needs the feature `serde`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Postcard;
+
+#[cfg(feature = "serde")]
+mod implementation {
+    use std::any::Any;
+
+    use serde::Serialize;
+    use serde::de::DeserializeOwned;
+
+    use super::super::codec::Codec;
+    use super::Postcard;
+    use crate::error::Error;
+    use crate::transfer;
+
+    impl<T: Serialize + DeserializeOwned + 'static> Codec<T> for Postcard {
+        const NAME: &'static str = "postcard";
+        type Buffer = Vec<u8>;
+
+        #[inline]
+        fn encode<R>(item: &T, put: impl FnOnce(&[u8]) -> R) -> Result<R, String> {
+            match as_bytes(item) {
+                Some(bytes) => Ok(put(bytes)),
+                None => transfer::encode_item(item, put).map_err(text),
+            }
+        }
+
+        #[inline]
+        fn decode(bytes: Vec<u8>) -> Result<T, String> {
+            match from_bytes(bytes) {
+                Ok(item) => item,
+                Err(bytes) => transfer::decode_item(&bytes).map_err(text),
+            }
+        }
+    }
+
+    /// The bytes of a byte string or a text. (Which types those are is known when this is compiled.)
+    #[inline]
+    fn as_bytes<T: 'static>(item: &T) -> Option<&[u8]> {
+        let item = item as &dyn Any;
+        let vector = item.downcast_ref::<Vec<u8>>().map(Vec::as_slice);
+        let boxed = || item.downcast_ref::<Box<[u8]>>().map(AsRef::as_ref);
+        let text = || item.downcast_ref::<String>().map(String::as_bytes);
+        vector.or_else(boxed).or_else(text)
+    }
+
+    /// The byte string or the text of these bytes; or the bytes, for other types.
+    #[inline]
+    fn from_bytes<T: 'static>(bytes: Vec<u8>) -> Result<Result<T, String>, Vec<u8>> {
+        let mut item = None::<T>;
+        let slot = &mut item as &mut dyn Any;
+        if let Some(vector) = slot.downcast_mut::<Option<Vec<u8>>>() {
+            *vector = Some(bytes);
+        } else if let Some(boxed) = slot.downcast_mut::<Option<Box<[u8]>>>() {
+            *boxed = Some(bytes.into_boxed_slice());
+        } else if let Some(text) = slot.downcast_mut::<Option<String>>() {
+            match String::from_utf8(bytes) {
+                Ok(valid) => *text = Some(valid),
+                Err(error) => return Ok(Err(error.to_string())),
+            }
+        } else {
+            return Err(bytes);
+        }
+        item.map(Ok).ok_or_else(Vec::new)
+    }
+
+    /// Why, without the operation, which the queue's own error names.
+    fn text(error: Error) -> String {
+        match error {
+            Error::Encode(why) | Error::Decode(why) => why,
+            other => other.to_string(),
+        }
+    }
+}
