@@ -441,8 +441,8 @@ fn an_item_that_cannot_be_decoded_is_done() {
 fn a_task_of_max_message_comes_again_whole() {
     let jobs = QueueOptions::new(4).max_taken(3).max_message(1000).joinable_queue::<Vec<u8>>().unwrap();
     let max = jobs.max_message();
-    let item: Vec<u8> = (0..max - 2).map(|n| n as u8).collect();
-    assert!(matches!(jobs.put(vec![0; max - 1]), Err(PutError::TooLarge(_))));
+    let item: Vec<u8> = (0..max).map(|n| n as u8).collect();
+    assert!(matches!(jobs.put(vec![0; max + 1]), Err(PutError::TooLarge(_))));
     (0..3).for_each(|_| jobs.put(item.clone()).unwrap());
     let tasks: Vec<_> = (0..3).map(|_| jobs.take().unwrap()).collect();
     drop(tasks);

@@ -23,19 +23,8 @@ fn tight(max_items: usize, bytes: usize) -> Queue<Vec<u8>> {
     QueueOptions::new(max_items).ring_bytes(0).max_message(bytes).queue().unwrap()
 }
 
-/// Bytes of the varint of the length that postcard puts in front.
-fn prefix(length: usize) -> usize {
-    match length {
-        0..128 => 1,
-        128..16_384 => 2,
-        _ => 3,
-    }
-}
-
-/// A byte string that is `encoded` bytes long when encoded, or one more where there is none, of a content that depends on
-/// `seed`.
-fn bytes_encoded_to(encoded: usize, seed: usize) -> Vec<u8> {
-    let length = (0..encoded).find(|&length| length + prefix(length) >= encoded).unwrap();
+/// A byte string of this length, of a content that depends on `seed`.
+fn content(length: usize, seed: usize) -> Vec<u8> {
     (0..length).map(|at| (at * 31 + seed * 7) as u8).collect()
 }
 
@@ -192,11 +181,11 @@ fn an_item_of_exactly_max_message_fits_wherever_the_ring_stands() {
         let max = queue.max_message();
         assert!(max >= asked);
         for lap in 0..40 {
-            let item = bytes_encoded_to(max, lap);
+            let item = content(max, lap);
             queue.try_put(item.clone()).unwrap();
             assert_eq!(queue.try_get().unwrap(), item);
             // Moves the ring's place on by a record of another size.
-            queue.try_put(bytes_encoded_to(1 + lap % max, lap)).unwrap();
+            queue.try_put(content(1 + lap % max, lap)).unwrap();
             queue.try_get().unwrap();
         }
     }
@@ -207,7 +196,7 @@ fn an_item_beyond_max_message_is_too_large_and_comes_back() {
     for asked in [1, 32, 33, 100, 1000] {
         let queue = tight(4, asked);
         queue.put(vec![7]).unwrap();
-        let item = bytes_encoded_to(queue.max_message() + 1, 3);
+        let item = content(queue.max_message() + 1, 3);
         let refused = [
             queue.put(item.clone()),
             queue.try_put(item.clone()),
@@ -225,7 +214,7 @@ fn an_item_beyond_max_message_is_too_large_and_comes_back() {
 #[test]
 fn the_default_queue_takes_what_the_documentation_says() {
     let queue = queue::<Vec<u8>>(4);
-    let item = bytes_encoded_to(256 << 10, 1);
+    let item = content(256 << 10, 1);
     (0..2).for_each(|_| queue.try_put(item.clone()).unwrap());
     assert_eq!(queue.get().unwrap(), item);
 }
@@ -302,8 +291,7 @@ fn random_sizes_agree_with_a_naive_ring() {
                     0 => around[random.below(10) as usize].min(queue.max_message() as u64),
                     _ => 1 + random.below(queue.max_message() as u64),
                 } as usize;
-                let item = bytes_encoded_to(encoded, step);
-                let encoded = item.len() + prefix(item.len());
+                let item = content(encoded, step);
                 match (queue.try_put(item.clone()), oracle.place(encoded, max_items)) {
                     (Ok(()), Some(end)) => {
                         oracle.items.push_back((oracle.tail, item));

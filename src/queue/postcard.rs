@@ -14,9 +14,9 @@ mod implementation {
     use serde::Serialize;
     use serde::de::DeserializeOwned;
 
-    use super::super::codec::Codec;
     use super::Postcard;
     use crate::error::Error;
+    use crate::queue::Codec;
     use crate::transfer;
 
     impl<T: Serialize + DeserializeOwned + 'static> Codec<T> for Postcard {
