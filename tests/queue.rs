@@ -120,13 +120,10 @@ fn len_is_never_beyond_the_bound_while_items_move() {
     let queue = queue(4);
     std::thread::scope(|scope| {
         scope.spawn(|| (0..30_000).for_each(|n| queue.put(n).unwrap()));
-        scope.spawn(|| {
+        let consumer = scope.spawn(|| {
             queue.iter().take(30_000).enumerate().for_each(|(at, n)| assert_eq!(at, n));
         });
-        while queue.is_empty() {
-            std::thread::yield_now();
-        }
-        for _ in 0..100_000 {
+        while !consumer.is_finished() {
             let len = queue.len();
             assert!(len <= 4, "{len} items in a queue of 4");
         }
