@@ -64,8 +64,8 @@ pub use plain::{CChar, CLong, CType, CULong, Number, OutOfRange, TypeCode, Unkno
 pub use process::{Process, ProcessError, init};
 #[cfg(not(all(test, loom)))]
 pub use queue::{
-    Buffer, Codec, GetError, JoinableQueue, Payload, Plain, PlainBuffer, PlainQueue, Postcard, PutError,
-    Queue, QueueIter, QueueOptions, Task, TaskDoneTooOften, TaskIter,
+    Buffer, Codec, DeadLetter, GetError, JoinableQueue, Payload, Plain, PlainBuffer, PlainQueue, Postcard,
+    PutError, Queue, QueueIter, QueueOptions, QueueStats, Task, TaskDoneTooOften, TaskIter,
 };
 #[cfg(not(all(test, loom)))]
 pub use segment::{ObjectInfo, Placed, Segment, SegmentInfo, SegmentOptions, Share};

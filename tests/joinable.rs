@@ -622,3 +622,50 @@ fn known_bad_42_task_done_belongs_to_an_item_and_join_has_a_time() {
     jobs.take().unwrap().done();
     assert_eq!(jobs.join_timeout(SHORT), Ok(true));
 }
+
+#[test]
+fn a_task_given_up_too_often_is_a_dead_letter_and_counts_as_done() {
+    let options = QueueOptions::new(8).max_taken(3).max_attempts(3).max_dead_letters(2);
+    let jobs: Jobs = options.joinable_queue().unwrap();
+    (1..=3).for_each(|item| jobs.put(item).unwrap());
+    for attempt in 1..=3 {
+        let tasks = [1, 2, 3].map(|item| (jobs.try_take().unwrap(), item));
+        assert!(tasks.iter().all(|(task, item)| (**task, task.attempt()) == (*item, attempt)));
+    }
+    let beyond = jobs.try_take().unwrap();
+    assert_eq!((*beyond, beyond.attempt()), (3, 4), "there is room for two dead letters");
+    let letters = || {
+        let letters = jobs.dead_letters().unwrap();
+        letters.iter().map(|letter| (letter.item, letter.number, letter.attempts)).collect::<Vec<_>>()
+    };
+    assert_eq!((letters(), jobs.unfinished()), (vec![(1, 0, 3), (2, 1, 3)], Ok(1)));
+    assert_eq!((jobs.remove_dead_letter(0), jobs.remove_dead_letter(0)), (Ok(true), Ok(false)));
+    drop(beyond);
+    assert!(matches!(jobs.try_take(), Err(GetError::Empty)));
+    assert_eq!(letters(), [(2, 1, 3), (3, 2, 4)]);
+    assert_eq!(jobs.stats().unwrap().redeliveries, 3 + 3 + 1);
+    jobs.join().unwrap();
+    // The queue works as before.
+    jobs.put(4).unwrap();
+    jobs.take().unwrap().done();
+    assert_eq!(jobs.unfinished(), Ok(0));
+}
+
+#[test]
+fn a_task_that_kills_its_holders_is_a_dead_letter_though_nobody_takes_any_more() {
+    let jobs: Jobs = QueueOptions::new(8).max_attempts(2).joinable_queue().unwrap();
+    jobs.put(7).unwrap();
+    for _ in 0..2 {
+        assert_eq!(jobs.unfinished(), Ok(1));
+        holder(&jobs).kill();
+    }
+    assert_eq!(jobs.join_timeout(SOON), Ok(true));
+    let letters = jobs.dead_letters().unwrap();
+    assert_eq!((letters.len(), letters[0].item, letters[0].attempts), (1, 7, 2));
+}
+
+#[test]
+fn no_attempts_are_refused() {
+    let refused = QueueOptions::new(8).max_attempts(0).joinable_queue::<u32>().unwrap_err().to_string();
+    assert!(refused.contains("max_attempts") && refused.contains("at least 1"), "{refused}");
+}

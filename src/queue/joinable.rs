@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::{Codec, GetError, Plain, Postcard, Queue, QueueOptions, Task, TaskIter};
 use crate::error::{Error, Result};
-use crate::raw::{Deadline, RingError, Tasks, Wait};
+use crate::raw::{self, Deadline, RingError, Tasks, Wait};
 use crate::segment::{Kind, Segment, Site};
 
 /// A [`Queue`] whose items are done, not just got; everything that a queue can do, it can too (it derefs to one).
@@ -40,6 +40,18 @@ use crate::segment::{Kind, Segment, Site};
 /// ```
 pub struct JoinableQueue<T, C = Postcard> {
     queue: Queue<T, C>,
+}
+
+/// A task that nobody takes any more: all who took it have given it up or died.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DeadLetter<T> {
+    /// What was put.
+    pub item: T,
+    /// How many items were put before it; what [`Task::number`] said.
+    pub number: u64,
+    /// How often it was taken.
+    pub attempts: u32,
 }
 
 /// [`JoinableQueue::task_done`] was called more often than items were got.
@@ -219,7 +231,48 @@ impl<T: 'static, C: Codec<T>> JoinableQueue<T, C> {
     }
 }
 
+impl<T: 'static, C: Codec<T>> JoinableQueue<T, C> {
+    /// The tasks that were taken as often as [`QueueOptions::max_attempts`] allows and not done, in the order in which they
+    /// were put. They count as done, and stay in the queue until they are [removed](Self::remove_dead_letter).
+    ///
+    /// # Errors
+    /// [`GetError::Decode`], [`GetError::Deadlock`], [`GetError::TooManyHeld`], [`GetError::Corrupt`],
+    /// [`GetError::Unsupported`].
+    pub fn dead_letters(&self) -> Result<Vec<DeadLetter<T>>, GetError> {
+        let tasks = self.queue.tasks()?;
+        // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
+        let letters = unsafe {
+            tasks.ring.consume(Wait::Until(None), || false, |consuming| tasks.dead_letters(consuming))
+        }?;
+        let decode = |letter: raw::DeadLetter| {
+            let item = Queue::<T, C>::decode(&letter.payload)?;
+            Ok(DeadLetter { item, number: letter.number, attempts: letter.attempts })
+        };
+        letters.into_iter().map(decode).collect()
+    }
+}
+
 impl<T, C> JoinableQueue<T, C> {
+    /// Removes the dead letter with this [number](DeadLetter::number), and makes room for another; false if there is none.
+    ///
+    /// # Errors
+    /// [`GetError::Deadlock`], [`GetError::TooManyHeld`], [`GetError::Corrupt`], [`GetError::Unsupported`].
+    ///
+    /// # Process death
+    /// Killed here, the dead letter is removed or not.
+    pub fn remove_dead_letter(&self, number: u64) -> Result<bool, GetError> {
+        let tasks = self.queue.tasks()?;
+        // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
+        let removed = unsafe {
+            tasks.ring.consume(
+                Wait::Until(None),
+                || false,
+                |consuming| tasks.remove_dead_letter(consuming, number),
+            )
+        };
+        Ok(removed?)
+    }
+
     /// An item that was got, not taken, is done.
     ///
     /// # Errors

@@ -67,11 +67,13 @@ impl Layout {
         site: Site<'_>,
         ty: ObjectType,
         max_items: usize,
+        (max_attempts, max_dead): (u32, u32),
     ) -> Result<Placed<QueueHead>> {
         let bytes = self.bytes().ok_or(Error::OutOfMemory { operation: "create queue", bytes: u64::MAX })?;
         let shape = Shape::new::<QueueHead>(ty, 1, bytes, 64);
         Placed::make(site, shape, |placed: &Placed<QueueHead>| {
             placed.ring.set_max_items(max_items as u64);
+            placed.tasks.set_limits(max_attempts, max_dead);
             placed.ring_words.store(self.ring_words as u64, Ordering::Relaxed);
             placed.max_taken.store(self.max_taken as u64, Ordering::Relaxed);
             placed.task_words.store(self.task_words as u64, Ordering::Relaxed);

@@ -16,14 +16,16 @@ mod postcard;
 mod put_error;
 #[expect(clippy::module_inception, reason = "a file is named after its type, and the type after the layer")]
 mod queue;
+mod stats;
 mod task;
 
 pub use codec::{Buffer, Codec, Payload, Plain, PlainBuffer};
 pub use get_error::GetError;
 pub use iter::{QueueIter, TaskIter};
-pub use joinable::{JoinableQueue, TaskDoneTooOften};
+pub use joinable::{DeadLetter, JoinableQueue, TaskDoneTooOften};
 pub use options::QueueOptions;
 pub use postcard::Postcard;
 pub use put_error::PutError;
 pub use queue::{PlainQueue, Queue};
+pub use stats::QueueStats;
 pub use task::Task;

@@ -13,6 +13,7 @@ const MESSAGE_BYTES: usize = 256 << 10;
 const TASK_BYTES: usize = 16 << 10;
 const RING_BYTES: usize = 1 << 20;
 const MAX_TAKEN: usize = 256;
+const MAX_DEAD_LETTERS: usize = 64;
 
 /// The sizes of a queue that is to be made, and its codec. All memory is reserved when it is made.
 ///
@@ -31,13 +32,23 @@ pub struct QueueOptions<C = Postcard> {
     ring_bytes: Option<usize>,
     max_message: Option<usize>,
     max_taken: Option<usize>,
+    max_attempts: Option<u32>,
+    max_dead_letters: Option<usize>,
     codec: PhantomData<fn(C)>,
 }
 
 impl QueueOptions {
     /// A queue of at most `max_items` items at a time, which [`Postcard`] encodes.
     pub fn new(max_items: usize) -> Self {
-        Self { max_items, ring_bytes: None, max_message: None, max_taken: None, codec: PhantomData }
+        Self {
+            max_items,
+            ring_bytes: None,
+            max_message: None,
+            max_taken: None,
+            max_attempts: None,
+            max_dead_letters: None,
+            codec: PhantomData,
+        }
     }
 }
 
@@ -53,8 +64,9 @@ impl<C> QueueOptions<C> {
     /// ```
     pub fn codec<D>(self, codec: D) -> QueueOptions<D> {
         let _ = codec;
-        let Self { max_items, ring_bytes, max_message, max_taken, codec: _ } = self;
-        QueueOptions { max_items, ring_bytes, max_message, max_taken, codec: PhantomData }
+        let Self { max_items, ring_bytes, max_message, max_taken, max_attempts, max_dead_letters, .. } = self;
+        let codec = PhantomData;
+        QueueOptions { max_items, ring_bytes, max_message, max_taken, max_attempts, max_dead_letters, codec }
     }
 
     /// Bytes for the items that are in the queue, each with up to 56 bytes of its own; rounded up to a power of two.
@@ -72,6 +84,31 @@ impl<C> QueueOptions<C> {
     /// How many tasks of a joinable queue can be in somebody's hands at a time; each takes `max_message` bytes. Default 256.
     pub fn max_taken(self, tasks: usize) -> Self {
         Self { max_taken: Some(tasks), ..self }
+    }
+
+    /// How often a task of a joinable queue is taken, at least 1: when the last of those who took it has given it up or died,
+    /// it becomes a dead letter (see [`JoinableQueue::dead_letters`]). Without this, it is taken until it is done.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{GetError, QueueOptions};
+    /// let jobs = QueueOptions::new(8).max_attempts(2).joinable_queue()?;
+    /// jobs.put("poison".to_owned())?;
+    /// drop(jobs.take()?);
+    /// drop(jobs.take()?);
+    /// assert_eq!(jobs.try_take().unwrap_err(), GetError::Empty);
+    /// assert_eq!(jobs.dead_letters()?[0].item, "poison");
+    /// jobs.join()?; // it counts as done
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn max_attempts(self, attempts: u32) -> Self {
+        Self { max_attempts: Some(attempts), ..self }
+    }
+
+    /// How many dead letters there may be; each takes `max_message` bytes. Default 64. While there are so many, other tasks
+    /// are taken beyond their `max_attempts`: no item is thrown away.
+    pub fn max_dead_letters(self, letters: usize) -> Self {
+        Self { max_dead_letters: Some(letters), ..self }
     }
 
     /// Makes a queue.
@@ -153,6 +190,20 @@ impl<C> QueueOptions<C> {
         }
         least_one("max_items of a queue", self.max_items)?;
         least_one("max_taken of a joinable queue", taken)?;
-        Layout::new(longest, self.ring_bytes.unwrap_or(RING_BYTES), if joinable { taken } else { 0 })
+        if self.max_attempts == Some(0) {
+            least_one("max_attempts of a joinable queue", 0)?;
+        }
+        let (_, dead) = self.limits();
+        let entries = if joinable { taken.saturating_add(dead as usize) } else { 0 };
+        Layout::new(longest, self.ring_bytes.unwrap_or(RING_BYTES), entries)
+    }
+
+    /// How often a task is taken, 0 for no limit, and how many dead letters there may be.
+    pub(super) fn limits(&self) -> (u32, u32) {
+        let dead = self.max_dead_letters.unwrap_or(MAX_DEAD_LETTERS);
+        match self.max_attempts {
+            Some(attempts) => (attempts, u32::try_from(dead).unwrap_or(u32::MAX)),
+            None => (0, 0),
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::codec::{Buffer, Codec, Payload, Plain};
 use super::layout::{Layout, QueueHead};
-use super::{GetError, Postcard, PutError, QueueIter, QueueOptions};
+use super::{GetError, Postcard, PutError, QueueIter, QueueOptions, QueueStats};
 use crate::error::Result;
 use crate::raw::{Deadline, Ring, RingError, Tasks, Wait};
 use crate::segment::{Kind, ObjectType, Placed, Segment, Site};
@@ -141,7 +141,7 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
 
     pub(super) fn create(site: Site<'_>, options: &QueueOptions<C>, kind: Kind) -> Result<Self> {
         let layout = options.layout(C::BYTES, kind)?;
-        let placed = layout.create(site, Self::object_type(kind), options.items())?;
+        let placed = layout.create(site, Self::object_type(kind), options.items(), options.limits())?;
         Ok(Self { placed, layout, items: PhantomData })
     }
 
@@ -354,6 +354,28 @@ impl<T, C> Queue<T, C> {
     #[must_use]
     pub fn max_message(&self) -> usize {
         self.layout.max_message()
+    }
+
+    /// How much is in the queue and has gone through it. It takes no lock and changes nothing.
+    ///
+    /// # Errors
+    /// [`GetError::Corrupt`].
+    ///
+    /// # Examples
+    /// ```
+    /// let queue = multiproc::Queue::bounded(4)?;
+    /// queue.put(1)?;
+    /// queue.put(2)?;
+    /// queue.get()?;
+    /// let stats = queue.stats()?;
+    /// assert_eq!((stats.items, stats.puts, stats.gets), (1, 2, 1));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn stats(&self) -> Result<QueueStats, GetError> {
+        let ring = self.ring()?;
+        let (items, puts, gets) = (ring.len()?, ring.puts(), ring.gets());
+        let (puts, gets) = (puts.map_err(RingError::from)?, gets.map_err(RingError::from)?);
+        Ok(QueueStats { items, puts, gets, redeliveries: self.placed.tasks.redeliveries() })
     }
 
     /// Refuses every later put, and lets the gets fail once the queue is drained. Whoever waits is woken.

@@ -87,8 +87,8 @@ pub(crate) use ring::Wait;
 pub use ring::{RawRing, Ring, RingError};
 pub use rlock::RawRLock;
 pub use semaphore::RawSemaphore;
+pub(crate) use tasks::{DeadLetter, Taken, Tasks};
 pub use tasks::{RawTasks, TaskEntry};
-pub(crate) use tasks::{Taken, Tasks};
 pub use wait_error::WaitError;
 
 // For handles, whose tables have a length of their own.

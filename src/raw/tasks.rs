@@ -6,10 +6,14 @@
 //! k + 1     held            a task in its holder's hands done: number 0, then the lease is released
 //! k + 1     free or dead    an orphan                    taken again, its attempt counted
 //! k + 1, k not yet freed    an aborted claim             free, when the consumers' lease is repaired
+//! DEAD | k + 1, any lease   a dead letter                free, when somebody has seen to it
 //! ```
 //! Claims are made under the consumers' lease of the ring: the entry is written whole, then the item is freed, which is
 //! the only commit. An entry counts if its number is below the ring's count of gets, so a kill before the commit leaves
 //! the item in the ring and a kill after it leaves an orphan.
+//!
+//! An orphan that was taken as often as it may be becomes a dead letter, as long as there are fewer of those than there may
+//! be: one store, under the consumers' lease and the entry's own. It counts as done.
 //!
 //! **Waiting.** `done` is a futex word, `sequence << 1 | WAITERS`; whoever finishes or gives up a task moves it. The death
 //! of a task's holder moves nothing: who waits looks over the leases after each slice.
@@ -28,6 +32,8 @@ use crate::sys::futex::Word;
 use crate::sys::{futex, slice};
 
 const WAITERS: u32 = 1;
+/// In an entry's number: nobody takes it any more.
+const DEAD: u64 = 1 << 63;
 /// A take looks for orphans first when a task was given up, and else each so many times.
 const TAKES_PER_LOOK: u32 = 64;
 
@@ -36,7 +42,7 @@ const TAKES_PER_LOOK: u32 = 64;
 #[derive(Debug, Default)]
 pub struct TaskEntry {
     lease: Lease,
-    /// The item's number plus 1, or 0.
+    /// The item's number plus 1, or 0; with DEAD, a dead letter.
     number: AtomicU64,
     attempt: AtomicU32,
     length: AtomicU32,
@@ -51,6 +57,12 @@ pub struct RawTasks {
     done: AtomicU32,
     given_up: AtomicU32,
     takes: AtomicU32,
+    /// How often an item is taken before it becomes a dead letter; 0 for no limit.
+    max_attempts: AtomicU32,
+    /// How many dead letters there may be.
+    max_dead: AtomicU32,
+    /// How often a task was taken that somebody else had given up or died with; written under the consumers' lease.
+    redeliveries: AtomicU64,
 }
 
 /// A ring, its tasks, and where their payloads lie.
@@ -61,6 +73,41 @@ pub(crate) struct Tasks<'a> {
     pub(crate) entries: &'a [TaskEntry],
     /// As many words for each entry.
     pub(crate) payloads: &'a [AtomicU64],
+}
+
+/// A task that nobody takes any more.
+#[derive(Debug)]
+pub(crate) struct DeadLetter {
+    /// Of the item.
+    pub(crate) number: u64,
+    pub(crate) attempts: u32,
+    pub(crate) payload: Vec<u8>,
+}
+
+impl RawTasks {
+    /// Sets the bounds of a queue that nobody else uses yet.
+    pub(crate) fn set_limits(&self, max_attempts: u32, max_dead: u32) {
+        // Relaxed: before it is shared.
+        self.max_attempts.store(max_attempts, Ordering::Relaxed);
+        self.max_dead.store(max_dead, Ordering::Relaxed);
+    }
+
+    /// How often a task was taken that somebody else had given up or died with.
+    pub(crate) fn redeliveries(&self) -> u64 {
+        self.redeliveries.load(Ordering::Relaxed) // Relaxed: a count for who is curious.
+    }
+}
+
+impl TaskEntry {
+    /// Whether there is a task in it, done by nobody yet.
+    fn is_live(&self) -> bool {
+        let number = self.number.load(Ordering::Relaxed); // Relaxed: a look; who acts on it holds a lease.
+        number != 0 && number & DEAD == 0
+    }
+
+    fn is_dead_letter(&self) -> bool {
+        self.number.load(Ordering::Relaxed) & DEAD != 0 // Relaxed: changed under the consumers' lease only.
+    }
 }
 
 /// A task that the calling thread has taken.
@@ -118,10 +165,8 @@ impl<'a> Tasks<'a> {
 
     /// Whether a task seems to be in nobody's hands.
     pub(crate) fn seem_orphaned(&self) -> bool {
-        // Relaxed: a guess. Whoever gave a task up has released its lease before.
-        self.entries
-            .iter()
-            .any(|entry| entry.number.load(Ordering::Relaxed) != 0 && entry.lease.holder().is_none())
+        // A guess. Whoever gave a task up has released its lease before.
+        self.entries.iter().any(|entry| entry.is_live() && entry.lease.holder().is_none())
     }
 
     /// Frees entries of claims that were killed before their commit: before anything else is done under the lease, for
@@ -132,7 +177,7 @@ impl<'a> Tasks<'a> {
         }
         let gets = consuming.counts()?.gets;
         for entry in self.entries {
-            if entry.number.load(Ordering::Relaxed) > gets {
+            if entry.is_live() && entry.number.load(Ordering::Relaxed) > gets {
                 entry.number.store(0, Ordering::Relaxed); // Relaxed: under the consumers' lease.
             }
         }
@@ -157,7 +202,11 @@ impl<'a> Tasks<'a> {
                 match self.claim_entry()? {
                     Some(claimed) => claimed,
                     // Who holds them all would wait for itself.
-                    None if self.entries.iter().all(|entry| entry.lease.is_held()) => {
+                    None if self
+                        .entries
+                        .iter()
+                        .all(|entry| entry.lease.is_held() || entry.is_dead_letter()) =>
+                    {
                         return Err(RingError::Deadlock);
                     }
                     None => return Ok(Attempt::NotYet(spot)),
@@ -205,7 +254,7 @@ impl<'a> Tasks<'a> {
         // SYNC: Acquire <- `give_up`'s Release: the lease that was released for this hint is seen free.
         self.raw.given_up.swap(0, Ordering::Acquire);
         for (index, entry) in self.entries.iter().enumerate() {
-            if entry.number.load(Ordering::Relaxed) == 0 || entry.lease.holder().is_some() {
+            if !entry.is_live() || entry.lease.holder().is_some() {
                 continue;
             }
             // SAFETY: as in `claim_entry`.
@@ -220,13 +269,92 @@ impl<'a> Tasks<'a> {
                 let _ = entry.lease.release();
                 continue;
             }
+            if self.is_to_be_buried(entry) {
+                payload.clear();
+                self.bury(entry, number);
+                continue;
+            }
             let attempt = entry.attempt.load(Ordering::Relaxed).saturating_add(1);
             entry.attempt.store(attempt, Ordering::Relaxed); // Relaxed: for whoever holds the lease next.
+            let redeliveries = self.raw.redeliveries.load(Ordering::Relaxed).wrapping_add(1);
+            self.raw.redeliveries.store(redeliveries, Ordering::Relaxed); // Relaxed: under the consumers' lease.
             self.raw.given_up.store(1, Ordering::Relaxed); // Relaxed: a hint: there may be more.
             let number = number.wrapping_sub(1);
             return Ok(Some(Taken { entry: index, number, attempt, tid: own_tid().unwrap_or(0) }));
         }
         Ok(None)
+    }
+
+    /// Whether the orphan was taken as often as it may be, and there is room for one more dead letter.
+    fn is_to_be_buried(&self, entry: &TaskEntry) -> bool {
+        // Relaxed: set before the queue was shared; the attempts are the lease holder's.
+        let most = self.raw.max_attempts.load(Ordering::Relaxed);
+        let exhausted = most != 0 && entry.attempt.load(Ordering::Relaxed) >= most;
+        let dead = || self.entries.iter().filter(|entry| entry.is_dead_letter()).count();
+        let room =
+            || u32::try_from(dead()).is_ok_and(|dead| dead < self.raw.max_dead.load(Ordering::Relaxed));
+        exhausted && room()
+    }
+
+    /// Makes a dead letter of an orphan whose lease the caller has taken.
+    fn bury(&self, entry: &TaskEntry, number: u64) {
+        // SYNC: Release -> `unfinished`'s Acquire of the consumers' lease; a plain store would do under it.
+        entry.number.store(number | DEAD, Ordering::Release);
+        let _ = entry.lease.release();
+        // Killed before this, those who wait for it to be done see it when their slice ends.
+        self.move_done();
+    }
+
+    /// The dead letters: a step for [`Ring::consume`].
+    pub(crate) fn dead_letters(
+        &self,
+        consuming: &Consuming<'a>,
+    ) -> Result<Attempt<'a, Vec<DeadLetter>>, RingError> {
+        self.repair(consuming)?;
+        self.bury_orphans()?;
+        let letter = |(index, entry): (usize, &'a TaskEntry)| {
+            let mut payload = Vec::new();
+            let number = (entry.number.load(Ordering::Relaxed) & !DEAD).wrapping_sub(1);
+            let whole = self.read_payload(index, entry, &mut payload);
+            let attempts = entry.attempt.load(Ordering::Relaxed);
+            whole.then_some(DeadLetter { number, attempts, payload }).ok_or(RingError::Corrupt)
+        };
+        let dead = self.entries.iter().enumerate().filter(|(_, entry)| entry.is_dead_letter());
+        let mut letters = dead.map(letter).collect::<Result<Vec<_>, _>>()?;
+        letters.sort_by_key(|letter| letter.number);
+        Ok(Attempt::Done(letters))
+    }
+
+    /// Frees the entry of the dead letter `number`, if there is one: a step for [`Ring::consume`].
+    pub(crate) fn remove_dead_letter(
+        &self,
+        consuming: &Consuming<'a>,
+        number: u64,
+    ) -> Result<Attempt<'a, bool>, RingError> {
+        self.repair(consuming)?;
+        let of_that = number.wrapping_add(1) | DEAD;
+        let found = self.entries.iter().find(|entry| entry.number.load(Ordering::Relaxed) == of_that);
+        if let Some(entry) = found {
+            entry.number.store(0, Ordering::Relaxed); // Relaxed: under the consumers' lease.
+        }
+        Ok(Attempt::Done(found.is_some()))
+    }
+
+    /// Makes dead letters of the orphans that nobody may take any more, for those who wait for them to be done.
+    fn bury_orphans(&self) -> Result<(), RingError> {
+        for entry in self.entries {
+            if !entry.is_live() || entry.lease.holder().is_some() || !self.is_to_be_buried(entry) {
+                continue;
+            }
+            // SAFETY: the caller borrows the handle that keeps the memory mapped; `bury` releases it.
+            match unsafe { entry.lease.try_take() } {
+                Ok(_) => entry.lease.recover(),
+                Err(super::AcquireError::WouldBlock) => continue,
+                Err(error) => return Err(error.into()),
+            }
+            self.bury(entry, entry.number.load(Ordering::Relaxed));
+        }
+        Ok(())
     }
 
     /// With the ring drained: the tasks of others may come back.
@@ -235,7 +363,7 @@ impl<'a> Tasks<'a> {
         if let Some(taken) = self.adopt(payload)? {
             return Ok(Attempt::Done(taken));
         }
-        let live = || self.entries.iter().filter(|entry| entry.number.load(Ordering::Relaxed) != 0);
+        let live = || self.entries.iter().filter(|entry| entry.is_live());
         // Who holds one itself must not wait: it would wait for itself.
         if live().next().is_none() || live().any(|entry| entry.lease.is_held()) {
             return Err(RingError::Closed);
@@ -288,10 +416,11 @@ impl<'a> Tasks<'a> {
     /// Items put and not done: a step for [`Ring::consume`].
     pub(crate) fn unfinished(&self, consuming: &Consuming<'a>) -> Result<Attempt<'a, u64>, RingError> {
         self.repair(consuming)?;
+        self.bury_orphans()?;
         // Under the consumers' lease nothing is got or taken. Puts are counted last: an empty ring then shows that there
         // was a moment at which everything was done.
         let dones = self.raw.task_dones.load(Ordering::Relaxed);
-        let live = self.entries.iter().filter(|entry| entry.number.load(Ordering::Relaxed) != 0).count();
+        let live = self.entries.iter().filter(|entry| entry.is_live()).count();
         let counts = consuming.counts()?;
         let queued = counts.puts.saturating_sub(counts.gets);
         let live = u64::try_from(live).unwrap_or(u64::MAX);

@@ -253,7 +253,7 @@ impl<'a> Ring<'a> {
     }
 
     /// Items that were ever put.
-    pub(super) fn puts(self) -> Result<u64, Corrupt> {
+    pub(crate) fn puts(self) -> Result<u64, Corrupt> {
         let tail = &self.ring.producing.tail;
         let mut puts = 0;
         for _ in 0..LOOKS {
@@ -274,7 +274,7 @@ impl<'a> Ring<'a> {
     }
 
     /// Items that were ever got or taken.
-    pub(super) fn gets(self) -> Result<u64, Corrupt> {
+    pub(crate) fn gets(self) -> Result<u64, Corrupt> {
         let mut gets = 0;
         for _ in 0..LOOKS {
             match self.front()? {

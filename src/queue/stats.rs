@@ -1,0 +1,16 @@
+//! [`QueueStats`]: a queue's counts, for monitoring.
+
+/// The counts of a queue at one moment, as [`Queue::stats`](super::Queue::stats) finds them. Each is exact when nobody moves
+/// items; meanwhile they may belong to moments that lie a little apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct QueueStats {
+    /// Items in the queue.
+    pub items: u64,
+    /// Items ever put.
+    pub puts: u64,
+    /// Items ever got or taken.
+    pub gets: u64,
+    /// How often a task was taken that somebody else had given up or died with.
+    pub redeliveries: u64,
+}
