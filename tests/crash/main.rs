@@ -27,6 +27,8 @@ mod event;
 #[cfg(target_arch = "x86_64")]
 mod fifo;
 #[cfg(target_arch = "x86_64")]
+mod handle;
+#[cfg(target_arch = "x86_64")]
 mod harness;
 #[cfg(target_arch = "x86_64")]
 mod holes;
@@ -36,6 +38,8 @@ mod joinable;
 mod latencies;
 #[cfg(target_arch = "x86_64")]
 mod lock;
+#[cfg(target_arch = "x86_64")]
+mod monitor;
 #[cfg(target_arch = "x86_64")]
 mod mutex;
 #[cfg(target_arch = "x86_64")]
@@ -85,6 +89,7 @@ fn main() -> std::process::ExitCode {
         lock::SCENARIOS,
         rlock::SCENARIOS,
         permits::SCENARIOS,
+        handle::SCENARIOS,
         value::SCENARIOS,
         array::SCENARIOS,
         raw_array::SCENARIOS,
