@@ -1,22 +1,16 @@
 //! The example of embedding as its user runs it: the survivor repairs what the killed program left, and nothing is left.
+#![cfg(feature = "derive")]
 
-use std::path::{Path, PathBuf};
+mod built;
+
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// The example, with the feature that it needs.
-fn program() -> PathBuf {
-    let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--offline", "--quiet", "--features", "derive", "--example", "embedding"]);
-    if !cfg!(debug_assertions) {
-        build.arg("--release");
-    }
-    assert!(build.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap().success());
-    std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples/embedding")
-}
+use built::example;
 
 #[test]
 fn the_survivor_repairs_the_ledger_and_removes_the_segment() {
-    let output = Command::new(program()).stdin(Stdio::null()).output().unwrap();
+    let output = Command::new(example("embedding")).stdin(Stdio::null()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     let complaints = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && complaints.is_empty(), "{}: {said}{complaints}", output.status);

@@ -1,18 +1,15 @@
 //! The example `fuzz_harness` finds the crash that is planted in its parser.
 #![cfg(feature = "auto-init")]
 
+mod built;
+
 use std::process::Command;
+
+use built::example;
 
 #[test]
 fn the_planted_crash_is_found_and_executions_are_counted() {
-    let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--offline", "--quiet", "--example", "fuzz_harness"]);
-    if !cfg!(debug_assertions) {
-        build.arg("--release");
-    }
-    assert!(build.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap().success());
-    let program = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples/fuzz_harness");
-    let output = Command::new(program).output().unwrap();
+    let output = Command::new(example("fuzz_harness")).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
     let crash = said.lines().last().and_then(|line| line.strip_prefix("crash: ")).expect(&said);

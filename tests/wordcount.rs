@@ -1,6 +1,8 @@
 //! The main example as its user runs it: exact whoever is killed, and clear about what it can't read.
 #![cfg(feature = "auto-init")]
 
+mod built;
+
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
@@ -10,20 +12,13 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use built::example;
 use rustix::process::{Pid, Signal, kill_process};
 
-/// The example, which lies beside the tests. `cargo test` builds it; `cargo test --test wordcount` alone doesn't.
+/// Built once for all tests.
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--offline", "--quiet", "--example", "wordcount"]);
-        if !cfg!(debug_assertions) {
-            build.arg("--release");
-        }
-        assert!(build.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap().success());
-        std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples/wordcount")
-    })
+    PROGRAM.get_or_init(|| example("wordcount"))
 }
 
 fn command(arguments: &[&str], paths: &[&Path]) -> Command {

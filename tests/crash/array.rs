@@ -162,10 +162,6 @@ impl Operation for Write {
         (self.run)(&self.spare);
     }
 
-    fn allocates(&self) -> bool {
-        true
-    }
-
     fn run(&self, scene: &Scene) {
         (self.run)(&scene.array);
     }

@@ -1,4 +1,4 @@
-//! `RawBarrier`: wherever a party dies, the others pass together or are told together that the barrier is broken.
+//! `RawBarrier` and its handle: wherever a party dies, the others pass together or are told together that the barrier is broken.
 //!
 //! Those who wait have to notice the death of an arrival, asleep on another word: where that is tested the sleep slice is on,
 //! and short. Where it is off, somebody breaks the barrier in place of the slices, if there is a dead arrival and the cycle
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use multiproc::raw::{BarrierError, Deadline, RawBarrier};
 use multiproc::testing::set_sleep_slice;
+use multiproc::{Barrier, BrokenBarrier};
 
 use crate::holes::is_wake;
 use crate::mutex::rehearse;
@@ -32,32 +33,32 @@ const TOLD_BROKEN: u64 = 100;
 const FAILED: u64 = 101;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario { name: "barrier::first_arrival", run: || Case::arrival(2, 0).test(&[USABLE, BROKEN]) },
-    Scenario { name: "barrier::second_of_three", run: || Case::arrival(3, 1).test(&[USABLE, BROKEN]) },
-    Scenario { name: "barrier::last_arrival", run: || Case::arrival(3, 2).test(&[USABLE, BROKEN, ENDED]) },
+    Scenario { name: "barrier::first_arrival", run: || Raw::arrival(2, 0).test(&[USABLE, BROKEN]) },
+    Scenario { name: "barrier::second_of_three", run: || Raw::arrival(3, 1).test(&[USABLE, BROKEN]) },
+    Scenario { name: "barrier::last_arrival", run: || Raw::arrival(3, 2).test(&[USABLE, BROKEN, ENDED]) },
     Scenario {
         name: "barrier::last_arrival_wakes_without_slices",
-        run: || Case { slice: None, ..Case::arrival(3, 2) }.test(&[USABLE, BROKEN, ENDED]),
+        run: || Raw { slice: None, ..Raw::arrival(3, 2) }.test(&[USABLE, BROKEN, ENDED]),
     },
     Scenario {
         name: "barrier::arrival_that_is_woken",
-        run: || Case { slice: None, completed: true, ..Case::arrival(2, 0) }.test(&[USABLE, BROKEN, PASSED]),
+        run: || Raw { slice: None, completed: true, ..Raw::arrival(2, 0) }.test(&[USABLE, BROKEN, PASSED]),
     },
     Scenario {
         name: "barrier::arrival_that_times_out",
         run: || {
-            let run = |barrier: &Shared| _ = barrier.pass(Some(Deadline::now()));
-            Case { run, ends: BROKEN, ..Case::arrival(2, 0) }.test(&[USABLE, BROKEN])
+            let run = |shared: &Shared<One>| _ = shared.pass(Some(Duration::ZERO));
+            Raw { run, ends: BROKEN, ..Raw::arrival(2, 0) }.test(&[USABLE, BROKEN])
         },
     },
     Scenario {
         name: "barrier::reset",
-        run: || Case { run: reset, ends: USABLE, ..Case::arrival(2, 0) }.test(&[USABLE]),
+        run: || Raw { run: reset, ends: USABLE, ..Raw::arrival(2, 0) }.test(&[USABLE]),
     },
     Scenario {
         name: "barrier::reset_with_sleepers",
         run: || {
-            let case = Case { run: reset, ends: ENDED, ..Case::operation(3, 2) };
+            let case = Raw { run: reset, ends: ENDED, ..Raw::operation(3, 2) };
             // Single steps, because what the victim finds to wipe depends on how far those are that it has woken.
             kill_at_every_instruction(&case, Mode::Step)?.demand(&[USABLE, BROKEN, ENDED])
         },
@@ -65,50 +66,107 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "barrier::reset_of_a_broken_one",
         run: || {
-            let case = Case { run: reset, before: Before::Broken, ends: USABLE, ..Case::operation(2, 0) };
+            let case = Raw { run: reset, before: Before::Broken, ends: USABLE, ..Raw::operation(2, 0) };
             case.test(&[USABLE, BROKEN])
         },
     },
     Scenario {
         name: "barrier::reset_after_arrival_died",
         run: || {
-            let case = Case { run: reset, before: Before::Deserted, ends: USABLE, ..Case::operation(2, 0) };
+            let case = Raw { run: reset, before: Before::Deserted, ends: USABLE, ..Raw::operation(2, 0) };
             case.test(&[USABLE, BROKEN])
         },
     },
     Scenario {
         name: "barrier::abort_with_sleepers",
         run: || {
-            let run = |barrier: &Shared| barrier.barrier.abort();
-            Case { run, ends: BROKEN, ..Case::operation(3, 2) }.test(&[USABLE, BROKEN])
+            let run = |barrier: &Shared<One>| barrier.barrier.abort();
+            Raw { run, ends: BROKEN, ..Raw::operation(3, 2) }.test(&[USABLE, BROKEN])
+        },
+    },
+    Scenario {
+        name: "barrier::second_of_three_by_a_handle",
+        run: || Handle::arrival(3, 1).test(&[USABLE, BROKEN]),
+    },
+    Scenario {
+        name: "barrier::last_arrival_by_a_handle",
+        run: || Handle { slice: None, ..Case::arrival(3, 2) }.test(&[USABLE, BROKEN, ENDED]),
+    },
+    Scenario {
+        name: "barrier::arrival_by_a_handle_that_is_woken",
+        run: || {
+            Handle { slice: None, completed: true, ..Case::arrival(2, 0) }.test(&[USABLE, BROKEN, PASSED])
+        },
+    },
+    Scenario {
+        name: "barrier::arrival_by_a_handle_that_times_out",
+        run: || {
+            let run = |shared: &Shared<Barrier>| _ = shared.pass(Some(Duration::ZERO));
+            Handle { run, ends: BROKEN, ..Case::arrival(2, 0) }.test(&[USABLE, BROKEN])
+        },
+    },
+    Scenario {
+        name: "barrier::reset_by_a_handle",
+        run: || Handle { run: reset, ends: USABLE, ..Case::arrival(2, 0) }.test(&[USABLE]),
+    },
+    Scenario {
+        name: "barrier::reset_by_a_handle_with_sleepers",
+        run: || {
+            let case = Handle { run: reset, ends: ENDED, ..Case::operation(3, 2) };
+            kill_at_every_instruction(&case, Mode::Step)?.demand(&[USABLE, BROKEN, ENDED])
+        },
+    },
+    Scenario {
+        name: "barrier::reset_by_a_handle_after_arrival_died",
+        run: || {
+            let case = Handle { run: reset, before: Before::Deserted, ends: USABLE, ..Case::operation(2, 0) };
+            case.test(&[USABLE, BROKEN])
+        },
+    },
+    Scenario {
+        name: "barrier::abort_by_a_handle_with_sleepers",
+        run: || {
+            let run = |shared: &Shared<Barrier>| shared.barrier.abort();
+            Handle { run, ends: BROKEN, ..Case::operation(3, 2) }.test(&[USABLE, BROKEN])
         },
     },
     Scenario { name: "barrier::s1_goes_on", run: last_arrival_at_its_wake },
     Scenario { name: "barrier::s2_goes_on", run: woken_party },
 ];
 
+/// A barrier under test.
+trait Gathering: Sized {
+    fn make(parties: u32) -> Result<Self, String>;
+
+    /// The index, or `TOLD_BROKEN` or `FAILED`.
+    fn pass(&self, timeout: Option<Duration>, action: impl FnOnce()) -> u64;
+    fn reset(&self) -> Result<(), String>;
+    fn abort(&self);
+    fn parties(&self) -> u32;
+    fn waiting(&self) -> u32;
+    fn is_broken(&self) -> bool;
+}
+
+type One = RawBarrier<4>;
+type Raw = Case<One>;
+type Handle = Case<Barrier>;
+
 /// A barrier, and how often its action has run.
-struct Shared {
-    barrier: RawBarrier<4>,
+struct Shared<B> {
+    barrier: B,
     acted: AtomicU32,
 }
 
-impl Shared {
-    fn new(parties: u32, slice: Option<Duration>) -> Result<Page<Shared>, String> {
+impl<B: Gathering> Shared<B> {
+    fn new(parties: u32, slice: Option<Duration>) -> Result<Page<Self>, String> {
         set_sleep_slice(slice);
         rehearse();
-        Page::new(Shared { barrier: RawBarrier::new(parties), acted: AtomicU32::new(0) })
+        Page::new(Shared { barrier: B::make(parties)?, acted: AtomicU32::new(0) })
     }
 
-    fn pass(&self, deadline: Option<Deadline>) -> u64 {
+    fn pass(&self, timeout: Option<Duration>) -> u64 {
         // Relaxed: the barrier orders it.
-        let action = || _ = self.acted.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the barrier lies in a page that stays mapped for as long as this process uses it.
-        match unsafe { self.barrier.wait(deadline, action) } {
-            Ok(index) => index.into(),
-            Err(BarrierError::Broken) => TOLD_BROKEN,
-            Err(_) => FAILED,
-        }
+        self.barrier.pass(timeout, || _ = self.acted.fetch_add(1, Ordering::Relaxed))
     }
 
     /// A process that comes to the barrier.
@@ -134,7 +192,7 @@ impl Shared {
             all.push(self.party()?);
         }
         let acted = self.acted.load(Ordering::Relaxed);
-        let mut indices = vec![self.pass(Deadline::after(BOUND))];
+        let mut indices = vec![self.pass(Some(BOUND))];
         for party in all {
             indices.push(party.finish_within(BOUND)?);
         }
@@ -151,12 +209,11 @@ impl Shared {
     }
 
     fn reset(&self) -> Result<(), String> {
-        // SAFETY: as in `pass`.
-        unsafe { self.barrier.reset() }.map_err(|error| format!("reset: {error}"))
+        self.barrier.reset()
     }
 }
 
-fn reset(shared: &Shared) {
+fn reset<B: Gathering>(shared: &Shared<B>) {
     let _ = shared.reset();
 }
 
@@ -177,21 +234,21 @@ enum Before {
 }
 
 /// One operation on a barrier, killed at each instruction.
-struct Case {
+struct Case<B> {
     parties: u32,
     asleep: usize,
     before: Before,
     slice: Option<Duration>,
     /// Whether the missing parties come when the victim sleeps.
     completed: bool,
-    run: fn(&Shared),
+    run: fn(&Shared<B>),
     /// The class of the death after the operation's end.
     ends: &'static str,
 }
 
-impl Case {
+impl<B: Gathering> Case<B> {
     /// The victim comes to a barrier at which so many sleep.
-    fn arrival(parties: u32, asleep: usize) -> Case {
+    fn arrival(parties: u32, asleep: usize) -> Self {
         let is_last = asleep + 1 == parties as usize;
         Case {
             parties,
@@ -205,7 +262,7 @@ impl Case {
     }
 
     /// The victim does something else with it: no death has to be noticed by a sleeper.
-    fn operation(parties: u32, asleep: usize) -> Case {
+    fn operation(parties: u32, asleep: usize) -> Self {
         Case { slice: None, ..Case::arrival(parties, asleep) }
     }
 
@@ -214,18 +271,18 @@ impl Case {
     }
 }
 
-struct Scene {
-    shared: Page<Shared>,
+struct Scene<B> {
+    shared: Page<Shared<B>>,
     sleepers: Vec<Witness>,
     /// Those who came when the victim slept.
     late: Vec<Witness>,
 }
 
-impl Operation for Case {
-    type State = Scene;
+impl<B: Gathering> Operation for Case<B> {
+    type State = Scene<B>;
 
-    fn prepare(&self) -> Result<Scene, String> {
-        let shared = Shared::new(self.parties, self.slice)?;
+    fn prepare(&self) -> Result<Scene<B>, String> {
+        let shared = Shared::<B>::new(self.parties, self.slice)?;
         match self.before {
             Before::Nothing => {}
             Before::Broken => shared.barrier.abort(),
@@ -235,17 +292,17 @@ impl Operation for Case {
         Ok(Scene { shared, sleepers, late: Vec::new() })
     }
 
-    fn enter(&self, _: &Scene) {
+    fn enter(&self, _: &Scene<B>) {
         rehearse();
         // Its steps have to be the same each time.
         set_sleep_slice(None);
     }
 
-    fn run(&self, scene: &Scene) {
+    fn run(&self, scene: &Scene<B>) {
         (self.run)(&scene.shared);
     }
 
-    fn asleep(&self, scene: &mut Scene, nth: usize) -> Result<Sleep, String> {
+    fn asleep(&self, scene: &mut Scene<B>, nth: usize) -> Result<Sleep, String> {
         if nth > 0 || !self.completed {
             return Ok(Sleep::Last);
         }
@@ -257,7 +314,7 @@ impl Operation for Case {
         Ok(Sleep::Woken)
     }
 
-    fn verify(&self, scene: Scene, kill: &Kill) -> Result<&'static str, String> {
+    fn verify(&self, scene: Scene<B>, kill: &Kill) -> Result<&'static str, String> {
         let class = self.classify(scene)?;
         if kill.is_after_the_end() && class != self.ends {
             return Err(format!("the operation was over, but {class}"));
@@ -266,8 +323,8 @@ impl Operation for Case {
     }
 }
 
-impl Case {
-    fn classify(&self, scene: Scene) -> Result<&'static str, String> {
+impl<B: Gathering> Case<B> {
+    fn classify(&self, scene: Scene<B>) -> Result<&'static str, String> {
         let Scene { shared, sleepers, late } = scene;
         let before = self.asleep;
         if !late.is_empty() {
@@ -288,7 +345,7 @@ impl Case {
                 shared.barrier.abort();
             }
             sleepers.into_iter().try_for_each(told_broken)?;
-            if shared.pass(Deadline::after(BOUND)) != TOLD_BROKEN {
+            if shared.pass(Some(BOUND)) != TOLD_BROKEN {
                 return Err("a broken barrier lets the test wait".to_owned());
             }
             if !shared.barrier.is_broken() {
@@ -326,7 +383,7 @@ impl Case {
 /// S1: the last arrival dies at the entry of its wake, when a third process wants to arrive. The others are told that the
 /// barrier is broken.
 fn last_arrival_at_its_wake() -> Result<Report, String> {
-    let shared = Shared::new(3, Some(SLICE))?;
+    let shared = Shared::<One>::new(3, Some(SLICE))?;
     let sleepers = shared.sleepers(2)?;
     let mut last = Victim::spawn(rehearse, || _ = shared.pass(None))?;
     last.run_until_syscall_entry(is_wake)?;
@@ -342,7 +399,7 @@ fn last_arrival_at_its_wake() -> Result<Report, String> {
 
 /// S2: a woken party dies before it looks, when others wait at the next cycle. It is not missed in that.
 fn woken_party() -> Result<Report, String> {
-    let shared = Shared::new(2, None)?;
+    let shared = Shared::<One>::new(2, None)?;
     let mut party = Victim::spawn(rehearse, || _ = shared.pass(None))?;
     party.run_until_syscall_entry(|number, args| number == libc::SYS_futex && !is_wake(number, args))?;
     if party.finish_syscall()? != Stop::Asleep {
@@ -359,4 +416,78 @@ fn woken_party() -> Result<Report, String> {
     party.kill()?;
     shared.all_pass(next)?;
     Ok(Report::of_one("survivors that pass"))
+}
+
+impl Gathering for One {
+    fn make(parties: u32) -> Result<Self, String> {
+        Ok(RawBarrier::new(parties))
+    }
+
+    fn pass(&self, timeout: Option<Duration>, action: impl FnOnce()) -> u64 {
+        // SAFETY: the barrier lies in a page that stays mapped for as long as this process uses it.
+        match unsafe { self.wait(timeout.and_then(Deadline::after), action) } {
+            Ok(index) => index.into(),
+            Err(BarrierError::Broken) => TOLD_BROKEN,
+            Err(_) => FAILED,
+        }
+    }
+
+    fn reset(&self) -> Result<(), String> {
+        // SAFETY: as in `pass`.
+        unsafe { RawBarrier::reset(self) }.map_err(|error| format!("reset: {error}"))
+    }
+
+    fn abort(&self) {
+        RawBarrier::abort(self);
+    }
+
+    fn parties(&self) -> u32 {
+        RawBarrier::parties(self)
+    }
+
+    fn waiting(&self) -> u32 {
+        RawBarrier::waiting(self)
+    }
+
+    fn is_broken(&self) -> bool {
+        RawBarrier::is_broken(self)
+    }
+}
+
+impl Gathering for Barrier {
+    fn make(parties: u32) -> Result<Self, String> {
+        Barrier::new(parties).map_err(|error| error.to_string())
+    }
+
+    fn pass(&self, timeout: Option<Duration>, action: impl FnOnce()) -> u64 {
+        let passed = match timeout {
+            Some(timeout) => self.wait_with_timeout(timeout, action),
+            None => self.wait_with(action),
+        };
+        match passed {
+            Ok(ticket) => ticket.index().into(),
+            Err(BrokenBarrier::Broken) => TOLD_BROKEN,
+            Err(_) => FAILED,
+        }
+    }
+
+    fn reset(&self) -> Result<(), String> {
+        Barrier::reset(self).map_err(|error| format!("reset: {error}"))
+    }
+
+    fn abort(&self) {
+        Barrier::abort(self);
+    }
+
+    fn parties(&self) -> u32 {
+        Barrier::parties(self)
+    }
+
+    fn waiting(&self) -> u32 {
+        Barrier::waiting(self)
+    }
+
+    fn is_broken(&self) -> bool {
+        Barrier::is_broken(self)
+    }
 }

@@ -1,17 +1,17 @@
-//! `RawCondvar`: a killed notifier has notified some of those it was to notify and no one else, and a notification never dies
-//! with its waiter.
+//! `RawCondvar`, and `Condition` with its guards: a killed notifier has notified some of those it was to notify and no one
+//! else, and a notification never dies with its waiter.
 //!
 //! The sleep slice is off where a notifier dies. Where a waiter dies that may have been notified the others have to notice
 //! that, asleep on words of their own: there it is on, and short.
-#![allow(unsafe_code)]
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::marker::PhantomData;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use multiproc::raw::{Acquired, Deadline, RawCondvar, RawMutex};
 use multiproc::testing::set_sleep_slice;
 
 use crate::holes::is_wake;
+use crate::monitor::{Handle, Monitor, Raw, Shared, goes_on};
 use crate::mutex::rehearse;
 use crate::page::Page;
 use crate::scenario::{Report, Scenario};
@@ -34,29 +34,38 @@ const TIMEOUT: Duration = Duration::from_millis(20);
 const QUIET: Duration = Duration::from_millis(300);
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario { name: "condition::notify_without_waiters", run: || Notify::new(0, 1).test(&[ALL]) },
-    Scenario { name: "condition::notify_one", run: || Notify::new(2, 1).test(&[NOBODY, ALL]) },
-    Scenario { name: "condition::notify_two_of_three", run: || Notify::new(3, 2).test(&[NOBODY, SOME, ALL]) },
-    Scenario { name: "condition::notify_all", run: || Notify::new(3, usize::MAX).test(&[NOBODY, SOME, ALL]) },
+    Scenario { name: "condition::notify_without_waiters", run: || RawNotify::new(0, 1).test(&[ALL]) },
+    Scenario { name: "condition::notify_one", run: || RawNotify::new(2, 1).test(&[NOBODY, ALL]) },
+    Scenario {
+        name: "condition::notify_two_of_three",
+        run: || RawNotify::new(3, 2).test(&[NOBODY, SOME, ALL]),
+    },
+    Scenario {
+        name: "condition::notify_all",
+        run: || RawNotify::new(3, usize::MAX).test(&[NOBODY, SOME, ALL]),
+    },
     Scenario {
         name: "condition::notify_one_after_waiter_died",
-        run: || Notify { deserted: true, ..Notify::new(2, 1) }.test(&[NOBODY, ALL]),
+        run: || RawNotify { deserted: true, ..RawNotify::new(2, 1) }.test(&[NOBODY, ALL]),
     },
     Scenario {
         name: "condition::s1_at_every_instruction",
-        run: || Notify { unlocks: true, third: true, ..Notify::new(3, 2) }.test(&[NOBODY, SOME, ALL]),
+        run: || RawNotify { unlocks: true, third: true, ..RawNotify::new(3, 2) }.test(&[NOBODY, SOME, ALL]),
     },
     Scenario {
         name: "condition::wait",
-        run: || Wait::new(Notifier::Unlocks).test(&[NOT_YET, INHERITED, CONSUMED]),
+        run: || RawWait::new(Notifier::Unlocks).test(&[NOT_YET, INHERITED, CONSUMED]),
     },
     Scenario {
         name: "condition::wait_woken_before_the_lock_is_free",
-        run: || Wait::new(Notifier::KeepsTheLock).test(&[INHERITED, CONSUMED]),
+        run: || RawWait::new(Notifier::KeepsTheLock).test(&[INHERITED, CONSUMED]),
     },
     Scenario {
         name: "condition::wait_timed_out",
-        run: || Wait { run: give_up_at_once, older: 1, ..Wait::new(Notifier::Unlocks) }.test(&[NOT_YET]),
+        run: || {
+            RawWait { run: Shared::give_up_at_once, older: 1, ..RawWait::new(Notifier::Unlocks) }
+                .test(&[NOT_YET])
+        },
     },
     Scenario {
         name: "condition::notification_of_one_that_gives_up_is_inherited",
@@ -64,7 +73,33 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "condition::s2_at_every_instruction",
-        run: || Wait { third: true, ..Wait::new(Notifier::Unlocks) }.test(&[INHERITED]),
+        run: || RawWait { third: true, ..RawWait::new(Notifier::Unlocks) }.test(&[INHERITED]),
+    },
+    Scenario {
+        name: "condition::notify_one_by_a_guard",
+        run: || HandleNotify::new(2, 1).test(&[NOBODY, ALL]),
+    },
+    Scenario {
+        name: "condition::notify_all_by_a_guard",
+        run: || {
+            HandleNotify { unlocks: true, third: true, ..Notify::new(3, usize::MAX) }
+                .test(&[NOBODY, SOME, ALL])
+        },
+    },
+    Scenario {
+        name: "condition::wait_by_a_guard",
+        run: || HandleWait::new(Notifier::Unlocks).test(&[NOT_YET, INHERITED, CONSUMED]),
+    },
+    Scenario {
+        name: "condition::wait_by_a_guard_woken_before_the_lock_is_free",
+        run: || HandleWait::new(Notifier::KeepsTheLock).test(&[INHERITED, CONSUMED]),
+    },
+    Scenario {
+        name: "condition::wait_by_a_guard_timed_out",
+        run: || {
+            let case = HandleWait { run: Shared::give_up_at_once, older: 1, ..Wait::new(Notifier::Unlocks) };
+            case.test(&[NOT_YET])
+        },
     },
     Scenario { name: "condition::s1_goes_on", run: notifier_at_its_wake },
     Scenario { name: "condition::s2_goes_on", run: woken_waiter },
@@ -79,153 +114,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     },
 ];
 
-/// A condition variable and its lock.
-#[repr(C)]
-struct Shared {
-    mutex: RawMutex,
-    condvar: RawCondvar<4>,
-    /// Whether the victim's wait is over. Changed under the lock.
-    waited: AtomicU32,
-}
-
-impl Shared {
-    fn new(slice: Option<Duration>) -> Result<Page<Shared>, String> {
-        set_sleep_slice(slice);
-        rehearse();
-        let (mutex, condvar) = (RawMutex::new(), RawCondvar::new());
-        Page::new(Shared { mutex, condvar, waited: AtomicU32::new(0) })
-    }
-
-    /// Takes the lock, whoever died with it. Nothing under it is ever half done.
-    fn lock(&self) {
-        // SAFETY: the lock lies in a page that stays mapped for as long as this process uses it. One that can't be taken
-        // fails the scenario: nobody can wait or notify.
-        if unsafe { self.mutex.lock(None) } == Ok(Acquired::OwnerDied) {
-            self.mutex.recover();
-        }
-    }
-
-    fn unlock(&self) {
-        let _ = self.mutex.unlock();
-    }
-
-    /// Takes the lock if it is free.
-    fn try_lock(&self) -> bool {
-        // SAFETY: as in `lock`.
-        unsafe { self.mutex.try_lock() }.is_ok()
-    }
-
-    /// Under the lock: 1 if it was notified, 0 if not.
-    fn wait_locked(&self, deadline: Option<Deadline>) -> u64 {
-        // SAFETY: as in `lock`.
-        match unsafe { self.condvar.wait(&self.mutex, deadline) } {
-            Ok((Acquired::OwnerDied, notified)) => {
-                self.mutex.recover();
-                notified.into()
-            }
-            Ok((Acquired::Consistent, notified)) => notified.into(),
-            Err(_) => u64::MAX,
-        }
-    }
-
-    fn notify(&self, count: usize) -> u64 {
-        self.lock();
-        let notified = self.condvar.notify(count);
-        self.unlock();
-        notified as u64
-    }
-
-    /// How many notifications lie in the table: entries with NOTIFIED in their state, see `raw/waiters.rs`.
-    fn notified(&self) -> usize {
-        const TABLE: usize = 8;
-        const ENTRY: usize = 56;
-        const STATE: usize = 40;
-        const NOTIFIED: u32 = 2;
-        let table = std::ptr::from_ref(&self.condvar).cast::<u8>();
-        let states = (0..4).map(|index| {
-            // SAFETY: the entries are 56 bytes each, as `raw/waiters.rs` asserts, and 4 of them follow 8 bytes.
-            let state = unsafe { table.add(TABLE + index * ENTRY + STATE) };
-            // SAFETY: the state is an aligned atomic word.
-            let state = unsafe { AtomicU32::from_ptr(state.cast_mut().cast()) };
-            state.load(Ordering::Acquire)
-        });
-        states.filter(|state| state & NOTIFIED != 0).count()
-    }
-
-    /// A process that waits for a notification.
-    fn waiter(&self) -> Result<Witness, String> {
-        let waiter = Witness::spawn(|| {
-            self.lock();
-            let notified = self.wait_locked(None);
-            self.unlock();
-            notified
-        })?;
-        waiter.wait_until_asleep()?;
-        Ok(waiter)
-    }
-
-    /// The test itself notifies, and says how many were notified.
-    fn notify_within_bound(&self, count: usize) -> Result<u64, String> {
-        // SAFETY: as in `lock`.
-        match unsafe { self.mutex.lock(Deadline::after(BOUND)) } {
-            Ok(Acquired::OwnerDied) => self.mutex.recover(),
-            Ok(Acquired::Consistent) => {}
-            Err(error) => return Err(format!("no lock for the test: {error}")),
-        }
-        let notified = self.condvar.notify(count);
-        self.unlock();
-        Ok(notified as u64)
-    }
-
-    /// A process that has the lock and has notified one.
-    fn notifier(&self) -> Result<Holder, String> {
-        let notify = || {
-            self.lock();
-            self.condvar.notify(1) as u64
-        };
-        let notifier = Holder::spawn(notify, || self.unlock())?;
-        if notifier.acquired == 1 { Ok(notifier) } else { Err("nobody to notify".to_owned()) }
-    }
-
-    /// A process that has the lock, if it is free.
-    fn third(&self) -> Result<Option<Holder>, String> {
-        let third = Holder::spawn(
-            || self.try_lock().into(),
-            || {
-                self.mutex.recover();
-                self.unlock();
-            },
-        )?;
-        Ok(Some(third).filter(|third| third.acquired == 1))
-    }
-
-    /// Notifies all of `waiters`, who wait and are all who do.
-    fn finish_all(&self, waiters: Vec<Witness>) -> Result<(), String> {
-        let notified = self.notify_within_bound(usize::MAX)?;
-        if notified != waiters.len() as u64 {
-            return Err(format!("{notified} notified, but {} wait", waiters.len()));
-        }
-        waiters.into_iter().try_for_each(goes_on)
-    }
-
-    /// The same, and sees that a wait and a notification work.
-    fn finish(&self, waiters: Vec<Witness>) -> Result<(), String> {
-        self.finish_all(waiters)?;
-        let last = self.waiter()?;
-        if self.notify_within_bound(2)? != 1 {
-            return Err("one waits, but not one is notified".to_owned());
-        }
-        goes_on(last)
-    }
-}
-
-/// The waiter must end because of a notification.
-fn goes_on(waiter: Witness) -> Result<(), String> {
-    match waiter.finish_within(BOUND)? {
-        1 => Ok(()),
-        other => Err(format!("a waiter ended with {other}")),
-    }
-}
+type RawNotify = Notify<Raw>;
+type RawWait = Wait<Raw>;
+type HandleNotify = Notify<Handle>;
+type HandleWait = Wait<Handle>;
 
 fn still_waits(waiter: &Witness) -> Result<(), String> {
     match waiter.settle()? {
@@ -235,7 +127,7 @@ fn still_waits(waiter: &Witness) -> Result<(), String> {
 }
 
 /// The victim notifies, under the lock.
-struct Notify {
+struct Notify<C> {
     waiting: usize,
     count: usize,
     /// Whether the oldest waiter of all has died.
@@ -245,11 +137,12 @@ struct Notify {
     unlocks: bool,
     /// Whether a third process takes the lock before the death, if it is free, and gives it back after.
     third: bool,
+    condition: PhantomData<C>,
 }
 
-impl Notify {
-    fn new(waiting: usize, count: usize) -> Notify {
-        Notify { waiting, count, deserted: false, unlocks: false, third: false }
+impl<C: Monitor> Notify<C> {
+    fn new(waiting: usize, count: usize) -> Self {
+        Notify { waiting, count, deserted: false, unlocks: false, third: false, condition: PhantomData }
     }
 
     fn test(&self, notes: &[&str]) -> Result<Report, String> {
@@ -257,19 +150,19 @@ impl Notify {
     }
 }
 
-struct Notified {
-    shared: Page<Shared>,
+struct Notified<C> {
+    shared: Page<Shared<C>>,
     /// From the oldest to the youngest.
     waiters: Vec<Witness>,
     locker: Option<Witness>,
     third: Option<Holder>,
 }
 
-impl Operation for Notify {
-    type State = Notified;
+impl<C: Monitor> Operation for Notify<C> {
+    type State = Notified<C>;
 
-    fn prepare(&self) -> Result<Notified, String> {
-        let shared = Shared::new(None)?;
+    fn prepare(&self) -> Result<Notified<C>, String> {
+        let shared = Shared::<C>::new(None)?;
         let deserter = if self.deserted { Some(shared.waiter()?) } else { None };
         let waiters = (0..self.waiting).map(|_| shared.waiter()).collect::<Result<_, _>>()?;
         // Only now, or the next to come would have its entry.
@@ -277,12 +170,12 @@ impl Operation for Notify {
         Ok(Notified { shared, waiters, locker: None, third: None })
     }
 
-    fn enter(&self, scene: &Notified) {
+    fn enter(&self, scene: &Notified<C>) {
         rehearse();
         scene.shared.lock();
     }
 
-    fn entered(&self, scene: &mut Notified) -> Result<(), String> {
+    fn entered(&self, scene: &mut Notified<C>) -> Result<(), String> {
         if self.unlocks {
             let locker = Witness::spawn(|| {
                 scene.shared.lock();
@@ -295,23 +188,23 @@ impl Operation for Notify {
         Ok(())
     }
 
-    fn run(&self, scene: &Notified) {
-        scene.shared.condvar.notify(self.count);
+    fn run(&self, scene: &Notified<C>) {
+        scene.shared.condition.notify(self.count);
         if self.unlocks {
             scene.shared.unlock();
         }
     }
 
-    fn doomed(&self, scene: &mut Notified, _: &Kill) -> Result<(), String> {
+    fn doomed(&self, scene: &mut Notified<C>, _: &Kill) -> Result<(), String> {
         if self.third {
             scene.third = scene.shared.third()?;
         }
         Ok(())
     }
 
-    fn verify(&self, mut scene: Notified, kill: &Kill) -> Result<&'static str, String> {
+    fn verify(&self, mut scene: Notified<C>, kill: &Kill) -> Result<&'static str, String> {
         let wanted = self.count.min(self.waiting);
-        let waiting = scene.shared.condvar.waiting();
+        let waiting = scene.shared.waiting();
         let notified =
             self.waiting.checked_sub(waiting).ok_or_else(|| format!("{waiting} are said to wait"))?;
         if notified > wanted || kill.is_after_the_end() && notified < wanted {
@@ -345,18 +238,18 @@ enum Notifier {
 }
 
 /// The victim, under the lock, waits and then unlocks. When it sleeps, another comes and waits behind it.
-struct Wait {
+struct Wait<C> {
     notifier: Notifier,
-    run: fn(&Shared),
+    run: fn(&Shared<C>),
     /// Who waits before the victim comes.
     older: usize,
     /// Whether another process takes the lock before the death, if it is free, and gives it back after.
     third: bool,
 }
 
-impl Wait {
-    fn new(notifier: Notifier) -> Wait {
-        Wait { notifier, run: |shared| _ = shared.wait_locked(None), older: 0, third: false }
+impl<C: Monitor> Wait<C> {
+    fn new(notifier: Notifier) -> Self {
+        Wait { notifier, run: |shared| _ = shared.condition.wait(None), older: 0, third: false }
     }
 
     fn test(&self, notes: &[&str]) -> Result<Report, String> {
@@ -364,12 +257,8 @@ impl Wait {
     }
 }
 
-fn give_up_at_once(shared: &Shared) {
-    shared.wait_locked(Some(Deadline::now()));
-}
-
-struct Waited {
-    shared: Page<Shared>,
+struct Waited<C> {
+    shared: Page<Shared<C>>,
     survivors: Vec<Witness>,
     notifier: Option<Holder>,
     third: Option<Holder>,
@@ -379,7 +268,7 @@ struct Waited {
     pending: bool,
 }
 
-impl Waited {
+impl<C: Monitor> Waited<C> {
     fn add_survivor(&mut self) -> Result<(), String> {
         self.survivors.push(self.shared.waiter()?);
         Ok(())
@@ -393,24 +282,24 @@ impl Waited {
     }
 }
 
-impl Operation for Wait {
-    type State = Waited;
+impl<C: Monitor> Operation for Wait<C> {
+    type State = Waited<C>;
 
-    fn prepare(&self) -> Result<Waited, String> {
-        let shared = Shared::new(Some(SLICE))?;
+    fn prepare(&self) -> Result<Waited<C>, String> {
+        let shared = Shared::<C>::new(Some(SLICE))?;
         let survivors = (0..self.older).map(|_| shared.waiter()).collect::<Result<_, _>>()?;
         let (notifier, third) = (None, None);
         Ok(Waited { shared, survivors, notifier, third, notified: false, pending: false })
     }
 
-    fn enter(&self, scene: &Waited) {
+    fn enter(&self, scene: &Waited<C>) {
         rehearse();
         // Its steps have to be the same each time.
         set_sleep_slice(None);
         scene.shared.lock();
     }
 
-    fn run(&self, scene: &Waited) {
+    fn run(&self, scene: &Waited<C>) {
         (self.run)(&scene.shared);
         scene.shared.waited.store(1, Ordering::Relaxed); // Relaxed: under the lock.
         scene.shared.unlock();
@@ -424,7 +313,7 @@ impl Operation for Wait {
         self.third || self.notifier == Notifier::KeepsTheLock
     }
 
-    fn asleep(&self, scene: &mut Waited, nth: usize) -> Result<Sleep, String> {
+    fn asleep(&self, scene: &mut Waited<C>, nth: usize) -> Result<Sleep, String> {
         match (nth, self.notifier, scene.notifier.take()) {
             (0, Notifier::Unlocks, _) => {
                 scene.add_survivor()?;
@@ -445,7 +334,7 @@ impl Operation for Wait {
         Ok(Sleep::Woken)
     }
 
-    fn doomed(&self, scene: &mut Waited, _: &Kill) -> Result<(), String> {
+    fn doomed(&self, scene: &mut Waited<C>, _: &Kill) -> Result<(), String> {
         if self.third {
             scene.add_third()?;
         }
@@ -454,7 +343,7 @@ impl Operation for Wait {
         Ok(())
     }
 
-    fn verify(&self, mut scene: Waited, kill: &Kill) -> Result<&'static str, String> {
+    fn verify(&self, mut scene: Waited<C>, kill: &Kill) -> Result<&'static str, String> {
         for holder in [scene.notifier.take(), scene.third.take()].into_iter().flatten() {
             holder.release()?;
         }
@@ -486,18 +375,18 @@ impl Operation for Wait {
 /// S1: a notifier dies at the entry of its wake, when a third process waits for the lock. Nobody is notified; the next to
 /// notify wakes the sleeper.
 fn notifier_at_its_wake() -> Result<Report, String> {
-    let shared = Shared::new(None)?;
+    let shared = Shared::<Raw>::new(None)?;
     let sleeper = shared.waiter()?;
     let enter = || {
         rehearse();
         shared.lock();
     };
     let mut notifier = Victim::spawn(enter, || {
-        shared.condvar.notify(1);
+        shared.condition.notify(1);
         shared.unlock();
     })?;
     notifier.run_until_syscall_entry(is_wake)?;
-    if shared.condvar.waiting() != 1 {
+    if shared.waiting() != 1 {
         return Err("the waiter is notified before it is woken".to_owned());
     }
     let third = Witness::spawn(|| shared.notify(1))?;
@@ -513,13 +402,13 @@ fn notifier_at_its_wake() -> Result<Report, String> {
 
 /// S2: a notified waiter dies before it looks, when a third process has the lock. The other one inherits.
 fn woken_waiter() -> Result<Report, String> {
-    let shared = Shared::new(Some(SLICE))?;
+    let shared = Shared::<Raw>::new(Some(SLICE))?;
     let enter = || {
         rehearse();
         set_sleep_slice(None);
         shared.lock();
     };
-    let mut waiter = Victim::spawn(enter, || _ = shared.wait_locked(None))?;
+    let mut waiter = Victim::spawn(enter, || _ = shared.condition.wait(None))?;
     waiter.run_until_syscall_entry(|number, args| number == libc::SYS_futex && !is_wake(number, args))?;
     if waiter.finish_syscall()? != Stop::Asleep {
         return Err("the waiter did not sleep".to_owned());
@@ -539,13 +428,13 @@ fn woken_waiter() -> Result<Report, String> {
 
 /// A waiter whose deadline has passed sleeps for the lock to say so; it is notified then, and dies.
 fn notified_while_it_gives_up() -> Result<Report, String> {
-    let shared = Shared::new(Some(SLICE))?;
+    let shared = Shared::<Raw>::new(Some(SLICE))?;
     let enter = || {
         rehearse();
         set_sleep_slice(None);
         shared.lock();
     };
-    let mut waiter = Victim::spawn(enter, || _ = shared.wait_locked(Deadline::after(TIMEOUT)))?;
+    let mut waiter = Victim::spawn(enter, || _ = shared.condition.wait(Some(TIMEOUT)))?;
     let sleeps = |number, args| number == libc::SYS_futex && !is_wake(number, args);
     waiter.run_until_syscall_entry(sleeps)?;
     if waiter.finish_syscall()? != Stop::Asleep {
@@ -553,9 +442,9 @@ fn notified_while_it_gives_up() -> Result<Report, String> {
     }
     let sleeper = shared.waiter()?;
     let holder = Holder::spawn(
-        || shared.try_lock().into(),
+        || shared.condition.try_lock().into(),
         || {
-            shared.condvar.notify(1);
+            shared.condition.notify(1);
             shared.unlock();
         },
     )?;
@@ -578,7 +467,7 @@ fn notified_while_it_gives_up() -> Result<Report, String> {
 
 /// The one who was notified dies, and the only other one came after that: nobody may wake.
 fn not_for_who_comes_later() -> Result<Report, String> {
-    let shared = Shared::new(Some(SLICE))?;
+    let shared = Shared::<Raw>::new(Some(SLICE))?;
     let notified = shared.waiter()?;
     notified.stop()?;
     shared.notify_within_bound(1)?;
@@ -602,7 +491,7 @@ enum Death {
 
 /// Four wait with their slices on and two are notified: two go on, and after many slices the others still wait.
 fn nobody_wakes_later(death: Death) -> Result<Report, String> {
-    let shared = Shared::new(Some(SLICE))?;
+    let shared = Shared::<Raw>::new(Some(SLICE))?;
     let mut waiters = Vec::new();
     let first = shared.waiter()?;
     for _ in 0..3 {
@@ -624,7 +513,7 @@ fn nobody_wakes_later(death: Death) -> Result<Report, String> {
             shared.lock();
         };
         let mut notifier = Victim::spawn(enter, || {
-            shared.condvar.notify(2);
+            shared.condition.notify(2);
             shared.unlock();
         })?;
         for _ in 0..2 {

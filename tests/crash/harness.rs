@@ -24,8 +24,8 @@ impl Operation for TwoStores {
         Page::new([const { AtomicU32::new(0) }; 2])
     }
 
-    fn every(&self) -> usize {
-        1
+    fn points(&self) -> usize {
+        usize::MAX
     }
 
     fn run(&self, state: &Self::State) {
@@ -64,8 +64,8 @@ impl Operation for Loop {
         Page::new(AtomicU32::new(0))
     }
 
-    fn every(&self) -> usize {
-        1
+    fn points(&self) -> usize {
+        usize::MAX
     }
 
     fn run(&self, state: &Self::State) {
@@ -105,8 +105,8 @@ impl Operation for Shrinking {
         Ok(100 - runs.saturating_sub(self.from).min(100))
     }
 
-    fn every(&self) -> usize {
-        1
+    fn points(&self) -> usize {
+        usize::MAX
     }
 
     fn run(&self, turns: &u32) {

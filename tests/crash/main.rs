@@ -9,7 +9,7 @@
 //! the victim then repeat, and so do its instructions.
 //!
 //! `cargo test --test crash -- FILTER` runs the scenarios whose name contains FILTER; `--list` lists them; `--latencies`
-//! prints instead how long survivors wait. In a build with debug assertions every 4th kill point is taken. Where
+//! prints instead how long survivors wait. In a build with debug assertions some fifty kill points of each scenario are taken. Where
 //! `ptrace` is forbidden the binary prints SKIP and why, which is a failure if the environment variable `CI` is set.
 
 #[cfg(target_arch = "x86_64")]
@@ -27,6 +27,8 @@ mod event;
 #[cfg(target_arch = "x86_64")]
 mod fifo;
 #[cfg(target_arch = "x86_64")]
+mod handle;
+#[cfg(target_arch = "x86_64")]
 mod harness;
 #[cfg(target_arch = "x86_64")]
 mod holes;
@@ -36,6 +38,8 @@ mod joinable;
 mod latencies;
 #[cfg(target_arch = "x86_64")]
 mod lock;
+#[cfg(target_arch = "x86_64")]
+mod monitor;
 #[cfg(target_arch = "x86_64")]
 mod mutex;
 #[cfg(target_arch = "x86_64")]
@@ -54,6 +58,8 @@ mod queue_holes;
 mod raw_array;
 #[cfg(target_arch = "x86_64")]
 mod rlock;
+#[cfg(target_arch = "x86_64")]
+mod room;
 #[cfg(target_arch = "x86_64")]
 mod scenario;
 #[cfg(target_arch = "x86_64")]
@@ -85,6 +91,7 @@ fn main() -> std::process::ExitCode {
         lock::SCENARIOS,
         rlock::SCENARIOS,
         permits::SCENARIOS,
+        handle::SCENARIOS,
         value::SCENARIOS,
         array::SCENARIOS,
         raw_array::SCENARIOS,

@@ -45,6 +45,8 @@ impl<T> Deref for Page<T> {
 
 impl<T> Drop for Page<T> {
     fn drop(&mut self) {
+        // SAFETY: `new` wrote a `T` there, and nobody uses it after this.
+        unsafe { self.value.drop_in_place() };
         // SAFETY: `new` mapped this range, and no reference to it outlives `self`.
         unsafe { libc::munmap(self.value.as_ptr().cast(), Self::LEN) };
     }

@@ -19,6 +19,9 @@ use crate::scenario::Scenario;
 type One = RawPermits<[Lease; 1]>;
 type Single = Case<One>;
 
+/// Shorter than a program's: there are thousands of deaths.
+pub(crate) const SLICE: Duration = Duration::from_millis(5);
+
 const FOUND: &[&str] = &[OWNER_DIED];
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -49,7 +52,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 ];
 
 /// What the victim does first where it will sleep.
-fn unsliced(pair: &Pair<One>) {
+pub(crate) fn unsliced<M: Mutex>(pair: &Pair<M>) {
     pair.rehearse();
     set_sleep_slice(None);
 }
@@ -60,8 +63,7 @@ impl Mutex for One {
     }
 
     fn set_up(&self) -> Result<(), String> {
-        // Shorter than a program's: there are thousands of deaths.
-        set_sleep_slice(Some(Duration::from_millis(5)));
+        set_sleep_slice(Some(SLICE));
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! `RawSemaphore`: a killed process has taken a permission or has not, has given one or has not, and nobody sleeps beside
+//! `RawSemaphore` and its handles: a killed process has taken a permission or has not, has given one or has not, and nobody sleeps beside
 //! a permission.
 //!
 //! The sleep slice is off, so that a survivor goes on because it was woken and not because it timed out.
@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::time::Instant;
 
 use multiproc::raw::{Deadline, RawSemaphore};
+use multiproc::{BoundedSemaphore, Semaphore};
 
 use crate::holes::is_wake;
 use crate::mutex::rehearse;
@@ -24,78 +25,132 @@ const TAKES: &[&str] = &[TAKEN, UNCHANGED];
 const GIVES: &[&str] = &[GIVEN, UNCHANGED];
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario { name: "semaphore::acquire", run: || Case { count: 2, ..Case::acquire() }.test(TAKES) },
+    Scenario { name: "semaphore::acquire", run: || Raw { count: 2, ..Case::acquire() }.test(TAKES) },
     Scenario {
         name: "semaphore::try_acquire",
-        run: || Case { count: 1, run: |it| _ = it.try_acquire(), ..Case::acquire() }.test(TAKES),
+        run: || Raw { count: 1, run: |it| _ = it.try_acquire(), ..Case::acquire() }.test(TAKES),
     },
     Scenario {
         name: "semaphore::try_acquire_with_sleepers",
         run: || {
             // One for who sleeps, and one more: WAITERS stays set beside it.
-            let run = |it: &RawSemaphore| _ = it.try_acquire();
-            Case { asleep: 1, given: 2, run, ..Case::acquire() }.test(TAKES)
+            let run = |it: &One| _ = it.try_acquire();
+            Raw { asleep: 1, given: 2, run, ..Case::acquire() }.test(TAKES)
         },
     },
-    Scenario { name: "semaphore::acquire_blocked", run: || Case::acquire().test(TAKES) },
+    Scenario { name: "semaphore::acquire_blocked", run: || Raw::acquire().test(TAKES) },
     Scenario {
         name: "semaphore::acquire_blocked_with_sleepers_behind",
-        run: || Case { behind: 2, ..Case::acquire() }.test(TAKES),
+        run: || Raw { behind: 2, ..Case::acquire() }.test(TAKES),
     },
     Scenario {
         name: "semaphore::first_acquire_of_a_process_blocked",
-        run: || Case { enter: || {}, deserted: true, behind: 1, ..Case::acquire() }.test(TAKES),
+        run: || Raw { enter: || {}, deserted: true, behind: 1, ..Case::acquire() }.test(TAKES),
     },
     Scenario {
         name: "semaphore::acquire_timed_out_beside_a_sleeper",
         run: || {
-            let run = |it: &RawSemaphore| _ = it.acquire(Some(Deadline::now()));
-            Case { asleep: 1, run, changes: 0, ..Case::acquire() }.test(&[UNCHANGED])
+            let run = |it: &One| it.acquire_late();
+            Raw { asleep: 1, run, changes: 0, ..Case::acquire() }.test(&[UNCHANGED])
         },
     },
-    Scenario { name: "semaphore::release", run: || Case::release().test(GIVES) },
+    Scenario { name: "semaphore::release", run: || Raw::release().test(GIVES) },
     Scenario {
         name: "semaphore::release_with_sleepers",
-        run: || Case { asleep: 2, ..Case::release() }.test(GIVES),
+        run: || Raw { asleep: 2, ..Case::release() }.test(GIVES),
     },
     Scenario {
         name: "semaphore::release_after_waiter_died",
-        run: || Case { deserted: true, ..Case::release() }.test(GIVES),
+        run: || Raw { deserted: true, ..Case::release() }.test(GIVES),
     },
     Scenario {
         name: "semaphore::release_twice_with_sleepers",
         run: || {
-            let run = |it: &RawSemaphore| _ = it.release() && it.release();
-            let case = Case { asleep: 3, run, changes: 2, ..Case::release() };
+            let run = |it: &One| _ = it.release() && it.release();
+            let case = Raw { asleep: 3, run, changes: 2, ..Case::release() };
             case.test(&[UNCHANGED, GIVEN, TWO_GIVEN])
         },
     },
     Scenario {
         name: "semaphore::release_of_a_bounded_one_with_sleeper",
-        run: || Case { max: Some(1), asleep: 1, ..Case::release() }.test(GIVES),
+        run: || Raw { max: Some(1), asleep: 1, ..Case::release() }.test(GIVES),
     },
     Scenario {
         name: "semaphore::release_refused",
-        run: || Case { max: Some(1), count: 1, changes: 0, ..Case::release() }.test(&[UNCHANGED]),
+        run: || Raw { max: Some(1), count: 1, changes: 0, ..Case::release() }.test(&[UNCHANGED]),
+    },
+    Scenario {
+        name: "semaphore::acquire_by_a_handle",
+        run: || Handle { count: 2, ..Case::acquire() }.test(TAKES),
+    },
+    Scenario {
+        name: "semaphore::acquire_blocked_by_a_handle_with_sleepers_behind",
+        run: || Handle { behind: 2, third: true, ..Case::acquire() }.test(&[UNCHANGED]),
+    },
+    Scenario {
+        name: "semaphore::acquire_timed_out_by_a_handle_beside_a_sleeper",
+        run: || {
+            let run = Counting::acquire_late;
+            Handle { asleep: 1, run, changes: 0, ..Case::acquire() }.test(&[UNCHANGED])
+        },
+    },
+    Scenario {
+        name: "semaphore::release_by_a_handle_with_sleepers",
+        run: || Handle { asleep: 2, third: true, ..Case::release() }.test(GIVES),
+    },
+    Scenario {
+        name: "semaphore::acquire_of_a_bounded_one_by_a_handle",
+        run: || Bounded { max: Some(2), count: 2, ..Case::acquire() }.test(TAKES),
+    },
+    Scenario {
+        name: "semaphore::acquire_blocked_of_a_bounded_one_by_a_handle",
+        run: || Bounded { max: Some(1), behind: 1, ..Case::acquire() }.test(TAKES),
+    },
+    Scenario {
+        name: "semaphore::release_of_a_bounded_one_by_a_handle_with_sleepers",
+        run: || Bounded { max: Some(1), asleep: 2, third: true, ..Case::release() }.test(GIVES),
+    },
+    Scenario {
+        name: "semaphore::release_refused_by_a_handle",
+        run: || Bounded { max: Some(1), count: 1, changes: 0, ..Case::release() }.test(&[UNCHANGED]),
     },
     Scenario { name: "semaphore::s1_goes_on", run: releaser_at_its_wake },
     Scenario { name: "semaphore::s2_goes_on", run: woken_acquirer },
     Scenario {
         name: "semaphore::s1_at_every_instruction",
-        run: || Case { asleep: 2, third: true, ..Case::release() }.test(GIVES),
+        run: || Raw { asleep: 2, third: true, ..Case::release() }.test(GIVES),
     },
     Scenario {
         name: "semaphore::s1_at_every_instruction_after_waiter_died",
-        run: || Case { deserted: true, third: true, ..Case::release() }.test(GIVES),
+        run: || Raw { deserted: true, third: true, ..Case::release() }.test(GIVES),
     },
     Scenario {
         name: "semaphore::s2_at_every_instruction",
-        run: || Case { behind: 2, third: true, ..Case::acquire() }.test(&[UNCHANGED]),
+        run: || Raw { behind: 2, third: true, ..Case::acquire() }.test(&[UNCHANGED]),
     },
 ];
 
+/// A semaphore under test.
+trait Counting: Sized {
+    /// One with so many permissions, and a maximum if there is one.
+    fn make(count: u32, max: Option<u32>) -> Result<Self, String>;
+
+    fn acquire(&self);
+    fn try_acquire(&self) -> bool;
+    /// Acquires before a deadline that has passed.
+    fn acquire_late(&self);
+    /// Whether the release was accepted.
+    fn release(&self) -> bool;
+    fn value(&self) -> u32;
+}
+
+type One = Page<RawSemaphore>;
+type Raw = Case<One>;
+type Handle = Case<Semaphore>;
+type Bounded = Case<BoundedSemaphore>;
+
 /// One operation on a semaphore, killed at each instruction.
-struct Case {
+struct Case<S> {
     /// The count before, and the maximum if there is one.
     count: u32,
     max: Option<u32>,
@@ -109,15 +164,15 @@ struct Case {
     /// Whether another process takes a permission before the death, if there is one, and gives it back after.
     third: bool,
     enter: fn(),
-    run: fn(&RawSemaphore),
+    run: fn(&S),
     /// What a whole operation adds to the count.
     changes: i64,
     /// What was added at the kill point before this one.
     changed: Cell<i64>,
 }
 
-impl Case {
-    fn acquire() -> Case {
+impl<S: Counting> Case<S> {
+    fn acquire() -> Case<S> {
         Case {
             count: 0,
             max: None,
@@ -127,13 +182,13 @@ impl Case {
             behind: 0,
             third: false,
             enter: rehearse,
-            run: |semaphore| _ = semaphore.acquire(None),
+            run: S::acquire,
             changes: -1,
             changed: Cell::new(0),
         }
     }
 
-    fn release() -> Case {
+    fn release() -> Case<S> {
         Case { run: |semaphore| _ = semaphore.release(), changes: 1, ..Case::acquire() }
     }
 
@@ -142,15 +197,15 @@ impl Case {
     }
 }
 
-struct Scene {
-    semaphore: Page<RawSemaphore>,
+struct Scene<S> {
+    semaphore: S,
     waiters: Vec<Witness>,
     third: Option<Holder>,
     /// Permissions that there were at first or that the test gave, without those that finished waiters have taken.
     account: i64,
 }
 
-impl Scene {
+impl<S: Counting> Scene<S> {
     fn add_waiters(&mut self, count: usize) -> Result<(), String> {
         for _ in 0..count {
             self.waiters.push(sleeper(&self.semaphore)?);
@@ -196,17 +251,13 @@ impl Scene {
     }
 }
 
-impl Operation for Case {
-    type State = Scene;
+impl<S: Counting> Operation for Case<S> {
+    type State = Scene<S>;
 
-    fn prepare(&self) -> Result<Scene, String> {
+    fn prepare(&self) -> Result<Scene<S>, String> {
         multiproc::testing::set_sleep_slice(None);
         rehearse();
-        let semaphore = match self.max {
-            Some(max) => RawSemaphore::bounded(self.count, max),
-            None => RawSemaphore::new(self.count),
-        };
-        let semaphore = Page::new(semaphore)?;
+        let semaphore = S::make(self.count, self.max)?;
         let mut scene = Scene { semaphore, waiters: Vec::new(), third: None, account: i64::from(self.count) };
         if self.deserted {
             sleeper(&scene.semaphore)?.kill();
@@ -215,11 +266,11 @@ impl Operation for Case {
         Ok(scene)
     }
 
-    fn enter(&self, _: &Scene) {
+    fn enter(&self, _: &Scene<S>) {
         (self.enter)();
     }
 
-    fn entered(&self, scene: &mut Scene) -> Result<(), String> {
+    fn entered(&self, scene: &mut Scene<S>) -> Result<(), String> {
         for _ in 0..self.given {
             scene.give()?;
             scene.come_to_rest()?;
@@ -227,7 +278,7 @@ impl Operation for Case {
         Ok(())
     }
 
-    fn run(&self, scene: &Scene) {
+    fn run(&self, scene: &Scene<S>) {
         (self.run)(&scene.semaphore);
     }
 
@@ -235,7 +286,7 @@ impl Operation for Case {
         1
     }
 
-    fn asleep(&self, scene: &mut Scene, nth: usize) -> Result<Sleep, String> {
+    fn asleep(&self, scene: &mut Scene<S>, nth: usize) -> Result<Sleep, String> {
         if nth > 0 {
             return Ok(Sleep::Last);
         }
@@ -247,11 +298,11 @@ impl Operation for Case {
         Ok(Sleep::Woken)
     }
 
-    fn doomed(&self, scene: &mut Scene, _: &Kill) -> Result<(), String> {
+    fn doomed(&self, scene: &mut Scene<S>, _: &Kill) -> Result<(), String> {
         if self.third { scene.add_third() } else { Ok(()) }
     }
 
-    fn verify(&self, mut scene: Scene, kill: &Kill) -> Result<&'static str, String> {
+    fn verify(&self, mut scene: Scene<S>, kill: &Kill) -> Result<&'static str, String> {
         if let Some(third) = scene.third.take() {
             third.release()?;
         }
@@ -287,7 +338,7 @@ impl Operation for Case {
 }
 
 /// Takes what there is, and sees that a release reaches a sleeper and that the maximum holds.
-fn works(semaphore: &RawSemaphore, max: Option<u32>) -> Result<(), String> {
+fn works(semaphore: &impl Counting, max: Option<u32>) -> Result<(), String> {
     for left in (0..semaphore.value()).rev() {
         if !semaphore.try_acquire() || semaphore.value() != left {
             return Err(format!("there is no permission, or not {left} left"));
@@ -307,14 +358,17 @@ fn works(semaphore: &RawSemaphore, max: Option<u32>) -> Result<(), String> {
 }
 
 /// A process that sleeps until it has a permission.
-fn sleeper(semaphore: &RawSemaphore) -> Result<Witness, String> {
-    let sleeper = Witness::spawn(|| semaphore.acquire(None).into())?;
+fn sleeper(semaphore: &impl Counting) -> Result<Witness, String> {
+    let sleeper = Witness::spawn(|| {
+        semaphore.acquire();
+        1
+    })?;
     sleeper.wait_until_asleep()?;
     Ok(sleeper)
 }
 
 /// A process that has taken the one permission there is.
-fn third(semaphore: &RawSemaphore) -> Result<Holder, String> {
+fn third(semaphore: &impl Counting) -> Result<Holder, String> {
     let third = Holder::spawn(|| semaphore.try_acquire().into(), || _ = semaphore.release())?;
     if third.acquired == 1 { Ok(third) } else { Err("no permission for the third process".to_owned()) }
 }
@@ -323,7 +377,7 @@ fn third(semaphore: &RawSemaphore) -> Result<Holder, String> {
 fn releaser_at_its_wake() -> Result<Report, String> {
     multiproc::testing::set_sleep_slice(None);
     rehearse();
-    let semaphore = Page::new(RawSemaphore::new(0))?;
+    let semaphore = One::make(0, None)?;
     let sleeper = sleeper(&semaphore)?;
     let mut releaser = Victim::spawn(rehearse, || _ = semaphore.release())?;
     releaser.run_until_syscall_entry(is_wake)?;
@@ -338,8 +392,8 @@ fn releaser_at_its_wake() -> Result<Report, String> {
 fn woken_acquirer() -> Result<Report, String> {
     multiproc::testing::set_sleep_slice(None);
     rehearse();
-    let semaphore = Page::new(RawSemaphore::new(0))?;
-    let mut acquirer = Victim::spawn(rehearse, || _ = semaphore.acquire(None))?;
+    let semaphore = One::make(0, None)?;
+    let mut acquirer = Victim::spawn(rehearse, || Counting::acquire(&semaphore))?;
     acquirer.run_until_syscall_entry(|number, _| number == libc::SYS_futex)?;
     if acquirer.finish_syscall()? != Stop::Asleep {
         return Err("the acquirer did not sleep".to_owned());
@@ -354,4 +408,86 @@ fn woken_acquirer() -> Result<Report, String> {
     third.release()?;
     sleeper.finish_within(BOUND)?;
     Ok(Report::of_one("a survivor that goes on"))
+}
+
+impl Counting for One {
+    fn make(count: u32, max: Option<u32>) -> Result<Self, String> {
+        Page::new(max.map_or(RawSemaphore::new(count), |max| RawSemaphore::bounded(count, max)))
+    }
+
+    fn acquire(&self) {
+        RawSemaphore::acquire(self, None);
+    }
+
+    fn try_acquire(&self) -> bool {
+        RawSemaphore::try_acquire(self)
+    }
+
+    fn acquire_late(&self) {
+        RawSemaphore::acquire(self, Some(Deadline::now()));
+    }
+
+    fn release(&self) -> bool {
+        RawSemaphore::release(self)
+    }
+
+    fn value(&self) -> u32 {
+        RawSemaphore::value(self)
+    }
+}
+
+impl Counting for Semaphore {
+    fn make(count: u32, _: Option<u32>) -> Result<Self, String> {
+        Semaphore::new(count).map_err(|error| error.to_string())
+    }
+
+    fn acquire(&self) {
+        Semaphore::acquire(self);
+    }
+
+    fn try_acquire(&self) -> bool {
+        Semaphore::try_acquire(self)
+    }
+
+    fn acquire_late(&self) {
+        let _ = self.acquire_deadline(Instant::now());
+    }
+
+    fn release(&self) -> bool {
+        Semaphore::release(self);
+        true
+    }
+
+    fn value(&self) -> u32 {
+        Semaphore::value(self)
+    }
+}
+
+impl Counting for BoundedSemaphore {
+    fn make(count: u32, max: Option<u32>) -> Result<Self, String> {
+        let max = max.ok_or("a bounded semaphore has a maximum")?;
+        let semaphore = BoundedSemaphore::new(max).map_err(|error| error.to_string())?;
+        (count..max).for_each(|_| semaphore.acquire());
+        Ok(semaphore)
+    }
+
+    fn acquire(&self) {
+        BoundedSemaphore::acquire(self);
+    }
+
+    fn try_acquire(&self) -> bool {
+        BoundedSemaphore::try_acquire(self)
+    }
+
+    fn acquire_late(&self) {
+        let _ = self.acquire_deadline(Instant::now());
+    }
+
+    fn release(&self) -> bool {
+        BoundedSemaphore::release(self).is_ok()
+    }
+
+    fn value(&self) -> u32 {
+        BoundedSemaphore::value(self)
+    }
 }

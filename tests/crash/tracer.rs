@@ -9,9 +9,12 @@ use crate::victim::{Stop, Symbol, Victim, end_pc};
 /// Runs that a kill point may take to reach. They differ when one of them adds to a time at the end of a second.
 const RUNS: usize = 4;
 
-/// One of so many kill points is taken, and the first and the last. All of them where the operations are optimised: else
-/// they have more instructions, and a plain `cargo test` would take too long.
-const EVERY: usize = if cfg!(debug_assertions) { 4 } else { 1 };
+/// Kill points that are taken of an operation. All of them where it is optimised: else it has more instructions, and a plain
+/// `cargo test` would take too long.
+const POINTS: usize = if cfg!(debug_assertions) { 48 } else { usize::MAX };
+
+/// One of so many kill points is taken where nobody knows beforehand how many there are.
+const EVERY: usize = if cfg!(debug_assertions) { 16 } else { 1 };
 
 /// An operation on a shared object, and what its victims must leave to the survivors.
 pub(crate) trait Operation {
@@ -38,15 +41,9 @@ pub(crate) trait Operation {
         usize::MAX
     }
 
-    /// One of so many kill points is taken, and the first and the last.
-    fn every(&self) -> usize {
-        EVERY
-    }
-
-    /// Whether its steps may depend on what was freed before: then a kill point that a replay does not reach is reached by
-    /// single steps.
-    fn allocates(&self) -> bool {
-        false
+    /// At most about so many kill points are taken, evenly spread, and the first and the last.
+    fn points(&self) -> usize {
+        POINTS
     }
 
     /// Whether the kill points before the first sleep are those of another scenario, and not taken.
@@ -122,8 +119,9 @@ impl fmt::Display for Kill {
 
 /// Kills a victim at each instruction of `operation`, and in each of its sleeps.
 pub(crate) fn kill_at_every_instruction<O: Operation>(operation: &O, mode: Mode) -> Result<Report, String> {
-    let mut report = Report { every: operation.every(), ..Report::default() };
+    let mut report = Report { every: 1, ..Report::default() };
     if mode == Mode::Step {
+        report.every = if operation.points() == usize::MAX { 1 } else { EVERY };
         for index in (0..).step_by(report.every) {
             let mut run = Run::begin(operation)?;
             if !run.step_to(index).map_err(|why| format!("on the way to kill point {index}: {why}"))? {
@@ -137,6 +135,7 @@ pub(crate) fn kill_at_every_instruction<O: Operation>(operation: &O, mode: Mode)
     let last = trace.points.len() - 1;
     let sleep = trace.points.iter().position(|point| matches!(point, Point::Asleep(_)));
     let first = sleep.filter(|_| operation.begins_asleep()).unwrap_or(0);
+    report.every = (last + 1 - first).div_ceil(operation.points());
     for (index, left_out) in trace.left_out(operation.turns()).into_iter().enumerate().skip(first) {
         if left_out {
             report.left_out += 1;
@@ -147,22 +146,10 @@ pub(crate) fn kill_at_every_instruction<O: Operation>(operation: &O, mode: Mode)
         }
         let reached = (0..RUNS).map(|_| Run::begin(operation)?.replay(&trace, index));
         let kill = Kill { index, point: trace.points[index] };
-        let reached = first_ok(reached)
-            .or_else(|why| if operation.allocates() { step(operation, index) } else { Err(why) });
-        let run = reached.map_err(|why| format!("on the way to {kill}: {why}"))?;
+        let run = first_ok(reached).map_err(|why| format!("on the way to {kill}: {why}"))?;
         run.die(index, &mut report)?;
     }
     Ok(report)
-}
-
-/// A victim that made `index` single steps.
-fn step<O: Operation>(operation: &O, index: usize) -> Result<Run<'_, O>, String> {
-    let mut run = Run::begin(operation)?;
-    if run.step_to(index)? {
-        Ok(run)
-    } else {
-        Err("hollow: the operation ended before the kill point".to_owned())
-    }
 }
 
 /// The first success, or the last error. Nothing is attempted after a success.
@@ -186,25 +173,11 @@ pub(crate) struct Run<'a, O: Operation> {
     sleeps: usize,
 }
 
-/// Gives each of glibc's caches of freed memory as much as it takes, whatever was freed before: an operation that
-/// allocates a little then makes the same steps each time.
-fn fill_allocator_caches() {
-    for size in (24..=1032).step_by(16) {
-        // Seven of a size go to the thread's cache; the others to that from which zeroed memory comes.
-        let filled: [Vec<u8>; 14] = std::array::from_fn(|_| Vec::with_capacity(size));
-        drop(std::hint::black_box(filled));
-    }
-}
-
 impl<'a, O: Operation> Run<'a, O> {
     /// A victim before the first instruction.
     pub(crate) fn begin(operation: &'a O) -> Result<Run<'a, O>, String> {
         let mut state = operation.prepare().map_err(|why| format!("prepare: {why}"))?;
-        let enter = || {
-            operation.enter(&state);
-            fill_allocator_caches();
-        };
-        let victim = Victim::spawn(enter, || operation.run(&state))?;
+        let victim = Victim::spawn(|| operation.enter(&state), || operation.run(&state))?;
         operation.entered(&mut state).map_err(|why| format!("before the operation: {why}"))?;
         Ok(Run { operation, state, victim, stop: Stop::Trapped, sleeps: 0 })
     }

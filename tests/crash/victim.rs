@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use crate::room;
 use crate::witness::{blocking_call, fork, kill_and_reap};
 
 /// How long a victim may run, or sleep, before its tracer gives up on it.
@@ -123,6 +124,7 @@ impl Victim {
                 return REFUSED;
             }
             enter();
+            room::begin();
             begin();
             run();
             end();
