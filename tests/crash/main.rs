@@ -23,6 +23,8 @@ mod condition;
 #[cfg(target_arch = "x86_64")]
 mod crowd;
 #[cfg(target_arch = "x86_64")]
+mod dead_letters;
+#[cfg(target_arch = "x86_64")]
 mod event;
 #[cfg(target_arch = "x86_64")]
 mod fifo;
@@ -102,6 +104,7 @@ fn main() -> std::process::ExitCode {
         barrier::SCENARIOS,
         queue::SCENARIOS,
         queue_holes::SCENARIOS,
+        dead_letters::SCENARIOS,
         joinable::SCENARIOS,
         segment::SCENARIOS,
     ];
