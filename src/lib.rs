@@ -61,7 +61,10 @@ pub use error::{Error, Result};
 #[cfg(not(all(test, loom)))]
 pub use plain::{CChar, CLong, CType, CULong, Number, OutOfRange, TypeCode, UnknownTypeCode, WChar};
 #[cfg(all(feature = "process", not(all(test, loom))))]
-pub use process::{Process, ProcessError, init};
+pub use process::{
+    ActiveChild, AuthKey, CurrentProcess, ParentProcess, Process, ProcessBuilder, ProcessError,
+    active_children, cpu_count, current_process, init, parent_process,
+};
 #[cfg(not(all(test, loom)))]
 pub use queue::{
     Buffer, Codec, DeadLetter, GetError, JoinableQueue, Payload, Plain, PlainBuffer, PlainQueue, Postcard,

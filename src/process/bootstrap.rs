@@ -2,7 +2,6 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CString, OsStr};
-use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -16,9 +15,10 @@ use rustix::process::{Pid, getppid};
 use rustix::stdio::{dup2_stdin, stdin};
 
 use super::entry::Entry;
+use super::exit::{end, exit};
 use super::image::Image;
 use super::report::{ARGUMENTS, FAILURE, Failure, MAX_MESSAGE, RESULT, START, Start};
-use super::{constructor, panics};
+use super::{constructor, current, lifeline, panics};
 use crate::sys::frame::{self, Frame, FrameReader};
 use crate::sys::{poll, socket};
 use crate::transfer::{Message, decode, encode};
@@ -112,7 +112,18 @@ fn take_over(later: impl FnOnce()) -> Result<i32> {
         Some(Frame { tag, .. }) => Err(Error::Decode(format!("unexpected message {tag:#x}"))),
         None => Err(Error::Decode("the parent closed the connection".into())),
     };
-    let start: Start = decode(read(START)?)?;
+    let Message { bytes, fds } = read(START)?;
+    let start: Start = decode(Message { bytes, fds: Vec::new() })?;
+    let mut fds = fds.into_iter();
+    let mut next = || fds.next().ok_or_else(|| Error::Decode("a descriptor is missing".into()));
+    // First of all: the parent may die while the arguments come.
+    if start.daemon {
+        lifeline::die_with(&next()?)?;
+    }
+    if start.has_stdin {
+        dup2_stdin(next()?).map_err(|errno| Error::os("open standard input", errno))?;
+    }
+    current::become_child(&start);
     let arguments = read(ARGUMENTS)?;
     // SAFETY: the parent runs the same executable with the same copy of this library (`is_for_this_copy`), and the
     // message comes from it (`peer`): `Entry::start` made it.
@@ -190,18 +201,4 @@ fn report(outcome: Result<Message, Failure>) -> i32 {
             FAILED
         }
     }
-}
-
-/// Flushes what the function printed, and ends the process.
-fn end(code: i32) -> ! {
-    // A closed standard output is nobody's concern here.
-    let _ = std::io::stdout().flush();
-    // SAFETY: null means all streams; C code that the function called may have written to some.
-    unsafe { libc::fflush(std::ptr::null_mut()) };
-    exit(code)
-}
-
-fn exit(code: i32) -> ! {
-    // SAFETY: ends the process; nothing of it is used afterwards.
-    unsafe { libc::_exit(code) }
 }

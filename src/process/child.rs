@@ -6,9 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rustix::event::PollFlags;
 use rustix::process::{Pid, Signal};
 
-use super::abandoned;
 use super::error::ProcessError;
 use super::report::{FAILURE, MAX_MESSAGE, RESULT, Report};
+use super::tree;
 use crate::sys::frame::{Frame, FrameError, FrameReader, Progress};
 use crate::sys::pidfd::{self, Status};
 use crate::sys::{Deadline, poll};
@@ -19,6 +19,8 @@ use crate::{Error, Result};
 #[derive(Debug)]
 pub(super) struct Child {
     pid: Pid,
+    name: String,
+    is_daemon: bool,
     /// `None`: somebody else reaped it before it could be looked up.
     pidfd: Option<OwnedFd>,
     socket: OwnedFd,
@@ -35,19 +37,31 @@ struct State {
 }
 
 impl Child {
-    pub(super) fn new(pid: Pid, pidfd: Option<OwnedFd>, socket: OwnedFd) -> Self {
+    pub(super) fn new(
+        pid: Pid,
+        (name, is_daemon): (String, bool),
+        pidfd: Option<OwnedFd>,
+        socket: OwnedFd,
+    ) -> Self {
         let status = if pidfd.is_some() { Status::Running } else { Status::Unknown };
         let reader = Some(FrameReader::new(MAX_MESSAGE));
-        Self { pid, pidfd, socket, state: Mutex::new(State { reader, report: None, status }) }
+        Self {
+            pid,
+            name,
+            is_daemon,
+            pidfd,
+            socket,
+            state: Mutex::new(State { reader, report: None, status }),
+        }
     }
 
     /// Waits for the end, and takes the result.
     ///
     /// # Errors
     /// How the process ended otherwise; [`ProcessError::TimedOut`] leaves everything as it was.
-    pub(super) fn join(&mut self, deadline: Option<Deadline>) -> Result<Message, ProcessError> {
+    pub(super) fn join(&self, deadline: Option<Deadline>) -> Result<Message, ProcessError> {
         self.wait(deadline)?;
-        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         match (state.report.take(), state.status) {
             (Some(Report::Failed(failure)), _) => {
                 state.report = Some(Report::Failed(failure.clone()));
@@ -68,7 +82,10 @@ impl Child {
     }
 
     /// Waits for the end, reading what the child sends so that it gets there.
-    fn wait(&self, deadline: Option<Deadline>) -> Result<(), ProcessError> {
+    ///
+    /// # Errors
+    /// [`ProcessError::TimedOut`], [`ProcessError::Wait`].
+    pub(super) fn wait(&self, deadline: Option<Deadline>) -> Result<(), ProcessError> {
         loop {
             let reading = {
                 let mut state = self.state();
@@ -130,23 +147,37 @@ impl Child {
         self.pidfd.as_ref().unwrap_or(&self.socket).as_fd()
     }
 
+    /// Nobody wants its result: it need not wait until that is read.
+    pub(super) fn abandon(&self) {
+        // Fails if the child has ended.
+        let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both);
+    }
+
+    /// Ends it, and all that it has started, by SIGKILL.
+    ///
+    /// # Errors
+    /// The system refuses, because the process has taken another identity.
+    pub(super) fn kill_tree(&self) -> Result<()> {
+        match &self.pidfd {
+            Some(pidfd) if self.status() == Status::Running => tree::kill(pidfd.as_fd(), self.pid()),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn is_daemon(&self) -> bool {
+        self.is_daemon
+    }
+
     pub(super) fn pid(&self) -> u32 {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Child {
-    fn drop(&mut self) {
-        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if state.status == Status::Running
-            && let Some(pidfd) = self.pidfd.take()
-        {
-            abandoned::adopt(pidfd);
-        }
     }
 }
 

@@ -28,31 +28,27 @@ impl Entry {
         Self { runner: run::<A, R>, function: function as usize }
     }
 
-    /// What to tell the child.
+    /// Where in the image the wrapper and the function lie.
     ///
     /// # Errors
     /// [`Error::Unsupported`]: the code lies in a shared library, which the child may load elsewhere or not at all.
-    pub(super) fn start(self, name: &str) -> Result<Start> {
+    pub(super) fn offsets(self) -> Result<(u64, u64)> {
         let offset = |address: usize| {
             Image::main().code_offset_of(address).ok_or_else(|| Error::Unsupported {
                 what: "spawning a function outside of the main executable".into(),
             })
         };
-        Ok(Start {
-            name: name.to_owned(),
-            runner: offset(self.runner as usize)?,
-            function: offset(self.function)?,
-        })
+        Ok((offset(self.runner as usize)?, offset(self.function)?))
     }
 
     /// The entry that the parent described; `None` when it isn't in this image's code.
     ///
     /// # Safety
-    /// `start` was made by [`Entry::start`] in a process that runs the same image.
+    /// The offsets in `start` were made by [`Entry::offsets`] in a process that runs the same image.
     pub(super) unsafe fn resolve(start: &Start) -> Option<Self> {
         let runner = Image::main().code_at(start.runner)?;
         let function = Image::main().code_at(start.function)?;
-        // SAFETY: at this distance from the load address lies a `run::<A, R>` in the parent (see `start`), hence here.
+        // SAFETY: at this distance from the load address lies a `run::<A, R>` in the parent (see `offsets`), hence here.
         let runner = unsafe { transmute::<usize, Runner>(runner) };
         Some(Self { runner, function })
     }

@@ -3,30 +3,32 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::builder::ProcessBuilder;
 use super::child::Child;
-use super::entry::Entry;
+use super::children;
 use super::error::ProcessError;
-use super::launch::launch;
 use crate::Result;
 use crate::sys::Deadline;
 use crate::sys::pidfd::Status;
-use crate::transfer::{decode, encode};
+use crate::transfer::decode;
 
 /// A function running in a process of its own.
 ///
-/// A handle that is dropped leaves its process running, like [`std::process::Child`]. When such a process ends, it stays
-/// a zombie until this program spawns the next one or ends. It can still send its result; nobody reads it.
+/// A handle that is dropped leaves its process running, like [`std::process::Child`]; nobody reads its result. When such a
+/// process ends, it stays a zombie until this program spawns the next one or ends.
+///
+/// When this program ends normally (`main` returns, or [`std::process::exit`]), it first waits for the processes that it has
+/// started, unless they are [daemons](ProcessBuilder::daemon).
 #[doc(alias = "Popen")]
 pub struct Process<R> {
-    child: Child,
-    name: String,
+    child: Arc<Child>,
     result: PhantomData<fn() -> R>,
 }
 
@@ -74,11 +76,11 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
     /// ```
     #[doc(alias = "start")]
     pub fn spawn<A: Serialize + DeserializeOwned>(f: fn(A) -> R, args: A) -> Result<Self> {
-        // Relaxed: a counter, nothing depends on the order.
-        static COUNT: AtomicU32 = AtomicU32::new(1);
-        let name = format!("Process-{}", COUNT.fetch_add(1, Ordering::Relaxed));
-        let child = launch(&name, Entry::new(f), encode(&args)?)?;
-        Ok(Self { child, name, result: PhantomData })
+        Process::builder().spawn(f, args)
+    }
+
+    pub(super) fn new(child: Arc<Child>) -> Self {
+        Self { child, result: PhantomData }
     }
 
     /// Waits until the process has ended and returns the function's result.
@@ -139,9 +141,14 @@ impl<R> Process<R> {
         self.child.pid()
     }
 
-    /// Its name: `Process-1` and so on.
+    /// Its name: `Process-1` and so on, unless it was given one.
     pub fn name(&self) -> &str {
-        &self.name
+        self.child.name()
+    }
+
+    /// Whether it ends with this process.
+    pub fn daemon(&self) -> bool {
+        self.child.is_daemon()
     }
 
     /// Whether it runs; a stopped process does.
@@ -182,6 +189,22 @@ impl<R> Process<R> {
         self.child.send_signal(Signal::KILL)
     }
 
+    /// Interrupts it, by `SIGINT`, as Ctrl-C does. One that has ended is let be.
+    ///
+    /// # Errors
+    /// [`Error::Os`](crate::Error::Os): the process has become another user's.
+    pub fn interrupt(&self) -> Result<()> {
+        self.child.send_signal(Signal::INT)
+    }
+
+    /// Ends it and all that it has started, and they, by `SIGKILL`. Processes that lost their parent before are not found.
+    ///
+    /// # Errors
+    /// [`Error::Os`](crate::Error::Os): the process has become another user's.
+    pub fn kill_tree(&self) -> Result<()> {
+        self.child.kill_tree()
+    }
+
     /// A descriptor that becomes readable when the process has ended: for `poll` and the like.
     ///
     /// A process with a large result ends only when that is read, which `join`, `is_alive` and `exit_code` do.
@@ -190,8 +213,28 @@ impl<R> Process<R> {
     }
 }
 
+impl Process<()> {
+    /// How a process is to be started: its name, environment, streams and so on.
+    pub fn builder() -> ProcessBuilder {
+        ProcessBuilder::new()
+    }
+}
+
+impl<R> Drop for Process<R> {
+    fn drop(&mut self) {
+        if self.child.status() == Status::Running {
+            self.child.abandon();
+        } else {
+            children::sweep();
+        }
+    }
+}
+
 impl<R> fmt::Debug for Process<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Process").field("name", &self.name).field("pid", &self.pid()).finish_non_exhaustive()
+        f.debug_struct("Process")
+            .field("name", &self.name())
+            .field("pid", &self.pid())
+            .finish_non_exhaustive()
     }
 }

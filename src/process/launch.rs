@@ -4,16 +4,19 @@ use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use rustix::io::Errno;
 use rustix::process::Pid;
 
+use super::authkey::AuthKey;
 use super::bootstrap::VARIABLE;
 use super::child::Child;
+use super::current::{current_process, next_number};
 use super::entry::Entry;
 use super::image::Image;
-use super::report::{ARGUMENTS, START};
-use super::{abandoned, constructor};
+use super::report::{ARGUMENTS, START, Start};
+use super::{children, constructor, lifeline};
 use crate::sys::pidfd::{self, Status};
 use crate::sys::poll::hung_up;
 use crate::sys::{frame, socket};
@@ -22,6 +25,43 @@ use crate::{Error, Result};
 
 const OPERATION: &str = "start a process";
 
+/// What a child is to be like.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) name: Option<String>,
+    pub(super) daemon: bool,
+    pub(super) key: Option<AuthKey>,
+    pub(super) stdin: Option<OwnedFd>,
+    /// This executable, with environment, directory and streams.
+    pub(super) command: Command,
+}
+
+impl Plan {
+    pub(super) fn new() -> Self {
+        let command = Command::new("/proc/self/exe");
+        Self { name: None, daemon: false, key: None, stdin: None, command }
+    }
+
+    /// What to tell the child, and the descriptors to go with it; and what to start it with.
+    fn start(self, entry: Entry) -> Result<(Start, Vec<OwnedFd>, Command)> {
+        let own = current_process();
+        let number = next_number();
+        let (runner, function) = entry.offsets()?;
+        let start = Start {
+            name: self.name.unwrap_or_else(|| format!("Process-{number}")),
+            number,
+            parent_name: own.name().to_owned(),
+            daemon: self.daemon,
+            has_stdin: self.stdin.is_some(),
+            key: self.key.map_or_else(|| own.authkey(), Ok)?,
+            runner,
+            function,
+        };
+        let lifeline = self.daemon.then(lifeline::reader).transpose()?;
+        Ok((start, lifeline.into_iter().chain(self.stdin).collect(), self.command))
+    }
+}
+
 /// Starts a child that calls `entry` with `arguments`.
 ///
 /// std's `Command` starts it with `posix_spawn`, and makes the socket its standard input: of all descriptors only that
@@ -29,16 +69,20 @@ const OPERATION: &str = "start a process";
 ///
 /// # Errors
 /// As [`Process::spawn`](crate::Process::spawn).
-pub(super) fn launch(name: &str, entry: Entry, arguments: Message) -> Result<Child> {
-    abandoned::sweep();
+pub(super) fn launch(plan: Plan, entry: Entry, arguments: Message) -> Result<Arc<Child>> {
+    children::sweep();
+    if current_process().daemon() {
+        return Err(Error::Unsupported { what: "starting a process from a daemon process".into() });
+    }
     let anchor = anchor()?;
-    let start = encode(&entry.start(name)?)?;
+    let (start, fds, mut command) = plan.start(entry)?;
+    let identity = (start.name.clone(), start.daemon);
+    let start = Message { fds, ..encode(&start)? };
     let (ours, theirs) = socket::pair().map_err(|errno| Error::os(OPERATION, errno))?;
 
     let mut arguments_of_program = std::env::args_os();
-    let mut command = Command::new("/proc/self/exe");
     command
-        .arg0(arguments_of_program.next().unwrap_or_else(|| OsString::from(name)))
+        .arg0(arguments_of_program.next().unwrap_or_else(|| OsString::from(&identity.0)))
         .args(arguments_of_program)
         .env(VARIABLE, format!("{anchor:x}"))
         .stdin(Stdio::from(theirs));
@@ -59,9 +103,13 @@ pub(super) fn launch(name: &str, entry: Entry, arguments: Message) -> Result<Chi
     };
     match deliver(ours.as_fd(), &start, &arguments) {
         // A child that has died is reported by `join`, which knows how it died.
-        Ok(()) | Err(frame::FrameError::Disconnected) => Ok(Child::new(pid, pidfd, ours)),
+        Ok(()) | Err(frame::FrameError::Disconnected) => {
+            let child = Arc::new(Child::new(pid, identity, pidfd, ours));
+            children::add(Arc::clone(&child));
+            Ok(child)
+        }
         Err(error) => {
-            let child = Child::new(pid, pidfd, ours);
+            let child = Child::new(pid, identity, pidfd, ours);
             let _ = child.send_signal(rustix::process::Signal::KILL);
             child.wait_quietly();
             Err(error.into())
@@ -70,9 +118,11 @@ pub(super) fn launch(name: &str, entry: Entry, arguments: Message) -> Result<Chi
 }
 
 fn deliver(socket: BorrowedFd<'_>, start: &Message, arguments: &Message) -> Result<(), frame::FrameError> {
-    let fds: Vec<_> = arguments.fds.iter().map(AsFd::as_fd).collect();
-    frame::send(socket, START, &start.bytes, &[], None)?;
-    frame::send(socket, ARGUMENTS, &arguments.bytes, &fds, None)
+    for (tag, message) in [(START, start), (ARGUMENTS, arguments)] {
+        let fds: Vec<_> = message.fds.iter().map(AsFd::as_fd).collect();
+        frame::send(socket, tag, &message.bytes, &fds, None)?;
+    }
+    Ok(())
 }
 
 /// Where the constructor lies in the image: the child's must lie there too.

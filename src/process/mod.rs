@@ -8,11 +8,12 @@
 //! 1. Constructors that come before the library's own have run.
 //! 2. The constructor sees the environment variable, checks that the socket on standard input was made by its parent,
 //!    moves the socket to a close-on-exec descriptor, opens `/dev/null` as standard input, removes the variable.
-//! 3. It reads the whole bootstrap message, so that the parent's `spawn` is over soon.
+//! 3. It reads the whole bootstrap message, so that the parent's `spawn` is over soon. A daemon arranges first to be killed
+//!    when its parent ends.
 //! 4. It sets what Rust's start-up would: `SIGPIPE` ignored, the standard streams open.
 //! 5. It runs the constructors after its own.
 //! 6. It decodes the arguments, calls the function, sends the result, flushes, and ends with `_exit`: neither `main` nor
-//!    `atexit` functions run.
+//!    `atexit` functions run. Before that it waits for its own children.
 //!
 //! # Why the function's address may travel
 //! Parent and child run the same file (`/proc/self/exe` is the running one even if another took its name), and the
@@ -20,19 +21,29 @@
 //! distance from the image's load address and must lie in the image's code, at both ends; what it points to was made
 //! by the same monomorphised code on both sides.
 
-mod abandoned;
+mod authkey;
 mod bootstrap;
+mod builder;
 mod child;
+mod children;
 mod constructor;
+mod current;
 mod entry;
 mod error;
+mod exit;
 mod handle;
 mod image;
 mod launch;
+mod lifeline;
 mod panics;
 mod report;
+mod tree;
 
+pub use authkey::AuthKey;
+pub use builder::ProcessBuilder;
+pub use children::{ActiveChild, active_children};
 pub use constructor::init;
+pub use current::{CurrentProcess, ParentProcess, cpu_count, current_process, parent_process};
 pub use error::ProcessError;
 pub use handle::Process;
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::authkey::AuthKey;
 use super::error::ProcessError;
 use crate::transfer::Message;
 
@@ -22,6 +23,15 @@ pub(super) const FAILURE: u32 = 0x4d50_0004;
 pub(super) struct Start {
     /// The name of the process.
     pub(super) name: String,
+    /// The numbers of its ancestors and its own.
+    pub(super) number: String,
+    /// The name of its parent.
+    pub(super) parent_name: String,
+    /// Whether it ends with its parent: then a lifeline comes with this.
+    pub(super) daemon: bool,
+    /// Whether its standard input comes with this, behind the lifeline.
+    pub(super) has_stdin: bool,
+    pub(super) key: AuthKey,
     /// Where in the image the typed wrapper lies.
     pub(super) runner: u64,
     /// Where in the image the function lies.

@@ -1,0 +1,139 @@
+//! [`ProcessBuilder`]: how a process is started.
+
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Stdio;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::authkey::AuthKey;
+use super::entry::Entry;
+use super::handle::Process;
+use super::launch::{Plan, launch};
+use crate::Result;
+use crate::transfer::encode;
+
+/// How a process is to be started.
+///
+/// # Examples
+/// ```
+/// use multiproc::Process;
+/// let greet = |()| std::env::var("GREETING").unwrap_or_default();
+/// let mut child = Process::builder().name("greeter").env("GREETING", "hello").spawn(greet, ())?;
+/// assert_eq!(child.name(), "greeter");
+/// assert_eq!(child.join()?, "hello");
+/// # Ok::<(), multiproc::Error>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "a builder starts nothing until `spawn` is called"]
+pub struct ProcessBuilder {
+    plan: Plan,
+}
+
+impl ProcessBuilder {
+    pub(super) fn new() -> Self {
+        Self { plan: Plan::new() }
+    }
+
+    /// Its name. Default `Process-1` and so on, and `Process-1:2` for the second child of that one.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.plan.name = Some(name.into());
+        self
+    }
+
+    /// Whether it ends with this process: by `SIGTERM` when this one ends normally, and by `SIGKILL` at once however it ends.
+    /// It may not start processes itself. It lives on when merely the thread that started it ends. Default false: a normal
+    /// end of this process waits for it.
+    pub fn daemon(mut self, daemon: bool) -> Self {
+        self.plan.daemon = daemon;
+        self
+    }
+
+    /// The key that it and its children have. Default: this process's.
+    pub fn authkey(mut self, key: AuthKey) -> Self {
+        self.plan.key = Some(key);
+        self
+    }
+
+    /// Sets a variable of its environment, which is this process's otherwise.
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.plan.command.env(name, value);
+        self
+    }
+
+    /// Takes a variable out of its environment.
+    pub fn env_remove(mut self, name: impl AsRef<OsStr>) -> Self {
+        self.plan.command.env_remove(name);
+        self
+    }
+
+    /// Starts from an empty environment.
+    pub fn env_clear(mut self) -> Self {
+        self.plan.command.env_clear();
+        self
+    }
+
+    /// Its working directory. Default: this process's.
+    pub fn current_dir(mut self, directory: impl AsRef<Path>) -> Self {
+        self.plan.command.current_dir(directory);
+        self
+    }
+
+    /// Its standard input: a file, or the reading end of a pipe. Default `/dev/null`.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Process;
+    /// use std::io::{Read, Write};
+    /// let (reader, mut writer) = std::io::pipe().map_err(|error| multiproc::Error::Encode(error.to_string()))?;
+    /// let read = |()| {
+    ///     let mut text = String::new();
+    ///     std::io::stdin().read_to_string(&mut text).map(|_| text).unwrap_or_default()
+    /// };
+    /// let mut child = Process::builder().stdin(reader).spawn(read, ())?;
+    /// writer.write_all(b"typed").ok();
+    /// drop(writer);
+    /// assert_eq!(child.join()?, "typed");
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn stdin(mut self, file: impl Into<OwnedFd>) -> Self {
+        self.plan.stdin = Some(file.into());
+        self
+    }
+
+    /// Its standard output. Default: this process's.
+    pub fn stdout(mut self, file: impl Into<Stdio>) -> Self {
+        self.plan.command.stdout(file);
+        self
+    }
+
+    /// Its standard error. Default: this process's.
+    pub fn stderr(mut self, file: impl Into<Stdio>) -> Self {
+        self.plan.command.stderr(file);
+        self
+    }
+
+    /// Puts it in a process group of its own, so that the terminal's interrupts don't reach it.
+    pub fn process_group(mut self) -> Self {
+        self.plan.command.process_group(0);
+        self
+    }
+
+    /// Starts the process, which calls `f` with `args`.
+    ///
+    /// # Errors
+    /// Those of [`Process::spawn`].
+    ///
+    /// # Process death
+    /// As [`Process::spawn`].
+    pub fn spawn<A, R>(self, f: fn(A) -> R, args: A) -> Result<Process<R>>
+    where
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        Ok(Process::new(launch(self.plan, Entry::new(f), encode(&args)?)?))
+    }
+}

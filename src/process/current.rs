@@ -1,0 +1,201 @@
+//! [`CurrentProcess`] and [`ParentProcess`]: who this process is.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use rustix::event::PollFlags;
+use rustix::process::{Pid, getppid};
+
+use super::authkey::AuthKey;
+use super::report::Start;
+use crate::Result;
+use crate::sys::{Deadline, pidfd, poll};
+
+/// What a child's parent told it; unset in a program that nobody here started.
+static IDENTITY: OnceLock<Identity> = OnceLock::new();
+static KEY: Mutex<Option<AuthKey>> = Mutex::new(None);
+
+#[derive(Debug)]
+struct Identity {
+    name: String,
+    /// The numbers of its ancestors and its own, as "2:1".
+    number: String,
+    daemon: bool,
+    parent: Option<Parent>,
+}
+
+#[derive(Debug)]
+struct Parent {
+    pid: u32,
+    name: String,
+    pidfd: OwnedFd,
+}
+
+/// Takes over who this process is to be.
+pub(super) fn become_child(start: &Start) {
+    let parent = parent(&start.parent_name);
+    let Start { name, number, daemon, key, .. } = start;
+    let identity = Identity { name: name.clone(), number: number.clone(), daemon: *daemon, parent };
+    // Nobody has asked before.
+    let _ = IDENTITY.set(identity);
+    *KEY.lock().unwrap_or_else(PoisonError::into_inner) = Some(key.clone());
+}
+
+fn parent(name: &str) -> Option<Parent> {
+    let pid = getppid()?;
+    let pidfd = pidfd::open(pid).ok()?;
+    // Still the parent after the number was looked up, so it was then.
+    let is_parent = getppid() == Some(pid);
+    is_parent.then(|| Parent { pid: number_of(pid), name: name.to_owned(), pidfd })
+}
+
+fn number_of(pid: Pid) -> u32 {
+    pid.as_raw_nonzero().get().unsigned_abs()
+}
+
+/// A number for the next child: the numbers of this process and of the child, as "2:1".
+pub(super) fn next_number() -> String {
+    // Relaxed: a counter, nothing depends on the order.
+    static COUNT: AtomicU32 = AtomicU32::new(1);
+    let own = COUNT.fetch_add(1, Ordering::Relaxed);
+    match IDENTITY.get() {
+        Some(identity) => format!("{}:{own}", identity.number),
+        None => own.to_string(),
+    }
+}
+
+/// This process, as its parent started it.
+#[derive(Clone, Copy, Debug)]
+pub struct CurrentProcess {
+    identity: Option<&'static Identity>,
+}
+
+/// This process.
+///
+/// # Examples
+/// ```
+/// use multiproc::{Process, current_process};
+/// assert_eq!(current_process().name(), "MainProcess");
+/// let mut child = Process::spawn(|()| current_process().name().to_owned(), ())?;
+/// assert_eq!(child.join()?, child.name());
+/// # Ok::<(), multiproc::Error>(())
+/// ```
+#[must_use]
+pub fn current_process() -> CurrentProcess {
+    CurrentProcess { identity: IDENTITY.get() }
+}
+
+impl CurrentProcess {
+    /// Its name; `MainProcess` if it was not started by [`Process`](crate::Process).
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.identity.map_or("MainProcess", |identity| &identity.name)
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        std::process::id()
+    }
+
+    /// Whether it ends with its parent.
+    #[must_use]
+    pub fn daemon(&self) -> bool {
+        self.identity.is_some_and(|identity| identity.daemon)
+    }
+
+    /// The key that its children inherit: its parent's, or random bytes made at the first call.
+    ///
+    /// # Errors
+    /// [`Error::Os`](crate::Error::Os): the system has no random bytes.
+    pub fn authkey(&self) -> Result<AuthKey> {
+        let mut key = KEY.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*key {
+            Some(key) => Ok(key.clone()),
+            None => Ok(key.insert(AuthKey::random()?).clone()),
+        }
+    }
+
+    /// Sets the key for this process and for the children that it starts from now on.
+    pub fn set_authkey(&self, key: AuthKey) {
+        *KEY.lock().unwrap_or_else(PoisonError::into_inner) = Some(key);
+    }
+}
+
+/// The process that started this one.
+#[derive(Clone, Copy, Debug)]
+pub struct ParentProcess {
+    parent: &'static Parent,
+}
+
+/// The process that started this one; `None` in a program that was not started by [`Process`](crate::Process).
+///
+/// # Examples
+/// ```
+/// use multiproc::{Process, parent_process};
+/// assert!(parent_process().is_none());
+/// let mut child = Process::spawn(|()| parent_process().map(|parent| parent.pid()), ())?;
+/// assert_eq!(child.join()?, Some(std::process::id()));
+/// # Ok::<(), multiproc::Error>(())
+/// ```
+#[must_use]
+pub fn parent_process() -> Option<ParentProcess> {
+    let parent = IDENTITY.get()?.parent.as_ref()?;
+    Some(ParentProcess { parent })
+}
+
+impl ParentProcess {
+    /// Its number, which may be another's once it has ended.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.parent.pid
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        &self.parent.name
+    }
+
+    /// Whether it still runs.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        !self.wait_until(Some(Deadline::now()))
+    }
+
+    /// Waits for its end.
+    pub fn join(&self) {
+        self.wait_until(None);
+    }
+
+    /// Waits up to `timeout` for its end; whether it has ended.
+    #[must_use]
+    pub fn join_timeout(&self, timeout: Duration) -> bool {
+        self.wait_until(Deadline::after(timeout))
+    }
+
+    /// A descriptor that becomes readable when it has ended: for `poll` and the like.
+    #[must_use]
+    pub fn sentinel(&self) -> BorrowedFd<'static> {
+        self.parent.pidfd.as_fd()
+    }
+
+    fn wait_until(&self, deadline: Option<Deadline>) -> bool {
+        // A descriptor that can't be polled is not known to have ended.
+        poll::wait(&[(self.sentinel(), PollFlags::IN)], deadline).unwrap_or(false)
+    }
+}
+
+/// How many processors this process may use, at least 1: of those that its affinity names, as many as its cgroup's quota
+/// lets it use.
+///
+/// # Examples
+/// ```
+/// assert!(multiproc::cpu_count() >= 1);
+/// ```
+#[must_use]
+pub fn cpu_count() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
