@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
 use multiproc::{
-    Array, Barrier, BoundedSemaphore, Condition, Error, Event, Lock, LockError, Permits, Process, RLock,
-    Segment, Semaphore, Value,
+    Array, Barrier, BoundedSemaphore, Condition, Error, Event, Lock, LockError, Permits, RLock, Segment,
+    Semaphore, Value,
 };
 
 /// A name that no other test has, whose file goes with it.
@@ -60,6 +60,7 @@ fn what_one_program_names_another_opens() {
     assert_eq!(fs::metadata(name.path()).unwrap().permissions().mode() & 0o7777, 0o600);
 }
 
+#[cfg(feature = "process")]
 #[test]
 fn a_named_segment_and_what_lies_in_it_travel_to_a_child() {
     fn child((value, segment): (Value<u64>, Segment)) -> Option<String> {
@@ -70,7 +71,7 @@ fn a_named_segment_and_what_lies_in_it_travel_to_a_child() {
     let name = Name::new();
     let segment = Segment::create(&name.0, 1 << 16).unwrap();
     let value = Value::new_in(&segment, "value", 1u64).unwrap();
-    let mut process = Process::spawn(child, (value.clone(), segment.clone())).unwrap();
+    let mut process = multiproc::Process::spawn(child, (value.clone(), segment.clone())).unwrap();
     assert_eq!(process.join().unwrap(), Some(name.0.clone()));
     assert_eq!(value.get(), 2);
     assert!(Lock::open_in(&segment, "of the child").is_ok());
