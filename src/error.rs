@@ -4,6 +4,8 @@
 
 use std::{fmt, io};
 
+use rustix::process::{Resource, getrlimit};
+
 /// `Result<T, multiproc::Error>`.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -22,6 +24,8 @@ pub enum Error {
     TooManyFiles {
         /// What was attempted.
         operation: &'static str,
+        /// The limit that is reached, with its value where it is this process's own: `RLIMIT_NOFILE is 1024`.
+        limit: String,
     },
     /// There is no memory for a segment, or a limit (`RLIMIT_FSIZE`, a full file system) forbids it.
     OutOfMemory {
@@ -89,9 +93,21 @@ impl Error {
     pub(crate) fn os(operation: &'static str, source: impl Into<io::Error>) -> Self {
         let source = source.into();
         match source.raw_os_error() {
-            Some(libc::EMFILE | libc::ENFILE) => Self::TooManyFiles { operation },
+            Some(libc::EMFILE) => Self::too_many_files(operation),
+            Some(libc::ENFILE) => {
+                Self::TooManyFiles { operation, limit: "fs.file-max of the system".to_owned() }
+            }
             _ => Self::Os { operation, source },
         }
+    }
+
+    /// The error for a process that has, or sends, as many descriptors as it may.
+    pub(crate) fn too_many_files(operation: &'static str) -> Self {
+        let limit = match getrlimit(Resource::Nofile).current {
+            Some(most) => format!("RLIMIT_NOFILE is {most}"),
+            None => "the kernel's limit for one process".to_owned(),
+        };
+        Self::TooManyFiles { operation, limit }
     }
 
     /// Wraps an operation's own error.
@@ -104,7 +120,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Os { operation, source } => write!(f, "{operation}: {source}"),
-            Self::TooManyFiles { operation } => write!(f, "{operation}: too many open files"),
+            Self::TooManyFiles { operation, limit } => {
+                write!(f, "{operation}: too many open files: {limit}")
+            }
             Self::OutOfMemory { operation, bytes } => {
                 write!(f, "{operation}: no memory for {bytes} bytes")
             }

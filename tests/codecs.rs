@@ -1,4 +1,5 @@
 //! What goes through a queue: plain data, serde types, bytes, and what a codec of one's own makes.
+#![cfg(feature = "process")]
 
 mod worker;
 

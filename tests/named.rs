@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
 use multiproc::{
-    Array, Barrier, BoundedSemaphore, Condition, Error, Event, Lock, LockError, Permits, Process, RLock,
-    Segment, Semaphore, Value,
+    Array, Barrier, BoundedSemaphore, Condition, Error, Event, Lock, LockError, Permits, RLock, Segment,
+    Semaphore, Value,
 };
 
 /// A name that no other test has, whose file goes with it.
@@ -60,6 +60,7 @@ fn what_one_program_names_another_opens() {
     assert_eq!(fs::metadata(name.path()).unwrap().permissions().mode() & 0o7777, 0o600);
 }
 
+#[cfg(feature = "process")]
 #[test]
 fn a_named_segment_and_what_lies_in_it_travel_to_a_child() {
     fn child((value, segment): (Value<u64>, Segment)) -> Option<String> {
@@ -70,7 +71,7 @@ fn a_named_segment_and_what_lies_in_it_travel_to_a_child() {
     let name = Name::new();
     let segment = Segment::create(&name.0, 1 << 16).unwrap();
     let value = Value::new_in(&segment, "value", 1u64).unwrap();
-    let mut process = Process::spawn(child, (value.clone(), segment.clone())).unwrap();
+    let mut process = multiproc::Process::spawn(child, (value.clone(), segment.clone())).unwrap();
     assert_eq!(process.join().unwrap(), Some(name.0.clone()));
     assert_eq!(value.get(), 2);
     assert!(Lock::open_in(&segment, "of the child").is_ok());
@@ -139,28 +140,6 @@ fn a_forked_child_uses_the_segment_too_and_a_killed_one_does_not() {
     }
 }
 
-#[test]
-fn each_wrong_name_or_size_has_its_own_error() {
-    for (name, expected) in [
-        ("", "name of a segment: expected 1 to 245 bytes without '/' and NUL, found \"\""),
-        ("a/b", "name of a segment: expected 1 to 245 bytes without '/' and NUL, found \"a/b\""),
-        ("a\0b", "name of a segment: expected 1 to 245 bytes without '/' and NUL, found \"a\\0b\""),
-    ] {
-        assert_eq!(Segment::create(name, 1).unwrap_err().to_string(), expected);
-        assert_eq!(Segment::open(name).unwrap_err().to_string(), expected);
-    }
-    let long = "x".repeat(246);
-    assert!(Segment::create(&long, 1).unwrap_err().to_string().ends_with("found 246 bytes"));
-    let name = Name::new();
-    assert_eq!(
-        Segment::create(&name.0, 0).unwrap_err().to_string(),
-        "segment size: expected at least 1 byte, found 0"
-    );
-    assert!(matches!(Segment::create(&name.0, 1 << 50), Err(Error::OutOfMemory { .. })));
-    assert!(!name.path().exists());
-    assert_eq!(name.refusal(), format!("there is no segment {:?}", name.0));
-}
-
 /// The bytes of a good segment's file.
 fn good() -> Vec<u8> {
     let name = Name::new();
@@ -168,35 +147,119 @@ fn good() -> Vec<u8> {
     fs::read(name.path()).unwrap()
 }
 
-#[test]
-fn each_wrong_file_has_its_own_error() {
-    type Change = fn(&mut Vec<u8>);
-    let cases: [(&str, Change); 8] = [
-        ("segment, size: expected 64 or more, found 0", |bytes| bytes.clear()),
-        ("segment, size: expected 64 or more, found 63", |bytes| bytes.truncate(63)),
-        ("segment header, size: expected 2048, as the file has, found 4096", |bytes| bytes.truncate(2048)),
-        ("segment header, magic: expected MPROCSEG, found XPROCSEG", |bytes| bytes[0] = b'X'),
-        ("segment header, byte order: expected 0x01020304, found 0x04030201", |bytes| bytes[8..12].reverse()),
-        ("segment header, layout version: expected 1, found 0", |bytes| bytes[12] = 0),
-        ("segment header, state: expected 0x52445921 (ready), found", |bytes| bytes[20..24].fill(0)),
-        ("segment directory: expected 0 or 2^n chains within 4096 bytes, found 7", |bytes| bytes[176] = 7),
-    ];
-    for (expected, change) in cases {
-        let name = Name::new();
-        let mut bytes = good();
-        change(&mut bytes);
-        name.write(&bytes);
-        let refusal = name.refusal();
-        assert!(refusal.starts_with(expected), "{refusal}");
-    }
+/// A good segment's bytes, changed.
+fn changed(change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut bytes = good();
+    change(&mut bytes);
+    bytes
+}
+
+/// How a file of these bytes is refused.
+fn refusal(bytes: &[u8]) -> String {
     let name = Name::new();
-    let file = name.write(&good());
-    file.set_len(1 << 20).unwrap();
-    assert!(
-        name.refusal().starts_with("segment, pages: expected 1048576 reserved bytes"),
-        "{}",
-        name.refusal()
+    name.write(bytes);
+    name.refusal()
+}
+
+fn refused(segment: Result<Segment, Error>) -> String {
+    segment.unwrap_err().to_string()
+}
+
+/// What is asked for and what is there, each in its own words.
+#[test]
+fn each_wrong_segment_has_an_error_of_its_own() {
+    let (free, taken) = (Name::new(), Name::new());
+    let _taken = Segment::create(&taken.0, 4096).unwrap();
+    let unsealed = Name::new().write(&good());
+    let wrong_name = "name of a segment: expected 1 to 245 bytes without '/' and NUL, found";
+    let cases = [
+        (
+            "zero length",
+            refusal(&[]),
+            "segment, size: expected 64 or more, found 0".to_owned(),
+        ),
+        (
+            "unsealed",
+            refused(Segment::from_fd(unsealed.into())),
+            "segment: expected a memory file sealed against shrinking, found an unsealed file".to_owned(),
+        ),
+        (
+            "huge",
+            refused(Segment::create(&free.0, 1 << 50)),
+            format!("create named segment: no memory for {} bytes", 1_u64 << 50),
+        ),
+        ("name with a slash", refused(Segment::open("a/b")), format!("{wrong_name} \"a/b\"")),
+        ("name with a NUL", refused(Segment::create("a\0b", 1)), format!("{wrong_name} \"a\\0b\"")),
+        (
+            "existing name",
+            refused(Segment::create(&taken.0, 4096)),
+            format!("there is already: segment {:?}, which is in use", taken.0),
+        ),
+        ("missing name", free.refusal(), format!("there is no segment {:?}", free.0)),
+        (
+            "half initialised",
+            refusal(&changed(|bytes| bytes[20..24].fill(0))),
+            "segment header, state: expected 0x52445921 (ready), found 0x00000000 (its creator has not finished it)"
+                .to_owned(),
+        ),
+        (
+            "truncated",
+            refusal(&changed(|bytes| bytes.truncate(2048))),
+            "segment header, size: expected 2048, as the file has, found 4096".to_owned(),
+        ),
+        (
+            "older layout version",
+            refusal(&changed(|bytes| bytes[12] = 0)),
+            "segment header, layout version: expected 1, found 0".to_owned(),
+        ),
+        (
+            "other byte order",
+            refusal(&changed(|bytes| bytes[8..12].reverse())),
+            "segment header, byte order: expected 0x01020304, found 0x04030201".to_owned(),
+        ),
+    ];
+    for (what, refusal, expected) in cases {
+        assert_eq!(refusal, expected, "{what}");
+    }
+    assert!(!free.path().exists());
+}
+
+#[test]
+fn a_segment_of_another_boot_is_refused_and_both_boots_are_named() {
+    let here = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap().trim().replace('-', "");
+    // A file on a disk outlives a boot; what it lies on is of no account here.
+    let file = Name::new().write(&changed(|bytes| bytes[40..56].fill(0xab)));
+    // SAFETY: nobody shrinks the file.
+    let refusal = refused(unsafe { Segment::from_file(file) });
+    let there = "ab".repeat(16);
+    assert_eq!(refusal, format!("segment header, boot id: expected {here}, found {there}"));
+}
+
+#[test]
+fn each_other_wrong_name_or_size_has_its_own_error() {
+    let empty = "name of a segment: expected 1 to 245 bytes without '/' and NUL, found \"\"";
+    assert_eq!(refused(Segment::create("", 1)), empty);
+    assert_eq!(refused(Segment::open("")), empty);
+    assert!(refused(Segment::create(&"x".repeat(246), 1)).ends_with("found 246 bytes"));
+    let name = Name::new();
+    assert_eq!(refused(Segment::create(&name.0, 0)), "segment size: expected at least 1 byte, found 0");
+    assert!(!name.path().exists());
+}
+
+#[test]
+fn each_other_wrong_file_has_its_own_error() {
+    assert_eq!(refusal(&[0; 63]), "segment, size: expected 64 or more, found 63");
+    assert_eq!(
+        refusal(&changed(|bytes| bytes[0] = b'X')),
+        "segment header, magic: expected MPROCSEG, found XPROCSEG"
     );
+    let chains = refusal(&changed(|bytes| bytes[176] = 7));
+    let expected = "segment directory: expected 0 or 2^n chains within 4096 bytes, found 7";
+    assert!(chains.starts_with(expected), "{chains}");
+    let name = Name::new();
+    name.write(&good()).set_len(1 << 20).unwrap();
+    let sparse = name.refusal();
+    assert!(sparse.starts_with("segment, pages: expected 1048576 reserved bytes"), "{sparse}");
 }
 
 #[test]

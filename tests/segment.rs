@@ -41,23 +41,35 @@ fn a_segment_beyond_the_file_size_limit_is_an_error_and_no_signal() {
 }
 
 #[test]
-fn exhausted_descriptors_are_an_error_that_says_so() {
+fn an_object_in_a_segment_of_its_own_costs_a_page_and_a_descriptor_and_their_end_names_the_limit() {
     if !is_limited() {
-        passes_under("ulimit -n 32", "exhausted_descriptors_are_an_error_that_says_so");
+        let name =
+            "an_object_in_a_segment_of_its_own_costs_a_page_and_a_descriptor_and_their_end_names_the_limit";
+        passes_under("ulimit -n 32", name);
         return;
     }
-    let mut locks = Vec::new();
+    let own = || {
+        let segment = Segment::anonymous(1)?;
+        assert_eq!(segment.size(), rustix::param::page_size());
+        // The handle keeps the segment.
+        Lock::new_in(&segment, "lock")
+    };
+    let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    drop(Lock::new().unwrap().lock());
+    let before = open();
+    let mut locks = vec![own().unwrap()];
+    assert_eq!(open(), before + 1);
     let error = loop {
-        // Small objects without a name share descriptors.
-        match Segment::anonymous(1).and_then(|segment| Lock::new_in(&segment, "lock")) {
+        match own() {
             Ok(lock) => locks.push(lock),
             Err(error) => break error,
         }
         assert!(locks.len() < 32);
     };
     assert!(matches!(error, Error::TooManyFiles { .. }), "{error}");
+    assert_eq!(error.to_string(), "create segment: too many open files: RLIMIT_NOFILE is 32");
     drop(locks);
-    assert!(Lock::new().is_ok(), "a dropped handle gives its descriptor back");
+    assert!(own().is_ok(), "a dropped handle gives its descriptor back");
 }
 
 #[test]

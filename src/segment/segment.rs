@@ -51,9 +51,12 @@ impl Segment {
     /// Its pages are reserved here, so that a lack of memory is an error now and not SIGBUS later. (A memory cgroup at
     /// its limit is the exception: the kernel kills instead of refusing.)
     ///
+    /// An object that shall share its memory with no other is made in one by `new_in`: at the least it costs a page and
+    /// a descriptor, where small objects made by `new` share both. Its handle keeps the segment.
+    ///
     /// # Errors
     /// [`Error::InvalidArgument`] for size 0, [`Error::OutOfMemory`] where memory or `RLIMIT_FSIZE` ends,
-    /// [`Error::TooManyFiles`] if no descriptor is left, [`Error::Unsupported`] without `/proc`.
+    /// [`Error::TooManyFiles`] if no descriptor is left, with the limit; [`Error::Unsupported`] without `/proc`.
     ///
     /// # Examples
     /// ```

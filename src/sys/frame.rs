@@ -74,7 +74,7 @@ impl From<FrameError> for Error {
             FrameError::Disconnected => Self::os(OPERATION, Errno::PIPE),
             FrameError::Truncated => Self::os(OPERATION, std::io::ErrorKind::UnexpectedEof),
             FrameError::TimedOut => Self::os(OPERATION, Errno::TIMEDOUT),
-            FrameError::TooManyFiles => Self::TooManyFiles { operation: OPERATION },
+            FrameError::TooManyFiles => Self::too_many_files(OPERATION),
             FrameError::TooLong { len, max } => Self::InvalidArgument {
                 what: "length of a message",
                 expected: format!("at most {max} bytes"),

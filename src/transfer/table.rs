@@ -71,6 +71,7 @@ fn replace(table: Table) -> Table {
 /// # Errors
 /// [`Error::NotInTransfer`] outside of an encode, [`Error::TooManyFiles`] when `fd` can't be duplicated.
 pub(crate) fn attach(key: (u64, u64), fd: BorrowedFd<'_>) -> Result<u32> {
+    const OPERATION: &str = "attach a handle to a message";
     CURRENT
         .try_with(|current| {
             let mut current = current.borrow_mut();
@@ -80,10 +81,8 @@ pub(crate) fn attach(key: (u64, u64), fd: BorrowedFd<'_>) -> Result<u32> {
             if let Some(&index) = outgoing.index_of.get(&key) {
                 return Ok(index);
             }
-            let index = u32::try_from(outgoing.fds.len())
-                .map_err(|_| Error::TooManyFiles { operation: "attach a handle to a message" })?;
-            let fd = fcntl_dupfd_cloexec(fd, FIRST_FD)
-                .map_err(|errno| Error::os("attach a handle to a message", errno))?;
+            let index = u32::try_from(outgoing.fds.len()).map_err(|_| Error::too_many_files(OPERATION))?;
+            let fd = fcntl_dupfd_cloexec(fd, FIRST_FD).map_err(|errno| Error::os(OPERATION, errno))?;
             outgoing.fds.push(fd);
             outgoing.index_of.insert(key, index);
             Ok(index)

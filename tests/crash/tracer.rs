@@ -135,13 +135,12 @@ pub(crate) fn kill_at_every_instruction<O: Operation>(operation: &O, mode: Mode)
     let last = trace.points.len() - 1;
     let sleep = trace.points.iter().position(|point| matches!(point, Point::Asleep(_)));
     let first = sleep.filter(|_| operation.begins_asleep()).unwrap_or(0);
-    report.every = (last + 1 - first).div_ceil(operation.points());
-    for (index, left_out) in trace.left_out(operation.turns()).into_iter().enumerate().skip(first) {
-        if left_out {
-            report.left_out += 1;
-            continue;
-        }
-        if !(index - first).is_multiple_of(report.every) && index != last {
+    let left_out = trace.left_out(operation.turns());
+    let kept: Vec<_> = (first..=last).filter(|index| !left_out[*index]).collect();
+    report.left_out = last + 1 - first - kept.len();
+    report.every = kept.len().div_ceil(operation.points());
+    for (nth, &index) in kept.iter().enumerate() {
+        if !nth.is_multiple_of(report.every) && index != last {
             continue;
         }
         let reached = (0..RUNS).map(|_| Run::begin(operation)?.replay(&trace, index));
