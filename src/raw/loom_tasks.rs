@@ -345,3 +345,46 @@ fn one_get_is_done_once_by_two_that_say_so() {
         assert_eq!(Life::long(4).run(|| shared.unfinished()), Outcome::Lived(0));
     });
 }
+
+/// A task that was taken as often as it may be is found by two, one of whom may die at any step.
+#[test]
+fn an_exhausted_task_becomes_a_dead_letter_once() {
+    every_death(|step| {
+        let shared = Shared::new(1, 1);
+        shared.raw.set_limits(1, 1);
+        lived(Life::long(9).run(|| shared.tasks().give_up(shared.look().unwrap().0)));
+        let mortal = spawn(&shared, mortal(step), |shared| shared.look().is_none());
+        let beside = lived(Life::long(2).run(|| shared.look().is_none()));
+        assert!(beside && mortal.join().unwrap() != Outcome::Lived(false), "taken once too often");
+        let (letters, unfinished) = lived(Life::long(3).run(|| {
+            let letters = shared.consume(|tasks, consuming, _| tasks.dead_letters(consuming)).unwrap().0;
+            (letters, shared.unfinished())
+        }));
+        let [letter] = letters.as_slice() else { panic!("{letters:?}") };
+        assert_eq!((letter.number, letter.attempts, unfinished), (0, 1, 0));
+        assert_eq!(letter.payload, 100_u64.to_le_bytes());
+    });
+}
+
+/// A joiner sleeps while a task is given up for the last time: nobody takes any more, so it has to see to it itself.
+fn join_ends_with_a_dead_letter(sabotage: Sabotage) {
+    every_death_with(sabotage, |_| {
+        let shared = Shared::new(1, 1);
+        shared.raw.set_limits(1, 1);
+        let joiner = spawn(&shared, Life::long(1), |shared| shared.join());
+        // A deadlock ends it in the middle.
+        let _ = Life::long(2).run(|| shared.tasks().give_up(shared.look().unwrap().0));
+        assert_eq!(joiner.join().unwrap(), Outcome::Lived(()));
+    });
+}
+
+#[test]
+fn a_task_given_up_for_the_last_time_wakes_a_joiner() {
+    join_ends_with_a_dead_letter(Sabotage::None);
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn twin_without_the_wake_a_joiner_sleeps_beside_an_exhausted_task() {
+    join_ends_with_a_dead_letter(Sabotage::NoWake);
+}
