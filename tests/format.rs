@@ -226,29 +226,30 @@ fn both_queues_are_as_written_down() {
     let segment = empty();
     let options = multiproc::QueueOptions::new(4).ring_bytes(512).max_message(64).max_taken(2);
     let queue = options.queue_in::<u32>(&segment, "queue").unwrap();
-    golden_object(&segment, "queue", ("Queue", "postcard: u32"), (5, 0, 0, 0, 1, 576 + 640));
-    golden_words(&segment, "queue", &[(0x180, 4), (0x200, 80)]);
+    golden_object(&segment, "queue", ("Queue", "postcard: u32"), (5, 0, 0, 0, 1, 576 + 768));
+    golden_words(&segment, "queue", &[(0x180, 4), (0x200, 4), (0x208, 8), (0x210, 64)]);
     queue.put(77).unwrap();
     golden_words(
         &segment,
         "queue",
         &[
-            // The producers' lease, their tail; the settings: max_items; the ring's words.
+            // The producers' lease, their tail; the settings: max_items; the shape: slots, words of each, of the data.
             (0x20, LINK),
-            (0x28, 4),
+            (0x28, 1),
             (0x180, 4),
-            (0x200, 80),
-            // Headers: ready, not ready. The record of item 0: 1 byte.
+            (0x200, 4),
+            (0x208, 8),
+            (0x210, 64),
+            // The slot of item 0: ready, 1 byte, the payload.
             (0x240, 0x2000_0000_4000_0000),
-            (0x248, 0x2000_0001_2000_0001),
-            (0x2c8, 1),
-            (0x2d0, 77),
-            (0x2e0, 1),
+            (0x248, 1),
+            (0x250, 77),
         ],
     );
     let jobs = options.joinable_queue_in::<u64>(&segment, "jobs").unwrap();
-    golden_object(&segment, "jobs", ("JoinableQueue", "postcard: u64"), (6, 0, 0, 0, 1, 576 + 640 + 256));
-    golden_words(&segment, "jobs", &[(0x180, 4), (0x200, 80), (0x208, 2), (0x210, 8)]);
+    golden_object(&segment, "jobs", ("JoinableQueue", "postcard: u64"), (6, 0, 0, 0, 1, 576 + 768 + 256));
+    let shape = [(0x180, 4), (0x200, 4), (0x208, 8), (0x210, 64)];
+    golden_words(&segment, "jobs", &[shape.as_slice(), &[(0x220, 2), (0x228, 8)]].concat());
     jobs.put(77).unwrap();
     jobs.put(78).unwrap();
     let task = jobs.take().unwrap();
@@ -258,29 +259,29 @@ fn both_queues_are_as_written_down() {
         &[
             // As above, and the consumers' lease and head; `takes`; max_taken and the words of a payload.
             (0x20, LINK),
-            (0x28, 8),
+            (0x28, 2),
             (0x60, LINK),
-            (0x68, 4),
+            (0x68, 1),
             (0x180, 4),
             (0x1d0, 1),
-            (0x200, 80),
-            (0x208, 2),
-            (0x210, 8),
-            (0x240, 0x8000_0000_4000_0000),
-            (0x248, 0x2000_0001_4000_0000),
-            (0x250, 0x2000_0002_2000_0002),
-            (0x2c8, 1),
-            (0x2d0, 77),
-            (0x2e0, 1),
-            (0x2e8, 1),
-            (0x2f0, 78),
-            (0x300, 2),
+            (0x200, 4),
+            (0x208, 8),
+            (0x210, 64),
+            (0x220, 2),
+            (0x228, 8),
+            // Free for item 4; ready.
+            (0x240, 0x8000_0000_2000_0004),
+            (0x248, 1),
+            (0x250, 77),
+            (0x280, 0x2000_0001_4000_0000),
+            (0x288, 1),
+            (0x290, 78),
             // The task's entry: lease, number + 1, attempt and length; its payload.
-            (0x4c0, own_tid()),
-            (0x4e0, LINK),
-            (0x4e8, 1),
-            (0x4f0, 0x0000_0001_0000_0001),
-            (0x540, 77),
+            (0x540, own_tid()),
+            (0x560, LINK),
+            (0x568, 1),
+            (0x570, 0x0000_0001_0000_0001),
+            (0x5c0, 77),
         ],
     );
     task.done();

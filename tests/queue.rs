@@ -250,28 +250,36 @@ fn items_of_no_bytes_pass() {
     }
 }
 
-/// What a ring of records does, written down naively: where each lies, in words.
+/// What a ring does, written down naively: how many slots it has, and where each long item's data lies, in words.
 struct Oracle {
+    slots: usize,
     capacity: u64,
     tail: u64,
-    /// Start and length of each item, the pad before it included, and its bytes.
+    /// Start of each item's data, or of what follows, and its bytes.
     items: VecDeque<(u64, Vec<u8>)>,
 }
 
 impl Oracle {
     fn new(queue: &Queue<Vec<u8>>) -> Self {
-        // The longest record is half the ring: a header of 16 bytes and the payload.
-        let capacity = (queue.max_message() as u64 / 8 + 2) * 2;
-        Self { capacity, tail: 0, items: VecDeque::new() }
+        // The longest item takes all of the data; without data, it fits into its slot.
+        let bytes = queue.max_message() as u64;
+        let capacity = if bytes <= 48 { 0 } else { bytes / 8 };
+        Self { slots: bytes.max(512) as usize / 64, capacity, tail: 0, items: VecDeque::new() }
     }
 
-    /// Where the ring's tail would be after `encoded` bytes, if they fit.
-    fn place(&self, encoded: usize, max_items: usize) -> Option<u64> {
-        let words = (2 + (encoded as u64).div_ceil(8)).next_multiple_of(4);
+    /// Where the data would begin and end of an item of `encoded` bytes, if it fits.
+    fn place(&self, encoded: usize, max_items: usize) -> Option<(u64, u64)> {
+        if self.items.len() == max_items.min(self.slots) {
+            return None;
+        }
+        if encoded <= 48 {
+            return Some((self.tail, self.tail));
+        }
+        let words = (encoded as u64).div_ceil(8);
         let to_end = self.capacity - self.tail % self.capacity;
-        let end = self.tail + if words > to_end { to_end } else { 0 } + words;
-        let oldest = self.items.front().map_or(self.tail, |(start, _)| *start);
-        (end + 4 - oldest <= self.capacity && self.items.len() < max_items).then_some(end)
+        let start = self.tail + if words > to_end { to_end } else { 0 };
+        let oldest = self.items.front().map_or(start, |(start, _)| *start);
+        (start + words - oldest <= self.capacity).then_some((start, start + words))
     }
 }
 
@@ -291,8 +299,8 @@ fn random_sizes_agree_with_a_naive_ring() {
                 } as usize;
                 let item = content(encoded, step);
                 match (queue.try_put(item.clone()), oracle.place(encoded, max_items)) {
-                    (Ok(()), Some(end)) => {
-                        oracle.items.push_back((oracle.tail, item));
+                    (Ok(()), Some((start, end))) => {
+                        oracle.items.push_back((start, item));
                         oracle.tail = end;
                     }
                     (Err(PutError::Full(back)), None) => assert_eq!(back, item),

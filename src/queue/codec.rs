@@ -1,6 +1,10 @@
 //! [`Codec`]: how an item becomes bytes and an item again.
 
+use std::sync::atomic::AtomicU64;
+
 use bytemuck::Pod;
+
+use crate::raw;
 
 /// How the items of a queue become bytes, and items again.
 ///
@@ -65,18 +69,35 @@ pub trait Buffer: Default {
 /// The bytes of an item while they are in the queue, where another process could change them: they can only be copied.
 #[derive(Clone, Copy, Debug)]
 pub struct Payload<'a> {
-    bytes: &'a [u8],
+    place: Place<'a>,
+}
+
+/// Where a payload is.
+#[derive(Clone, Copy, Debug)]
+enum Place<'a> {
+    Bytes(&'a [u8]),
+    /// In words of the ring that hold so many bytes.
+    Words(&'a [AtomicU64], usize),
 }
 
 impl<'a> Payload<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes }
+        Self { place: Place::Bytes(bytes) }
+    }
+
+    #[inline]
+    pub(super) fn in_words(words: &'a [AtomicU64], length: usize) -> Self {
+        Self { place: Place::Words(words, length) }
     }
 
     /// How many there are.
     #[must_use]
+    #[inline]
     pub fn len(&self) -> usize {
-        self.bytes.len()
+        match self.place {
+            Place::Bytes(bytes) => bytes.len(),
+            Place::Words(_, length) => length,
+        }
     }
 
     /// Whether there are none.
@@ -86,15 +107,23 @@ impl<'a> Payload<'a> {
     }
 
     /// Copies them to the end of `bytes`.
+    #[inline]
     pub fn append_to(&self, bytes: &mut Vec<u8>) {
-        bytes.extend_from_slice(self.bytes);
+        match self.place {
+            Place::Bytes(payload) => bytes.extend_from_slice(payload),
+            Place::Words(words, length) => raw::read(words, length, bytes),
+        }
     }
 
     /// Copies them to `bytes` if those are as many; false if they are not.
+    #[inline]
     pub fn copy_to(&self, bytes: &mut [u8]) -> bool {
         let fits = bytes.len() == self.len();
         if fits {
-            bytes.copy_from_slice(self.bytes);
+            match self.place {
+                Place::Bytes(payload) => bytes.copy_from_slice(payload),
+                Place::Words(words, _) => raw::read_to(words, bytes),
+            }
         }
         fits
     }

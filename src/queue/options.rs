@@ -69,8 +69,9 @@ impl<C> QueueOptions<C> {
         QueueOptions { max_items, ring_bytes, max_message, max_taken, max_attempts, max_dead_letters, codec }
     }
 
-    /// Bytes for the items that are in the queue, each with up to 56 bytes of its own; rounded up to a power of two.
-    /// Default 1 MiB, or what two items of `max_message` take.
+    /// Bytes for the data of the items that are in the queue, rounded up to a power of two. An item of up to 48 bytes takes
+    /// none: it lies in one of the slots, of which there is one for each item, up to as many bytes. Default 1 MiB, or what
+    /// two items of `max_message` take.
     pub fn ring_bytes(self, bytes: usize) -> Self {
         Self { ring_bytes: Some(bytes), ..self }
     }
@@ -195,7 +196,10 @@ impl<C> QueueOptions<C> {
         }
         let (_, dead) = self.limits();
         let entries = if joinable { taken.saturating_add(dead as usize) } else { 0 };
-        Layout::new(longest, self.ring_bytes.unwrap_or(RING_BYTES), entries)
+        // Where less is asked for than every item takes, each put says so.
+        let bytes = bytes.filter(|&bytes| bytes <= longest);
+        let longest = bytes.unwrap_or(longest);
+        Layout::new(self.max_items, bytes, longest, self.ring_bytes.unwrap_or(RING_BYTES), entries)
     }
 
     /// How often a task is taken, 0 for no limit, and how many dead letters there may be.

@@ -9,7 +9,7 @@ use super::codec::{Buffer, Codec, Payload, Plain};
 use super::layout::{Layout, QueueHead};
 use super::{GetError, Postcard, PutError, QueueIter, QueueOptions, QueueStats};
 use crate::error::Result;
-use crate::raw::{Deadline, Ring, RingError, Tasks, Wait};
+use crate::raw::{self, Deadline, Ring, RingError, Tasks, Wait};
 use crate::segment::{Kind, ObjectType, Placed, Segment, Site};
 
 /// How long [`Queue::shutdown`] waits for a put that is under way; a stopped producer's is completed by whoever comes next.
@@ -273,18 +273,14 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
         QueueIter::new(self)
     }
 
+    #[inline]
     fn put_waiting(&self, item: T, wait: Wait) -> Result<(), PutError<T>> {
         let put = |bytes: &[u8]| {
             if bytes.len() > self.layout.max_message() {
                 return Err(RingError::TooLarge);
             }
-            let ring = self.ring()?;
-            match wait {
-                // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
-                Wait::Never => unsafe { ring.try_put(bytes) },
-                // SAFETY: as above.
-                Wait::Until(deadline) => unsafe { ring.put(bytes, deadline) },
-            }
+            // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
+            unsafe { self.ring()?.put_with(wait, bytes.len(), |words| raw::write(words, bytes)) }
         };
         match C::encode(&item, put) {
             Ok(Ok(())) => Ok(()),
@@ -293,22 +289,20 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
         }
     }
 
+    #[inline]
     fn get_waiting(&self, wait: Wait) -> Result<T, GetError> {
-        let mut bytes = Vec::new();
         if self.layout.has_tasks() {
-            let tasks = self.tasks()?;
+            let (tasks, mut bytes) = (self.tasks()?, Vec::new());
             // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
             unsafe { tasks.ring.consume(wait, || false, |consuming| tasks.get(consuming, &mut bytes)) }?;
             return Self::decode(&bytes);
         }
-        let ring = self.ring()?;
-        match wait {
-            // SAFETY: as above.
-            Wait::Never => unsafe { ring.try_get(&mut bytes) },
-            // SAFETY: as above.
-            Wait::Until(deadline) => unsafe { ring.get(&mut bytes, deadline) },
+        let mut buffer = C::Buffer::default();
+        // SAFETY: as above.
+        unsafe {
+            self.ring()?.get_with(wait, |words, length| buffer.fill(Payload::in_words(words, length)))
         }?;
-        Self::decode(&bytes)
+        C::decode(buffer).map_err(GetError::Decode)
     }
 
     /// An item from its bytes.
@@ -406,6 +400,7 @@ impl<T, C> Queue<T, C> {
         &self.placed
     }
 
+    #[inline]
     pub(super) fn ring(&self) -> Result<Ring<'_>, RingError> {
         self.layout.ring(&self.placed)
     }

@@ -110,8 +110,9 @@ impl Lease {
         holder.map_or(Err(AcquireError::NotHeld), |thread| self.release_by(thread))
     }
 
+    /// [`release`](Lease::release) by the calling thread, which is known.
     #[inline]
-    fn release_by(&self, thread: Thread) -> Result<(), AcquireError> {
+    pub(super) fn release_by(&self, thread: Thread) -> Result<(), AcquireError> {
         thread.set_pending(&self.node);
         if !thread.pop_only(&self.node) {
             return self.release_nested(thread);
@@ -269,10 +270,26 @@ impl Lease {
         Ok(thread)
     }
 
+    /// [`Lease::enter`] by the calling thread, which is known.
+    #[inline]
+    pub(super) fn enter_for(&self, thread: Thread) -> Result<(), AcquireError> {
+        if !thread.holds_none() {
+            return self.enter_among_others(thread);
+        }
+        thread.set_pending(&self.node);
+        Ok(())
+    }
+
     /// [`Lease::enter`] for a thread that holds leases already, or takes its first one ever.
     #[cold]
     fn enter_checked(&self) -> Result<Thread, AcquireError> {
         let thread = Thread::current()?;
+        self.enter_among_others(thread)?;
+        Ok(thread)
+    }
+
+    #[cold]
+    fn enter_among_others(&self, thread: Thread) -> Result<(), AcquireError> {
         if thread.holds(&self.node) {
             return Err(AcquireError::Deadlock);
         }
@@ -280,7 +297,7 @@ impl Lease {
             return Err(AcquireError::TooManyHeld);
         }
         thread.set_pending(&self.node);
-        Ok(thread)
+        Ok(())
     }
 
     /// Takes the word, for which `thread` is pending, if it is free.

@@ -12,7 +12,7 @@ use loom::thread::{self, JoinHandle};
 
 use super::ring::{Attempt, Consuming};
 use super::tasks::Tasks;
-use super::{RawRing, RawTasks, RingError, Taken, TaskEntry, Wait};
+use super::{RawRing, RawTasks, RingError, RingShape, Taken, TaskEntry, Wait};
 use crate::sys::atomic::AtomicU64;
 use crate::sys::model::{Life, Outcome, Sabotage, every_death, every_death_with};
 
@@ -24,6 +24,11 @@ struct Shared {
     payloads: Vec<AtomicU64>,
     /// A note beside the model, of no effect in it: the mortal thread has begun to finish its task.
     finishing: AtomicBool,
+}
+
+/// Four items in their slots.
+fn shape() -> RingShape {
+    RingShape::varying(4, 8, 0).unwrap()
 }
 
 /// The mortal thread's step of death, or never.
@@ -39,7 +44,7 @@ impl Shared {
             ring: RawRing::new(4),
             raw: RawTasks::default(),
             entries: (0..entries).map(|_| TaskEntry::default()).collect(),
-            words: words(20),
+            words: words(shape().words()),
             payloads: words(entries),
             finishing: AtomicBool::new(false),
         });
@@ -50,7 +55,7 @@ impl Shared {
 
     fn tasks(&self) -> Tasks<'_> {
         Tasks {
-            ring: self.ring.with_words(&self.words).unwrap(),
+            ring: self.ring.with_words(shape(), &self.words).unwrap(),
             raw: &self.raw,
             entries: &self.entries,
             payloads: &self.payloads,
@@ -64,7 +69,7 @@ impl Shared {
 
     fn consume<R>(
         &self,
-        step: impl for<'a> Fn(&Tasks<'a>, &Consuming<'a>, &mut Vec<u8>) -> Result<Attempt<'a, R>, RingError>,
+        step: impl for<'a> Fn(&Tasks<'a>, &Consuming<'_, 'a>, &mut Vec<u8>) -> Result<Attempt<'a, R>, RingError>,
     ) -> Result<(R, Vec<u8>), RingError> {
         let (tasks, mut payload) = (self.tasks(), Vec::new());
         // SAFETY: as for `put`.

@@ -81,6 +81,33 @@ impl RawMutex {
         }
     }
 
+    /// [`lock`](RawMutex::lock) by the calling thread, which is known; the deadline is asked for if there is a wait.
+    ///
+    /// # Safety
+    /// As for [`RawMutex::lock`].
+    #[inline(always)]
+    pub(super) unsafe fn lock_for(
+        &self,
+        thread: Thread,
+        deadline: impl FnOnce() -> Option<Deadline>,
+    ) -> Result<Acquired, AcquireError> {
+        self.lease.enter_for(thread)?;
+        match self.lease.claim(thread) {
+            Ok(()) => {
+                let acquired = self.lease.taken(thread, 0);
+                thread.clear_pending();
+                Ok(acquired)
+            }
+            Err(seen) => self.lock_contended(thread, seen, deadline(), &mut Watch::new()),
+        }
+    }
+
+    /// [`unlock`](RawMutex::unlock) by the calling thread, which is known.
+    #[inline]
+    pub(super) fn unlock_for(&self, thread: Thread) -> Result<(), AcquireError> {
+        self.lease.release_by(thread)
+    }
+
     /// [`RawMutex::lock`] in several parts: the watch remembers from one to the next how long one owner was seen.
     ///
     /// # Safety

@@ -130,7 +130,7 @@ impl<'a> Tasks<'a> {
     /// `Closed` if the ring is closed and drained and no task can come back, or the caller holds a task itself.
     pub(crate) fn take(
         &self,
-        consuming: &Consuming<'a>,
+        consuming: &Consuming<'_, 'a>,
         payload: &mut Vec<u8>,
     ) -> Result<Attempt<'a, Taken>, RingError> {
         self.repair(consuming)?;
@@ -156,7 +156,7 @@ impl<'a> Tasks<'a> {
     /// Those of [`Consuming::get`].
     pub(crate) fn get(
         &self,
-        consuming: &Consuming<'a>,
+        consuming: &Consuming<'_, 'a>,
         payload: &mut Vec<u8>,
     ) -> Result<Attempt<'a, ()>, RingError> {
         self.repair(consuming)?;
@@ -171,7 +171,7 @@ impl<'a> Tasks<'a> {
 
     /// Frees entries of claims that were killed before their commit: before anything else is done under the lease, for
     /// the item is still in the ring, and once it is got by somebody else the entry looks like an orphan.
-    fn repair(&self, consuming: &Consuming<'a>) -> Result<(), RingError> {
+    fn repair(&self, consuming: &Consuming<'_, 'a>) -> Result<(), RingError> {
         if !consuming.owner_died {
             return Ok(());
         }
@@ -187,7 +187,7 @@ impl<'a> Tasks<'a> {
 
     fn claim(
         &self,
-        consuming: &Consuming<'a>,
+        consuming: &Consuming<'_, 'a>,
         front: Item<'a>,
         payload: &mut Vec<u8>,
     ) -> Result<Attempt<'a, Taken>, RingError> {
@@ -308,7 +308,7 @@ impl<'a> Tasks<'a> {
     /// The dead letters: a step for [`Ring::consume`].
     pub(crate) fn dead_letters(
         &self,
-        consuming: &Consuming<'a>,
+        consuming: &Consuming<'_, 'a>,
     ) -> Result<Attempt<'a, Vec<DeadLetter>>, RingError> {
         self.repair(consuming)?;
         self.bury_orphans()?;
@@ -328,7 +328,7 @@ impl<'a> Tasks<'a> {
     /// Frees the entry of the dead letter `number`, if there is one: a step for [`Ring::consume`].
     pub(crate) fn remove_dead_letter(
         &self,
-        consuming: &Consuming<'a>,
+        consuming: &Consuming<'_, 'a>,
         number: u64,
     ) -> Result<Attempt<'a, bool>, RingError> {
         self.repair(consuming)?;
@@ -414,7 +414,7 @@ impl<'a> Tasks<'a> {
     }
 
     /// Items put and not done: a step for [`Ring::consume`].
-    pub(crate) fn unfinished(&self, consuming: &Consuming<'a>) -> Result<Attempt<'a, u64>, RingError> {
+    pub(crate) fn unfinished(&self, consuming: &Consuming<'_, 'a>) -> Result<Attempt<'a, u64>, RingError> {
         self.repair(consuming)?;
         self.bury_orphans()?;
         // Under the consumers' lease nothing is got or taken. Puts are counted last: an empty ring then shows that there
@@ -493,7 +493,7 @@ impl<'a> Tasks<'a> {
 #[allow(unsafe_code, clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
-    use crate::raw::{RawRing, Wait};
+    use crate::raw::{RawRing, RingShape, Wait};
 
     struct Owned {
         ring: RawRing,
@@ -517,13 +517,17 @@ mod tests {
 
         fn tasks(&self) -> Tasks<'_> {
             let (words, payloads) = self.words.split_at(64);
-            let ring = self.ring.with_words(words).unwrap();
+            let ring = self.ring.with_words(RingShape::varying(8, 8, 0).unwrap(), words).unwrap();
             Tasks { ring, raw: &self.raw, entries: &self.entries, payloads }
         }
 
         fn step<R>(
             &self,
-            step: impl for<'a> Fn(&Tasks<'a>, &Consuming<'a>, &mut Vec<u8>) -> Result<Attempt<'a, R>, RingError>,
+            step: impl for<'a> Fn(
+                &Tasks<'a>,
+                &Consuming<'_, 'a>,
+                &mut Vec<u8>,
+            ) -> Result<Attempt<'a, R>, RingError>,
         ) -> Result<(R, Vec<u8>), RingError> {
             let (tasks, mut payload) = (self.tasks(), Vec::new());
             let orphaned = || tasks.seem_orphaned();

@@ -2,11 +2,10 @@
 #![allow(unsafe_code)]
 
 use std::cell::RefCell;
-use std::rc::Rc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use multiproc::raw::{Deadline, RawRing, Ring, RingError};
+use multiproc::raw::{Deadline, RawRing, Ring, RingError, RingShape};
 use multiproc::{GetError, PutError, Queue, QueueOptions};
 
 use crate::page::Page;
@@ -25,6 +24,7 @@ pub(crate) enum Refusal {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Size {
     pub(crate) max_items: usize,
+    /// 0: a [`RawFifo`] whose items are all of 8 bytes.
     pub(crate) ring_bytes: usize,
     /// Of a [`RawFifo`]'s items.
     pub(crate) item_bytes: usize,
@@ -107,28 +107,26 @@ fn of_get(error: &GetError) -> Refusal {
     }
 }
 
-/// As many words as any scenario has, with the states of their records.
-const WORDS: usize = 64 + 16;
+/// As many words as any scenario has: 8 slots of 3 words, and data.
+const WORDS: usize = 8 * 3 + 64;
 
 /// A ring and its words in a page. An item is its number, filled up with zeros.
 pub(crate) struct RawFifo {
-    page: Rc<Page<(RawRing, [AtomicU64; WORDS])>>,
+    page: Page<(RawRing, [AtomicU64; WORDS])>,
     size: Size,
     /// Room for an item, so that nothing is allocated.
     buffer: RefCell<Vec<u8>>,
 }
 
 impl RawFifo {
-    /// The same ring for items of another size.
-    pub(crate) fn with_items_of(&self, item_bytes: usize) -> RawFifo {
-        let (page, size) = (Rc::clone(&self.page), Size { item_bytes, ..self.size });
-        RawFifo { page, size, buffer: RefCell::new(Vec::with_capacity(128)) }
-    }
-
     fn ring(&self) -> Ring<'_> {
-        let (ring, words) = &**self.page;
-        let records = self.size.ring_bytes / 8;
-        ring.with_words(&words[..records + records / 4]).expect("the size is one of a ring")
+        let (ring, words) = &*self.page;
+        let shape = match self.size.ring_bytes {
+            0 => RingShape::fixed(self.size.max_items, 8),
+            // A number lies in its slot, a longer item in the data.
+            data => RingShape::varying(self.size.max_items, 8, data),
+        };
+        ring.with_words(shape.expect("the size is one of a ring"), words).expect("enough words")
     }
 
     fn with_item<R>(
@@ -156,7 +154,6 @@ impl Fifo for RawFifo {
     fn new(size: Size) -> Result<Self, String> {
         let max_items = u64::try_from(size.max_items).map_err(|error| error.to_string())?;
         let page = Page::new((RawRing::new(max_items), [const { AtomicU64::new(0) }; WORDS]))?;
-        let page = Rc::new(page);
         Ok(RawFifo { page, size, buffer: RefCell::new(Vec::with_capacity(128)) })
     }
 

@@ -49,10 +49,20 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "ring::put_with_two_sleeping_consumers",
         run: || Raw { before: EMPTY, asleep: (Consumer, 2), ..Case::new(Act::Put)? }.test(PUT),
     },
-    Scenario { name: "ring::put_behind_a_pad", run: || before_the_end(2)?.test(PUT) },
+    Scenario { name: "ring::put_after_a_skip", run: || before_the_end(2)?.test(PUT) },
     Scenario {
-        name: "ring::put_behind_a_pad_with_sleeping_consumer",
+        name: "ring::put_after_a_skip_with_sleeping_consumer",
         run: || Raw { asleep: (Consumer, 1), ..before_the_end(0)? }.test(PUT),
+    },
+    Scenario { name: "ring::put_of_one_length", run: || of_one_length(Act::Put)?.test(PUT) },
+    Scenario {
+        name: "ring::put_of_one_length_with_sleeping_consumer",
+        run: || Raw { before: EMPTY, asleep: (Consumer, 1), ..of_one_length(Act::Put)? }.test(PUT),
+    },
+    Scenario { name: "ring::get_of_one_length", run: || of_one_length(Act::Get)?.test(GET) },
+    Scenario {
+        name: "ring::get_of_one_length_with_blocked_producer",
+        run: || Raw { before: FULL, asleep: (Producer, 1), ..of_one_length(Act::Get)? }.test(GET),
     },
     Scenario { name: "ring::put_blocked", run: || Raw { before: FULL, ..Case::new(Act::Put)? }.test(PUT) },
     Scenario {
@@ -88,9 +98,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "ring::get_with_two_blocked_producers",
         run: || Raw { before: FULL, asleep: (Producer, 2), ..Case::new(Act::Get)? }.test(GET),
     },
-    Scenario { name: "ring::get_behind_a_pad", run: || behind_the_end()?.test(GET) },
+    Scenario { name: "ring::get_after_a_skip", run: || behind_the_end()?.test(GET) },
     Scenario {
-        name: "ring::get_behind_a_pad_with_blocked_producer",
+        name: "ring::get_after_a_skip_with_blocked_producer",
         run: || Raw { asleep: (Producer, 1), ..behind_the_end()? }.test(GET),
     },
     Scenario { name: "ring::get_blocked", run: || Raw { before: EMPTY, ..Case::new(Act::Get)? }.test(GET) },
@@ -121,17 +131,22 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     },
 ];
 
-/// A ring of 64 words whose tail is 4 words before the end, with `left` items in it: the next is put behind a pad.
+/// Data of 64 words of which one is left at the end, with `left` items in it: the next skips to the start.
 fn before_the_end(left: u64) -> Result<Raw, String> {
-    Ok(Raw { size: long_items(512), before: (5, 5 - left), ..Case::new(Act::Put)? })
+    Ok(Raw { size: long_items(512), full_at: 7, before: (7, 7 - left), ..Case::new(Act::Put)? })
 }
 
-/// A ring of 32 words whose one item lies behind a pad, and whose next put needs the words of that pad.
+/// Data of 16 words whose one item lies at their start, after a skip: there is room for no other.
 fn behind_the_end() -> Result<Raw, String> {
-    Ok(Raw { size: long_items(256), full_at: 1, before: (3, 2), ..Case::new(Act::Get)? })
+    Ok(Raw { size: long_items(128), full_at: 1, before: (2, 1), ..Case::new(Act::Get)? })
 }
 
-/// Items whose records are 12 words long.
+/// A ring for items of 8 bytes only.
+fn of_one_length(act: Act) -> Result<Raw, String> {
+    Ok(Raw { size: Size { max_items: 4, ring_bytes: 0, item_bytes: 8 }, ..Case::new(act)? })
+}
+
+/// Items of 9 words of data.
 fn long_items(ring_bytes: usize) -> Size {
     Size { max_items: 8, ring_bytes, item_bytes: 72 }
 }

@@ -78,20 +78,18 @@ fn consumer_at_its_wake() -> Result<Report, String> {
 fn freed_is_copied() -> Result<Report, String> {
     multiproc::testing::set_sleep_slice(None);
     let long = RawFifo::new(Size { max_items: 8, ring_bytes: 512, item_bytes: 72 })?;
-    // Five records of 12 words, of 64. One of 4 words goes to the ring's end, and the header behind it needs the first
-    // one's words; so does the next item.
-    for number in 10..15 {
+    // Seven items of 9 words of data, of 64. The next one's data needs the first one's words.
+    for number in 10..17 {
         long.try_put(number).map_err(|why| format!("item {number}: {why:?}"))?;
     }
-    let short = long.with_items_of(8);
-    let producer = Witness::spawn(|| u64::from(short.put(1, None).is_ok()))?;
+    let producer = Witness::spawn(|| u64::from(long.put(1, None).is_ok()))?;
     producer.wait_until_asleep()?;
     let got = Page::new(AtomicU64::new(0))?;
     // Relaxed: read when the consumer stands still.
     let get = || got.store(long.get(None).unwrap_or(0), Ordering::Relaxed);
     let mut consumer = Victim::spawn(|| {}, get)?;
     consumer.run_until_syscall_entry(is_wake)?;
-    short.try_put(2).map_err(|why| format!("a put over the freed item: {why:?}"))?;
+    long.try_put(2).map_err(|why| format!("a put over the freed item: {why:?}"))?;
     consumer.run_to(end_pc())?;
     match got.load(Ordering::Relaxed) {
         10 => Ok(Report::of_one("the item that was freed")),

@@ -1,13 +1,14 @@
 //! The consumers' end: getting an item.
 #![allow(unsafe_code)]
 
+use core::cell::Cell;
 use core::sync::atomic::Ordering;
 
-use super::record::{self, Halves, State};
+use super::slot::{self, State};
 use super::waiting::{Attempt, End, HOLDERS_STEP, Spot, Wait};
-use super::{Corrupt, Ring, RingError, Slot};
+use super::{Corrupt, Ring, RingError, Slot, wide};
 use crate::raw::{AcquireError, Acquired, Deadline};
-use crate::sys::atomic::{AtomicU64, fence};
+use crate::sys::atomic::AtomicU64;
 use crate::sys::futex::{self, Half};
 use crate::sys::robust::Thread;
 
@@ -22,6 +23,7 @@ impl<'a> Ring<'a> {
     ///
     /// # Safety
     /// Until the call returns, the ring and its words must stay mapped and in place.
+    #[inline]
     pub unsafe fn get(self, payload: &mut Vec<u8>, deadline: Option<Deadline>) -> Result<(), RingError> {
         // SAFETY: the caller's promise is the one that `consume` asks for.
         unsafe { self.consume(Wait::Until(deadline), || false, |consuming| consuming.get(payload)) }
@@ -34,9 +36,60 @@ impl<'a> Ring<'a> {
     ///
     /// # Safety
     /// As for [`get`](Self::get).
+    #[inline]
     pub unsafe fn try_get(self, payload: &mut Vec<u8>) -> Result<(), RingError> {
         // SAFETY: the caller's promise is the one that `consume` asks for.
         unsafe { self.consume(Wait::Never, || false, |consuming| consuming.get(payload)) }
+    }
+
+    /// Gets one item, which `read` is given as words and bytes of them, once. It runs with the consumers' lease held; if
+    /// it panics, the item stays.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get) and [`try_get`](Self::try_get).
+    ///
+    /// # Safety
+    /// As for [`get`](Self::get).
+    #[inline]
+    pub(crate) unsafe fn get_with<R>(
+        self,
+        wait: Wait,
+        mut read: impl FnMut(&'a [AtomicU64], usize) -> R,
+    ) -> Result<R, RingError> {
+        // SAFETY: the caller's promise is the one that `consume` asks for.
+        unsafe {
+            self.consume(
+                wait,
+                || false,
+                |consuming| consuming.get_by(|front| read(front.payload, front.length)),
+            )
+        }
+    }
+
+    /// Gets up to `count` items, as many as there are, and at least one, for which it waits; `read` is given each, once.
+    /// They are freed after all of them were read. Says how many.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get) and [`try_get`](Self::try_get).
+    ///
+    /// # Process death
+    /// Killed here, the items are still there, or the first so many of them are gone with the caller.
+    ///
+    /// # Safety
+    /// As for [`get`](Self::get).
+    #[allow(dead_code, reason = "for batches and codecs of layer 3")]
+    #[inline]
+    pub(crate) unsafe fn get_many(
+        self,
+        wait: Wait,
+        count: usize,
+        mut read: impl FnMut(&'a [AtomicU64], usize),
+    ) -> Result<usize, RingError> {
+        if count == 0 {
+            return Ok(0);
+        }
+        // SAFETY: the caller's promise is the one that `consume` asks for.
+        unsafe { self.consume(wait, || false, |consuming| consuming.get_many(count, &mut read)) }
     }
 
     /// Runs `step` at the consumers' end until it is done. `elsewhere` says whether there may be something for it to do
@@ -44,11 +97,12 @@ impl<'a> Ring<'a> {
     ///
     /// # Safety
     /// As for [`get`](Self::get).
+    #[inline(always)]
     pub(crate) unsafe fn consume<R>(
         self,
         wait: Wait,
         elsewhere: impl Fn() -> bool,
-        mut step: impl FnMut(&Consuming<'a>) -> Result<Attempt<'a, R>, RingError>,
+        mut step: impl FnMut(&Consuming<'_, 'a>) -> Result<Attempt<'a, R>, RingError>,
     ) -> Result<R, RingError> {
         let end = End {
             lease: &self.ring.consuming.lease,
@@ -59,34 +113,35 @@ impl<'a> Ring<'a> {
             wait,
             || self.seems_ready(),
             || !self.seems_ready() && !elsewhere(),
-            |deadline| step(&Consuming::begin(self, deadline)?),
+            |wait| Consuming::hold(&self, wait, |consuming| step(consuming)),
         )
     }
 
     /// A guess, for spinning; never wrong about an item that has been ready since before the call.
-    fn seems_ready(self) -> bool {
-        let head = self.ring.consuming.head.load(Ordering::Relaxed); // Relaxed: checked against the cursor below.
-        let ready = self.slot(head).map_or(true, |slot| slot.state != State::NotReady);
-        // SYNC: Acquire fence <- the producer's Release fence (R3): if the header's words were reused, the cursor is
-        // beyond the head, and somebody knows better.
-        fence(Ordering::Acquire);
-        ready || self.ring.producing.free.load(Ordering::Relaxed) > head
+    #[inline]
+    fn seems_ready(&self) -> bool {
+        // SYNC: Acquire <- the consumer's Release of the head: every item before it was freed.
+        let head = self.ring.consuming.head.load(Ordering::Acquire);
+        self.look(head).map_or(true, |(_, state)| state != State::NotReady)
     }
 }
 
 /// The calling thread at the consumers' end, whose lease it holds.
-pub(crate) struct Consuming<'a> {
-    ring: Ring<'a>,
+pub(crate) struct Consuming<'r, 'a> {
+    ring: &'r Ring<'a>,
     thread: Thread,
     /// Whether a holder died: whoever keeps state of its own under this lease repairs it, then calls `recover`.
     pub(crate) owner_died: bool,
+    /// What it has freed: the items from the first number up to before the end.
+    first: Cell<u64>,
+    end: Cell<u64>,
 }
 
 /// The item at the front.
 #[derive(Clone, Copy)]
 pub(crate) struct Item<'a> {
     slot: Slot<'a>,
-    position: u64,
+    number: u64,
     payload: &'a [AtomicU64],
     /// Bytes of the payload.
     pub(crate) length: usize,
@@ -95,12 +150,13 @@ pub(crate) struct Item<'a> {
 impl Item<'_> {
     /// How many items were put before it.
     pub(crate) fn number(&self) -> u64 {
-        self.slot.number
+        self.number
     }
 
     /// Copies the payload to the end of `payload`.
+    #[inline]
     pub(crate) fn read(&self, payload: &mut Vec<u8>) {
-        record::read(self.payload, self.length, payload);
+        slot::read(self.payload, self.length, payload);
     }
 }
 
@@ -115,39 +171,50 @@ pub(crate) struct Counts {
     pub(crate) got: u64,
 }
 
-impl<'a> Consuming<'a> {
-    fn begin(ring: Ring<'a>, deadline: Option<Deadline>) -> Result<Self, RingError> {
+impl<'r, 'a> Consuming<'r, 'a> {
+    /// Takes the lease, waiting for it as it is told, and a step, and releases the lease.
+    #[inline(always)]
+    fn hold<R>(
+        ring: &'r Ring<'a>,
+        wait: Wait,
+        step: impl FnOnce(&Self) -> Result<R, RingError>,
+    ) -> Result<R, RingError> {
         let thread = Thread::current().map_err(AcquireError::from)?;
         let lease = &ring.ring.consuming.lease;
-        // SAFETY: the ring stays mapped, as `Ring::get` asks, until the drop below has unlocked it.
-        let acquired = unsafe { lease.lock(deadline) }?;
-        let this = Self { ring, thread, owner_died: acquired == Acquired::OwnerDied };
+        // SAFETY: the ring stays mapped, as `Ring::get` asks, until `release` has unlocked it.
+        let acquired = unsafe { lease.lock_for(thread, || wait.for_lease()) }?;
+        // Never moved, so that it stays in registers. The drop is for what fails and panics.
+        let owner_died = acquired == Acquired::OwnerDied;
+        let this = Self { ring, thread, owner_died, first: Cell::new(0), end: Cell::new(0) };
         if this.owner_died {
             this.repair()?;
         }
-        Ok(this)
+        let done = step(&this);
+        this.release();
+        core::mem::forget(this);
+        done
     }
 
-    /// Walks the head over what the dead holder had freed.
+    #[inline(always)]
+    fn release(&self) {
+        // `Corrupt` after a peer's scribble: the lease is not held any more, and the next operation says so.
+        let _ = self.ring.ring.consuming.lease.unlock_for(self.thread);
+        let (first, end) = (self.first.get(), self.end.get());
+        if end != first {
+            self.ring.ring.producer_sleeps.published(first, end, |number| self.wake_producer(number));
+        }
+    }
+
+    /// Moves the head over what the dead holder had freed.
+    #[cold]
     fn repair(&self) -> Result<(), Corrupt> {
         let head = &self.ring.ring.consuming.head;
         let at = head.load(Ordering::Relaxed);
-        let slot = self.ring.slot(at);
-        // SYNC: Acquire fence <- the producer's Release fence (R3): if the header's words were reused, the cursor is seen.
-        fence(Ordering::Acquire);
-        let cursor = self.ring.ring.producing.free.load(Ordering::Relaxed);
-        let repaired = if cursor > at {
-            // The producers have passed the freed record: what they have not passed is the next.
-            cursor
-        } else {
-            let slot = slot?;
-            if slot.state != State::Freed {
-                return Ok(());
-            }
-            slot.end(at)
-        };
-        // SYNC: Release -> `gets`' Acquire: the header at the head is initialised.
-        head.store(repaired, Ordering::Release);
+        let (_, state) = self.ring.look(at)?;
+        if state == State::Later {
+            // SYNC: Release -> `passed`'s Acquire: the states of all items before it.
+            head.store(at.wrapping_add(1), Ordering::Release);
+        }
         Ok(())
     }
 
@@ -160,13 +227,34 @@ impl<'a> Consuming<'a> {
     ///
     /// # Errors
     /// `Closed` if nothing can come any more.
+    #[inline(always)]
     pub(crate) fn front(&self) -> Result<Attempt<'a, Item<'a>>, RingError> {
-        let found = self.ready()?;
+        // Relaxed: written by holders of the lease.
+        let number = self.ring.ring.consuming.head.load(Ordering::Relaxed);
+        match self.item(number)? {
+            Some(item) => Ok(Attempt::Done(item)),
+            None => self.no_front(number),
+        }
+    }
+
+    /// Item `number`, the front or a later one, if it is there.
+    #[inline(always)]
+    fn item(&self, number: u64) -> Result<Option<Item<'a>>, Corrupt> {
+        let (_, State::Ready) = self.ring.look(number)? else { return Ok(None) };
+        let slot = self.ring.slot(number)?;
+        let (payload, length) = self.ring.payload(slot, self.ring.header(slot)?)?;
+        Ok(Some(Item { slot, number, payload, length }))
+    }
+
+    /// The item at the front where there was none just now.
+    #[cold]
+    fn no_front(&self, number: u64) -> Result<Attempt<'a, Item<'a>>, RingError> {
+        let found = self.ready_or_spot(number)?;
         if matches!(found, Attempt::NotYet(_)) && self.ring.ring.is_closed() {
-            // Whoever began to close the ring was killed or is stopped; a put that is under way comes first. A stopped
-            // producer's is not waited for here, with the consumers' lease held, but in the next slice.
+            // Whoever began to close the ring was killed or is stopped, or the ring was full; a put that is under way comes
+            // first. A stopped producer's is not waited for here, with the consumers' lease held, but in the next slice.
             match self.ring.complete_closing(Deadline::after(HOLDERS_STEP)) {
-                Ok(()) => return self.ready(),
+                Ok(()) => return self.ready_or_spot(number),
                 Err(RingError::TimedOut) => {}
                 Err(error) => return Err(error),
             }
@@ -174,64 +262,102 @@ impl<'a> Consuming<'a> {
         Ok(found)
     }
 
-    fn ready(&self) -> Result<Attempt<'a, Item<'a>>, RingError> {
-        // A pad is followed by a record; two in a row are no ring's.
-        for _ in 0..2 {
-            let position = self.ring.ring.consuming.head.load(Ordering::Relaxed); // Relaxed: written by lease holders.
-            let slot = self.ring.slot(position)?;
-            match slot.state {
-                State::NotReady => {
-                    let word = futex::half(slot.word, Half::Low);
-                    let tag = record::tag(slot.number);
-                    return Ok(Attempt::NotYet(Spot { word, expected: slot.halves.for_consumers, tag }));
-                }
-                State::Closed => return Err(RingError::Closed),
-                State::Freed => return Err(RingError::Corrupt),
-                State::Ready if slot.extent.pad => self.pass(&slot, position),
-                State::Ready => {
-                    let payload = self.ring.payload(slot.at, slot.extent.words())?;
-                    let length = usize::try_from(slot.extent.length).map_err(|_| Corrupt)?;
-                    return Ok(Attempt::Done(Item { slot, position, payload, length }));
-                }
-            }
+    fn ready_or_spot(&self, number: u64) -> Result<Attempt<'a, Item<'a>>, RingError> {
+        if let Some(item) = self.item(number)? {
+            return Ok(Attempt::Done(item));
         }
-        Err(RingError::Corrupt)
+        let (word, state) = self.ring.look(number)?;
+        match state {
+            State::NotReady => {
+                let half = futex::half(self.ring.slot(number)?.state, Half::Low);
+                Ok(Attempt::NotYet(Spot {
+                    word: half,
+                    expected: slot::for_consumers(word),
+                    tag: slot::tag(number),
+                }))
+            }
+            State::Ready => {
+                Ok(self.item(number)?.map_or(Err(RingError::Corrupt), |item| Ok(Attempt::Done(item)))?)
+            }
+            State::Closed => Err(RingError::Closed),
+            State::Earlier | State::Later => Err(RingError::Corrupt),
+        }
     }
 
     /// Gets the item at the front. Whoever keeps state of its own under the lease repairs it first.
+    #[inline(always)]
     pub(crate) fn get(&self, payload: &mut Vec<u8>) -> Result<Attempt<'a, ()>, RingError> {
+        self.get_by(|front| front.read(payload))
+    }
+
+    #[inline(always)]
+    fn get_by<R>(&self, read: impl FnOnce(&Item<'a>) -> R) -> Result<Attempt<'a, R>, RingError> {
         if self.owner_died {
             self.recover();
         }
         Ok(match self.front()? {
             Attempt::NotYet(spot) => Attempt::NotYet(spot),
             Attempt::Done(front) => {
-                front.read(payload);
+                let done = read(&front);
                 self.free(front, 1);
-                Attempt::Done(())
+                Attempt::Done(done)
             }
         })
     }
 
-    /// Frees the item at the front: from here on it is delivered. Counts it as `got` gets, 1 or 0.
-    pub(crate) fn free(&self, front: Item<'_>, got: u64) {
-        let [even, odd] = &self.ring.ring.consuming.got;
-        let (now, next) = if front.slot.number.is_multiple_of(2) { (even, odd) } else { (odd, even) };
-        // Written to the place of the next number, which counts only once the item is freed.
-        // SYNC: Release -> `Ring::got`'s Acquire: whoever sees this sees the head that made the place reusable.
-        next.store(now.load(Ordering::Relaxed).wrapping_add(got), Ordering::Release);
-        self.pass(&front.slot, front.position);
+    #[allow(dead_code, reason = "for batches and codecs of layer 3")]
+    #[inline]
+    fn get_many(
+        &self,
+        count: usize,
+        read: &mut impl FnMut(&'a [AtomicU64], usize),
+    ) -> Result<Attempt<'a, usize>, RingError> {
+        if self.owner_died {
+            self.recover();
+        }
+        let first = match self.front()? {
+            Attempt::NotYet(spot) => return Ok(Attempt::NotYet(spot)),
+            Attempt::Done(first) => first,
+        };
+        read(first.payload, first.length);
+        let (mut end, most) = (first.number.wrapping_add(1), wide(count).min(wide(self.ring.shape.items())));
+        while end.wrapping_sub(first.number) < most
+            && let Some(item) = self.item(end)?
+        {
+            read(item.payload, item.length);
+            end = end.wrapping_add(1);
+        }
+        let mut number = first.number;
+        let mut done = 0_usize;
+        while number != end {
+            let Some(item) = self.item(number)? else { return Err(RingError::Corrupt) };
+            self.free(item, 1);
+            number = number.wrapping_add(1);
+            done = done.saturating_add(1);
+        }
+        Ok(Attempt::Done(done))
     }
 
-    /// Frees the record at `position`, and stores the head behind it.
-    fn pass(&self, slot: &Slot<'_>, position: u64) {
+    /// Frees the item at the front: from here on it is delivered. Counts it as `got` gets, 1 or 0.
+    #[inline(always)]
+    pub(crate) fn free(&self, front: Item<'_>, got: u64) {
         let raw = self.ring.ring;
-        let (tag, word) = (record::tag(slot.number), futex::half(slot.word, Half::High));
-        raw.producer_sleeps.publish(self.thread, tag, word, || {
-            // SYNC: Release -> `Producing::make_room`'s Acquire (R2): the payload has been read.
-            slot.word.store(Halves::of(State::Freed, slot.number).to_word(), Ordering::Release);
-            // SYNC: Release -> `gets`' Acquire: the header at the head is initialised.
-            raw.consuming.head.store(slot.end(position), Ordering::Release);
+        let (number, next) = (front.number, front.number.wrapping_add(1));
+        let [even, odd] = &raw.consuming.got;
+        let (now, then) = if number.is_multiple_of(2) { (even, odd) } else { (odd, even) };
+        // Written to the place of the next number, which counts only once the item is freed.
+        // SYNC: Release -> `Ring::got`'s Acquire: whoever sees this sees the head that made the place reusable.
+        then.store(now.load(Ordering::Relaxed).wrapping_add(got), Ordering::Release);
+        if self.first.get() == self.end.get() {
+            self.first.set(number);
+        }
+        self.end.set(next);
+        raw.producer_sleeps.publish(self.thread, number, futex::half(front.slot.state, Half::High), || {
+            let later = number.wrapping_add(wide(self.ring.shape.items()));
+            // SYNC: Release -> `Ring::look`'s Acquire (R2): the payload has been read.
+            front.slot.state.store(slot::not_ready(later), Ordering::Release);
+            // SYNC: Release -> `passed`'s Acquire: the states of all items before it.
+            raw.consuming.head.store(next, Ordering::Release);
         });
     }
 
@@ -240,18 +366,26 @@ impl<'a> Consuming<'a> {
     /// # Errors
     /// `Corrupt`.
     pub(crate) fn counts(&self) -> Result<Counts, RingError> {
-        // Repaired, the head is exact, and its header is not reused as long as the lease is held.
-        let gets = self.ring.slot(self.ring.ring.consuming.head.load(Ordering::Relaxed))?.number;
+        // Repaired, the head is exact.
+        let gets = self.ring.ring.consuming.head.load(Ordering::Relaxed);
         let [even, odd] = &self.ring.ring.consuming.got;
         let got = if gets.is_multiple_of(2) { even } else { odd };
         // Relaxed: written by holders of the lease.
         Ok(Counts { gets, got: got.load(Ordering::Relaxed), puts: self.ring.puts()? })
     }
+
+    /// Wakes a producer that sleeps until item `number` is freed.
+    #[cold]
+    fn wake_producer(&self, number: u64) {
+        if let Ok(Slot { state, .. }) = self.ring.slot(number) {
+            futex::wake(futex::half(state, Half::High), futex::ALL);
+        }
+    }
 }
 
-impl Drop for Consuming<'_> {
+impl Drop for Consuming<'_, '_> {
+    #[cold]
     fn drop(&mut self) {
-        // `Corrupt` after a peer's scribble: the lease is not held any more, and the next operation says so.
-        let _ = self.ring.ring.consuming.lease.unlock();
+        self.release();
     }
 }

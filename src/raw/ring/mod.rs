@@ -1,51 +1,57 @@
-//! [`RawRing`]: a bounded many-to-many queue of records of varying size.
+//! [`RawRing`]: a bounded many-to-many queue of items.
 //!
-//! Producers serialise on one lease, consumers on another, only while an item moves and never across a sleep. The commit
-//! of an item is one store, in the header of its own record.
+//! Producers serialise on one lease, consumers on another, only while an item moves and never across a sleep. Item n has
+//! slot n modulo the number of slots. The commit of an item is one store, in the first word of its slot, and so is its
+//! free: the state word, which lies beside the payload, is all that travels.
 //!
 //! ```text
-//! header at a position   a producer (holds `producing`)             a consumer (holds `consuming`)
-//! NotReady               writes the payload, the next header        empty: sleeps on this header
-//!                        NotReady, then commits: Ready
-//! Ready                  full: sleeps on this header                copies the payload, then frees: Freed
-//! Freed                  its free cursor passes the record          -
-//! Closed                 refuses                                    drained: refuses
+//! slot of item n   a producer (holds `producing`)               a consumer (holds `consuming`)
+//! NotReady(n)      writes the payload, then commits: Ready(n)   empty: sleeps on this slot
+//! Ready(n)         full: sleeps on the slot of the oldest item  copies the payload, then frees: NotReady(n + slots)
+//! Closed(n)        refuses                                      drained: refuses
 //! ```
 //!
-//! A record that does not fit before the ring's end goes to its start, complete, and a *pad* at the end is committed in
-//! its stead: its commit makes both visible. Closing commits a last record, so no item committed before it is lost.
+//! **Payloads** lie in their slots if they fit. Longer ones lie whole in the *data*, a second ring of words in which each
+//! follows the one put before it; one that does not fit before its end goes to its start. The word behind the state says
+//! how long the payload is, and where its data begins (or the next one's would), so what lies between the oldest item's
+//! beginning and the end of the newest one is in use. In a ring for payloads of one length there is neither that word nor
+//! data.
 //!
-//! **Positions** are counted in words from the beginning of time. Each end's own lie beside its lease and are stored
-//! after every record, so that after a holder's death at most one record (and a pad) is ahead of them:
-//! - `tail` (producers): the header there is NotReady, but for the dead holder's commit: repaired by walking on.
-//! - `head` (consumers): the header there is not Freed, but for the dead holder's free: repaired by walking on, or, if the
-//!   producers have passed it already and reused its words, from their free cursor.
-//! - `free` (producers): everything before it may be overwritten. Stored before anything is.
+//! **Positions** are numbers of items. Each end's own lie beside its lease and are stored after every item, so that after
+//! a holder's death at most one item is ahead of them:
+//! - `tail` (producers): its slot is NotReady, but for the dead holder's commit: repaired by one step.
+//! - `head` (consumers): its slot is the item's own, but for the dead holder's free: repaired by one step.
+//! - `free` (producers): every item before it was freed. Moved on when the ring seems full.
+//! - `data_tail`, `data_free` (producers): where the next data goes; all before may be overwritten. Stored before `tail`,
+//!   and repaired from the header of the item that was committed.
 //!
-//! **Counts.** Every header, the NotReady one too, carries the number of its item: puts is the number at the tail, gets
-//! the number at the head.
+//! States carry numbers, so that one look at a slot says what has become of its item, whatever has happened since the
+//! position was read. Puts are the tail, or one more if its item is committed; gets the same of the head.
 //!
 //! **Waiting.** Whoever finds nothing to do goes to its end's waiting room, a lease whose only holder spins, then sleeps
-//! on the header that it waits for; the others sleep on the lease, and the kernel passes it on at a death. What is waited
+//! on the slot that it waits for; the others sleep on the lease, and the kernel passes it on at a death. What is waited
 //! for changes the very word that is slept on, so that a waiter who comes late does not fall asleep; and it leaves the
 //! word's thread-id bits zero while the other end has it *pending*, so that a waiter who sleeps is woken by the kernel
 //! if the other end is killed before its wake. After each slice those in the room's queue look for themselves, so that a
-//! *stopped* holder of the room delays them by no more than that.
+//! *stopped* holder of the room delays them by no more than that. A slot's state is never anything else, whatever lap the
+//! ring is in: a thread may die with it pending long after, and the kernel then changes a word in which it finds the
+//! thread's id.
 //!
 //! **Fairness.** None: whoever comes while an item is ready gets it (barging). Items of one producer keep their order.
 //!
 //! **Ordering.** (R1) commit Release -> consumer's Acquire: the payload. (R2) free Release -> producer's Acquire: the
-//! payload has been read. (R3) free cursor, Release fence -> the Acquire fence of who reads a header without its lease:
-//! if it sees reused words, it sees the cursor. (R4) commit or free, SeqCst fence, hint <-> hint, SeqCst fence, header: the
-//! sleeper is seen, or what it sleeps for.
+//! payload has been read. (R3) free seen, Release fence, header overwritten -> header, Acquire fence, state: who reads a
+//! header without a lease and finds it reused sees that the state has moved. (R4) commit or free, barrier, hint <-> hint,
+//! SeqCst fence, slot: the sleeper is seen, or what it sleeps for. On x86-64 the barrier is the release of the lease.
 //!
 //! # References
-//! D. Vyukov's bounded MPMC queue (the sequence in the slot is the commit) and Aeron's log buffers (records and pads).
+//! D. Vyukov's bounded MPMC queue (the sequence in the slot is the commit).
 
 mod consumer;
 mod error;
 mod producer;
-mod record;
+mod shape;
+mod slot;
 #[cfg(all(test, not(loom)))]
 mod tests;
 mod waiting;
@@ -53,21 +59,21 @@ mod waiting;
 use core::sync::atomic::Ordering;
 
 use super::RawMutex;
-use crate::sys::atomic::{AtomicU32, AtomicU64, fence};
+use crate::sys::atomic::{AtomicU32, AtomicU64};
 use crate::sys::futex::{self, Half};
 pub(crate) use consumer::{Consuming, Item};
 use error::Corrupt;
 pub use error::RingError;
-use record::{Extent, GRANULE, HEADER, Halves, State};
-
-pub(super) use record::{read, write};
+pub use shape::RingShape;
+use slot::{Header, State};
+pub(crate) use slot::{read, read_to, write};
 use waiting::Hint;
 pub(crate) use waiting::{Attempt, Spot, Wait};
 
 /// Looks for a moment at which a position stands still; a count read in none of them is a little off.
 const LOOKS: u32 = 1000;
 
-/// A waiting room: its holder alone sleeps on a header.
+/// A waiting room: its holder alone sleeps on a slot.
 #[repr(C, align(64))]
 #[derive(Debug)]
 struct Room {
@@ -81,8 +87,9 @@ struct ProducerLine {
     lease: RawMutex,
     tail: AtomicU64,
     free: AtomicU64,
-    /// The number of the item at `free`; recomputed after a holder's death.
-    freed: AtomicU64,
+    /// Both in words, modulo 2^32.
+    data_tail: AtomicU32,
+    data_free: AtomicU32,
 }
 
 /// The consumers' lease and what only its holder writes.
@@ -99,7 +106,7 @@ struct ConsumerLine {
 #[derive(Debug)]
 struct Settings {
     max_items: AtomicU64,
-    /// Nonzero: nobody puts any more, and whoever can commits the last record.
+    /// Nonzero: nobody puts any more, and whoever can commits the end.
     closing: AtomicU32,
 }
 
@@ -125,33 +132,18 @@ pub struct RawRing {
 #[derive(Clone, Copy, Debug)]
 pub struct Ring<'a> {
     ring: &'a RawRing,
-    /// One for each granule of `words`.
-    states: &'a [AtomicU64],
-    /// The records: a power of two of words.
-    words: &'a [AtomicU64],
+    slots: &'a [AtomicU64],
+    /// A power of two of words, or none.
+    data: &'a [AtomicU64],
+    shape: RingShape,
 }
 
-/// The first item that was not got, or where the next one goes.
-#[derive(Clone, Copy)]
-struct Front {
-    position: u64,
-    /// Items before it.
-    number: u64,
-}
-
-/// The header at a position.
+/// The slot of an item.
 #[derive(Clone, Copy)]
 struct Slot<'a> {
-    /// Where the state is.
-    word: &'a AtomicU64,
-    halves: Halves,
-    state: State,
-    /// Empty unless there is a record.
-    extent: Extent,
-    /// Of the item.
-    number: u64,
-    /// The index of its first word.
-    at: usize,
+    state: &'a AtomicU64,
+    /// What follows the state: a header, if the ring has them, and the payload.
+    rest: &'a [AtomicU64],
 }
 
 impl RawRing {
@@ -160,7 +152,13 @@ impl RawRing {
     pub fn new(max_items: u64) -> Self {
         let zero = || AtomicU64::new(0);
         Self {
-            producing: ProducerLine { lease: RawMutex::new(), tail: zero(), free: zero(), freed: zero() },
+            producing: ProducerLine {
+                lease: RawMutex::new(),
+                tail: zero(),
+                free: zero(),
+                data_tail: AtomicU32::new(0),
+                data_free: AtomicU32::new(0),
+            },
             consuming: ConsumerLine { lease: RawMutex::new(), head: zero(), got: [zero(), zero()] },
             producers_room: Room { lease: RawMutex::new() },
             consumers_room: Room { lease: RawMutex::new() },
@@ -181,42 +179,42 @@ impl RawRing {
         self.settings.max_items.store(max_items, Ordering::Relaxed); // Relaxed: before it is shared.
     }
 
-    /// How many items fit at a time, if they are small enough.
+    /// How many items there may be at a time, if there are slots for so many.
     #[must_use]
+    #[inline]
     pub fn max_items(&self) -> u64 {
         self.settings.max_items.load(Ordering::Relaxed) // Relaxed: it never changes.
     }
 
     /// Whether the ring is closed, or being closed.
     #[must_use]
+    #[inline]
     pub fn is_closed(&self) -> bool {
         self.settings.closing.load(Ordering::Relaxed) != 0 // Relaxed: what it leads to takes a lease.
     }
 
-    /// The ring with its words: 5/4 of a power of two of them, which is how many hold records. More are of no use.
+    /// The ring with its words, at first all zero, and the same shape at each call. More words than the shape has are of
+    /// no use.
     ///
     /// # Errors
-    /// `Corrupt` if there are fewer than 10 of them.
-    pub fn with_words<'a>(&'a self, words: &'a [AtomicU64]) -> Result<Ring<'a>, RingError> {
-        let capacity =
-            words.len().saturating_mul(4).wrapping_div(5).checked_ilog2().map_or(0, |log| 1 << log.min(32));
+    /// `Corrupt` if there are fewer.
+    #[inline]
+    pub fn with_words<'a>(&'a self, shape: RingShape, words: &'a [AtomicU64]) -> Result<Ring<'a>, RingError> {
         let parts = || {
-            let (states, records) = words.split_at_checked(capacity / 4)?;
-            Some((states, records.get(..capacity)?))
+            let (slots, data) = words.split_at_checked(shape.slot_area())?;
+            Some((slots, data.get(..shape.data_words())?))
         };
-        match parts() {
-            Some((states, words)) if capacity >= 8 => Ok(Ring { ring: self, states, words }),
-            _ => Err(RingError::Corrupt),
-        }
+        let (slots, data) = parts().ok_or(RingError::Corrupt)?;
+        Ok(Ring { ring: self, slots, data, shape })
     }
 }
 
 impl<'a> Ring<'a> {
-    /// The largest payload, in bytes, that always fits into an empty ring: a record of half the words, up to 4 GiB.
-    /// Records are never split, so before one of w words up to w - 4 may be a pad, and the next header's granule follows.
+    /// Bytes of the longest payload, which always fits into an empty ring.
     #[must_use]
+    #[inline(always)]
     pub fn max_payload(self) -> u64 {
-        (self.capacity() / 2).saturating_sub(HEADER).saturating_mul(8).min(u64::from(u32::MAX))
+        self.shape.max_payload()
     }
 
     /// The ring without its words.
@@ -241,7 +239,7 @@ impl<'a> Ring<'a> {
             }
             gets = now;
         }
-        Ok(len.min(self.ring.max_items()))
+        Ok(len.min(self.bound()))
     }
 
     /// Whether [`len`](Self::len) is 0.
@@ -253,70 +251,37 @@ impl<'a> Ring<'a> {
     }
 
     /// Items that were ever put.
-    pub(crate) fn puts(self) -> Result<u64, Corrupt> {
-        let tail = &self.ring.producing.tail;
-        let mut puts = 0;
-        for _ in 0..LOOKS {
-            // SYNC: Acquire <- the producer's Release of the tail: the header there is initialised.
-            let at = tail.load(Ordering::Acquire);
-            let slot = self.slot(at);
-            // SYNC: Acquire fence <- the producer's Release fence (R3): a reused header shows a tail that has moved.
-            fence(Ordering::Acquire);
-            if tail.load(Ordering::Relaxed) == at {
-                // A dead producer's commit may be ahead of the tail; a pad carries the number of the item behind it.
-                let slot = slot?;
-                let ahead = matches!(slot.state, State::Ready | State::Freed);
-                return Ok(slot.number.wrapping_add(u64::from(ahead)));
-            }
-            puts = slot.map_or(puts, |slot| slot.number);
-        }
-        Ok(puts)
+    pub(crate) fn puts(&self) -> Result<u64, Corrupt> {
+        // An item that is there counts, and a slot that has gone on to a later lap had it.
+        self.passed(&self.ring.producing.tail, |state| matches!(state, State::Ready | State::Later))
     }
 
     /// Items that were ever got or taken.
-    pub(crate) fn gets(self) -> Result<u64, Corrupt> {
-        let mut gets = 0;
+    pub(crate) fn gets(&self) -> Result<u64, Corrupt> {
+        self.passed(&self.ring.consuming.head, |state| state == State::Later)
+    }
+
+    /// A position, or one more if its item `is_past` too: a dead holder's last step may be ahead of it.
+    fn passed(&self, position: &AtomicU64, is_past: impl Fn(State) -> bool) -> Result<u64, Corrupt> {
+        let mut passed = 0;
         for _ in 0..LOOKS {
-            match self.front()? {
-                Some(front) => return Ok(front.number),
-                None => {
-                    gets = self
-                        .slot(self.ring.consuming.head.load(Ordering::Relaxed))
-                        .map_or(gets, |slot| slot.number)
-                }
+            // SYNC: Acquire <- the holder's Release of the position: the states of all items before it are seen.
+            let at = position.load(Ordering::Acquire);
+            let (_, state) = self.look(at)?;
+            if !is_past(state) {
+                return Ok(at);
             }
+            // The next one's turn comes when the position has moved.
+            if position.load(Ordering::Relaxed) == at {
+                return Ok(at.wrapping_add(1));
+            }
+            passed = at.wrapping_add(1);
         }
-        Ok(gets)
+        Ok(passed)
     }
 
-    /// Where the ring begins; `None` if it moved during the look.
-    fn front(self) -> Result<Option<Front>, Corrupt> {
-        let (head, free) = (&self.ring.consuming.head, &self.ring.producing.free);
-        // SYNC: Acquire <- the consumer's Release of the head: the header there is initialised.
-        let at = head.load(Ordering::Acquire);
-        // SYNC: Acquire <- the producer's Release of the cursor: the header there is initialised.
-        let cursor = free.load(Ordering::Acquire);
-        // A dead consumer's free may be ahead of the head; where its words are reused, the cursor is the head.
-        let position = at.max(cursor);
-        let slot = self.slot(position);
-        // SYNC: Acquire fence <- the producer's Release fence (R3): a reused header shows a cursor that has moved.
-        fence(Ordering::Acquire);
-        if head.load(Ordering::Relaxed) != at || free.load(Ordering::Relaxed) != cursor {
-            return Ok(None);
-        }
-        let slot = slot?;
-        Ok(Some(match slot.state {
-            // A pad carries the number of the item behind it.
-            State::Freed => {
-                let number = slot.number.wrapping_add(u64::from(!slot.extent.pad));
-                Front { position: slot.end(position), number }
-            }
-            _ => Front { position, number: slot.number },
-        }))
-    }
-
-    /// Of those, the ones that were not taken as tasks.
-    pub(super) fn got(self) -> Result<u64, Corrupt> {
+    /// Of the gets, the ones that were not taken as tasks.
+    pub(super) fn got(&self) -> Result<u64, Corrupt> {
         let [even, odd] = &self.ring.consuming.got;
         let mut gets = self.gets()?;
         let mut got = 0;
@@ -335,75 +300,88 @@ impl<'a> Ring<'a> {
 
     /// Wakes a consumer that sleeps, to look for something else than an item. One that is just falling asleep may miss
     /// it until its slice ends.
-    pub(super) fn nudge_consumers(self) {
+    pub(super) fn nudge_consumers(&self) {
         let head = self.ring.consuming.head.load(Ordering::Relaxed); // Relaxed: a hint.
         if let Ok(slot) = self.slot(head) {
-            futex::wake(futex::half(slot.word, Half::Low), futex::ALL);
+            futex::wake(futex::half(slot.state, Half::Low), futex::ALL);
         }
     }
 
-    /// The header at `position`; with nonsense in it, perhaps, if the caller has no lease that keeps it in place.
-    fn slot(self, position: u64) -> Result<Slot<'a>, Corrupt> {
-        let at = self.index(position)?;
-        let word = self.state(at);
+    /// How many items there may be at a time.
+    #[inline(always)]
+    fn bound(&self) -> u64 {
+        self.ring.max_items().min(wide(self.shape.items()))
+    }
+
+    /// The slot of item `number`.
+    #[inline(always)]
+    fn slot(&self, number: u64) -> Result<Slot<'a>, Corrupt> {
+        let mask = wide(self.shape.items()).wrapping_sub(1);
+        let index = usize::try_from(number & mask).map_err(|_| Corrupt)?;
+        let words = self.shape.slot_words();
+        let at = index.wrapping_mul(words);
+        let (state, rest) =
+            self.slots.get(at..at.wrapping_add(words)).and_then(<[_]>::split_first).ok_or(Corrupt)?;
+        Ok(Slot { state, rest })
+    }
+
+    /// What has become of item `number`, and the state word that says so.
+    #[inline(always)]
+    fn look(&self, number: u64) -> Result<(u64, State), Corrupt> {
         // SYNC: Acquire <- the commit's or the free's Release (R1, R2): the payload, or that it has been read.
-        let halves = Halves::from_word(word.load(Ordering::Acquire));
-        let state = halves.state()?;
-        // Relaxed: both were written before the state, or before the position was stored.
-        let number = self.word(at).load(Ordering::Relaxed);
-        let extent = match state {
-            State::NotReady | State::Closed => Extent::EMPTY,
-            State::Ready | State::Freed => {
-                Extent::from_word(self.word(at.wrapping_add(1)).load(Ordering::Relaxed))?
-            }
-        };
-        if extent.words() > self.capacity().saturating_sub(wide(at)) {
-            return Err(Corrupt);
+        let word = self.slot(number)?.state.load(Ordering::Acquire);
+        Ok((word, slot::state(word, number)?))
+    }
+
+    /// Where the payload in `slot` lies, and its bytes. For who has a lease that keeps the header, or writes it.
+    #[inline(always)]
+    fn payload(&self, slot: Slot<'a>, header: Header) -> Result<(&'a [AtomicU64], usize), Corrupt> {
+        let length = usize::try_from(header.length).map_err(|_| Corrupt)?;
+        if self.shape.fixed_bytes().is_some() {
+            return Ok((slot.rest, length));
         }
-        Ok(Slot { word, halves, state, extent, number, at })
-    }
-
-    /// Where `position` lies among the words.
-    fn index(self, position: u64) -> Result<usize, Corrupt> {
-        if !position.is_multiple_of(GRANULE) {
-            return Err(Corrupt);
+        if length > self.shape.inline_bytes() {
+            return Ok((self.data(header.start, length)?, length));
         }
-        usize::try_from(position & self.capacity().wrapping_sub(1)).map_err(|_| Corrupt)
+        let (_, inline) = slot.rest.split_first().ok_or(Corrupt)?;
+        Ok((inline, length))
     }
 
-    /// The state of the record at index `at`.
-    fn state(self, at: usize) -> &'a AtomicU64 {
-        // The fallback is never taken: there is a state for each granule of the words.
-        self.states.get(at / 4).unwrap_or(&self.ring.producing.tail)
+    /// The header in `slot`.
+    #[inline(always)]
+    fn header(&self, slot: Slot<'a>) -> Result<Header, Corrupt> {
+        match self.shape.fixed_bytes() {
+            Some(length) => Ok(Header { length, start: 0 }),
+            // Relaxed: written before the item was committed, which who asks has seen.
+            None => Ok(Header::from_word(slot.rest.first().ok_or(Corrupt)?.load(Ordering::Relaxed))),
+        }
     }
 
-    /// The word at index `at`, which wraps.
-    fn word(self, at: usize) -> &'a AtomicU64 {
-        let mask = self.words.len().wrapping_sub(1);
-        // The fallback is never taken: the mask keeps the index within.
-        self.words.get(at & mask).unwrap_or(&self.ring.producing.tail)
+    /// The words of the data that begin at a position and hold so many bytes.
+    fn data(&self, start: u32, length: usize) -> Result<&'a [AtomicU64], Corrupt> {
+        let mask = self.data.len().checked_sub(1).ok_or(Corrupt)?;
+        let at = usize::try_from(start).map_err(|_| Corrupt)? & mask;
+        self.data.get(at..at.wrapping_add(length.div_ceil(8))).ok_or(Corrupt)
     }
 
-    /// The payload's words of the record of `words` at index `at`.
-    fn payload(self, at: usize, words: u64) -> Result<&'a [AtomicU64], Corrupt> {
-        let header = usize::try_from(HEADER).map_err(|_| Corrupt)?;
-        let words = usize::try_from(words).map_err(|_| Corrupt)?;
-        self.words.get(at.saturating_add(header)..at.saturating_add(words)).ok_or(Corrupt)
+    /// Where data of so many bytes begins and ends that is put when the last one's ended at `tail`.
+    fn place(&self, tail: u32, length: usize) -> Result<(u32, u32), Corrupt> {
+        let capacity = self.data_capacity();
+        let words = u32::try_from(length.div_ceil(8)).map_err(|_| Corrupt)?;
+        // Zero or a power of two.
+        let to_end = capacity.wrapping_sub(tail & capacity.wrapping_sub(1));
+        let start = if words > to_end { tail.wrapping_add(to_end) } else { tail };
+        Ok((start, start.wrapping_add(words)))
     }
 
-    fn capacity(self) -> u64 {
-        wide(self.words.len())
-    }
-}
-
-impl Slot<'_> {
-    /// The position behind the record at `position`.
-    fn end(&self, position: u64) -> u64 {
-        position.wrapping_add(self.extent.words())
+    fn data_capacity(&self) -> u32 {
+        // The shape bounds it.
+        u32::try_from(self.data.len()).unwrap_or(0)
     }
 }
 
 /// A length or index as the ring counts, without loss on 64-bit machines.
+#[inline]
 fn wide(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
 }

@@ -1,13 +1,14 @@
 //! The producers' end: putting an item, closing.
 #![allow(unsafe_code)]
 
+use core::cell::Cell;
 use core::sync::atomic::Ordering;
 
-use super::record::{self, Extent, GRANULE, HEADER, Halves, State};
+use super::slot::{self, Header, State};
 use super::waiting::{Attempt, End, Spot, Wait};
-use super::{Corrupt, Front, Ring, RingError, Slot, wide};
+use super::{Corrupt, Ring, RingError, Slot, wide};
 use crate::raw::{AcquireError, Acquired, Deadline};
-use crate::sys::atomic::fence;
+use crate::sys::atomic::{AtomicU64, fence};
 use crate::sys::futex::{self, Half};
 use crate::sys::robust::Thread;
 
@@ -22,8 +23,10 @@ impl<'a> Ring<'a> {
     ///
     /// # Safety
     /// Until the call returns, the ring and its words must stay mapped and in place.
+    #[inline]
     pub unsafe fn put(self, payload: &[u8], deadline: Option<Deadline>) -> Result<(), RingError> {
-        self.put_waiting(payload, Wait::Until(deadline))
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.put_with(Wait::Until(deadline), payload.len(), |words| slot::write(words, payload)) }
     }
 
     /// Puts one item if there is room.
@@ -33,8 +36,71 @@ impl<'a> Ring<'a> {
     ///
     /// # Safety
     /// As for [`put`](Self::put).
+    #[inline]
     pub unsafe fn try_put(self, payload: &[u8]) -> Result<(), RingError> {
-        self.put_waiting(payload, Wait::Never)
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.put_with(Wait::Never, payload.len(), |words| slot::write(words, payload)) }
+    }
+
+    /// Puts one item of `length` bytes that `fill` writes, once, into words that hold them. It runs with the producers'
+    /// lease held; if it panics, nothing is put.
+    ///
+    /// # Errors
+    /// As for [`put`](Self::put) and [`try_put`](Self::try_put).
+    ///
+    /// # Safety
+    /// As for [`put`](Self::put).
+    #[inline]
+    pub(crate) unsafe fn put_with(
+        self,
+        wait: Wait,
+        length: usize,
+        mut fill: impl FnMut(&'a [AtomicU64]),
+    ) -> Result<(), RingError> {
+        self.check_length(length)?;
+        self.produce(wait, length, |producing| producing.push(length, &mut fill))
+    }
+
+    /// Puts up to `count` items, the one of index i `length_of(i)` bytes long and written by `fill(i, words)`: as many as
+    /// fit at once, and at least one, for which it waits. Says how many.
+    ///
+    /// # Errors
+    /// As for [`put`](Self::put) and [`try_put`](Self::try_put); of the length of the first item only.
+    ///
+    /// # Process death
+    /// Killed here, the first so many items are put, each as by [`put`](Self::put).
+    ///
+    /// # Safety
+    /// As for [`put`](Self::put).
+    #[allow(dead_code, reason = "for batches and codecs of layer 3")]
+    #[inline]
+    pub(crate) unsafe fn put_many(
+        self,
+        wait: Wait,
+        count: usize,
+        length_of: impl Fn(usize) -> usize,
+        mut fill: impl FnMut(usize, &'a [AtomicU64]),
+    ) -> Result<usize, RingError> {
+        if count == 0 {
+            return Ok(0);
+        }
+        self.check_length(length_of(0))?;
+        self.produce(wait, length_of(0), |producing| {
+            let mut done = 0_usize;
+            while done < count {
+                let length = length_of(done);
+                if done > 0 && self.check_length(length).is_err() {
+                    break;
+                }
+                match producing.push(length, &mut |words| fill(done, words)) {
+                    Ok(Attempt::Done(())) => done = done.saturating_add(1),
+                    Ok(Attempt::NotYet(full)) if done == 0 => return Ok(Attempt::NotYet(full)),
+                    Err(error) if done == 0 => return Err(error),
+                    Ok(Attempt::NotYet(_)) | Err(_) => break,
+                }
+            }
+            Ok(Attempt::Done(done))
+        })
     }
 
     /// Refuses every later put, lets the gets drain what is there, and wakes whoever waits.
@@ -53,15 +119,18 @@ impl<'a> Ring<'a> {
         self.complete_closing(deadline)
     }
 
-    /// Commits the last record, if it has not been.
-    pub(super) fn complete_closing(self, deadline: Option<Deadline>) -> Result<(), RingError> {
-        Producing::begin(self, deadline)?.close()
+    /// Commits the end, if it has not been and there is a slot for it.
+    pub(super) fn complete_closing(&self, deadline: Option<Deadline>) -> Result<(), RingError> {
+        Producing::hold(self, Wait::Until(deadline), Producing::close)
     }
 
-    fn put_waiting(self, payload: &[u8], wait: Wait) -> Result<(), RingError> {
-        if wide(payload.len()) > self.max_payload() {
-            return Err(RingError::TooLarge);
-        }
+    #[inline(always)]
+    fn produce<R>(
+        &self,
+        wait: Wait,
+        length: usize,
+        mut step: impl FnMut(&Producing<'_, 'a>) -> Result<Attempt<'a, R>, RingError>,
+    ) -> Result<R, RingError> {
         let end = End {
             lease: &self.ring.producing.lease,
             room: &self.ring.producers_room.lease,
@@ -70,208 +139,285 @@ impl<'a> Ring<'a> {
         end.run(
             wait,
             || self.seems_to_have_room(),
-            || self.was_full(wide(payload.len())),
-            |deadline| Producing::begin(self, deadline)?.push(payload),
+            || self.was_full(length),
+            |wait| Producing::hold(self, wait, |producing| step(producing)),
         )
     }
 
-    /// A guess, for spinning: the record at the free cursor, which is what a full ring waits for, is no longer ready.
-    fn seems_to_have_room(self) -> bool {
-        let cursor = self.ring.producing.free.load(Ordering::Relaxed); // Relaxed: a guess.
-        self.slot(cursor).map_or(true, |slot| slot.state != State::Ready)
+    #[inline(always)]
+    fn check_length(&self, length: usize) -> Result<(), RingError> {
+        let longest = self.max_payload();
+        let allowed = match self.shape.fixed_bytes() {
+            Some(_) => wide(length) == longest,
+            None => wide(length) <= longest,
+        };
+        if allowed { Ok(()) } else { Err(RingError::TooLarge) }
+    }
+
+    /// A guess, for spinning: the item at the free cursor, which is what a full ring waits for, is no longer there.
+    fn seems_to_have_room(&self) -> bool {
+        let free = self.ring.producing.free.load(Ordering::Relaxed); // Relaxed: a guess.
+        self.look(free).map_or(true, |(_, state)| state != State::Ready)
     }
 
     /// Whether there was a moment without room for a payload of `length` bytes; false where it can't be told.
-    fn was_full(self, length: u64) -> bool {
-        // SYNC: Acquire <- the producer's Release of the tail: the front below is not older.
-        let tail = self.ring.producing.tail.load(Ordering::Acquire);
-        let Ok((end, _)) = self.place(tail, length) else { return false };
-        // The tail only moves on, and the record's end with it: at the moment of the front it is that far at least.
-        let full = |front: Front| end.wrapping_add(GRANULE).saturating_sub(front.position) > self.capacity();
-        let by_bytes = self.front().is_ok_and(|front| front.is_some_and(full));
-        by_bytes || self.len().is_ok_and(|items| items >= self.ring.max_items())
+    fn was_full(&self, length: usize) -> bool {
+        if self.len().is_ok_and(|items| items >= self.bound()) {
+            return true;
+        }
+        if self.shape.fixed_bytes().is_some() || length <= self.shape.inline_bytes() {
+            return false;
+        }
+        // SYNC: Acquire <- the producer's Release of the data's tail: the oldest item below is not older.
+        let tail = self.ring.producing.data_tail.load(Ordering::Acquire);
+        let (Ok((_, end)), Some(start)) = (self.place(tail, length), self.oldest_start()) else {
+            return false;
+        };
+        // The tail only moves on, and the data's end with it: at the moment of the oldest item it was that far at least.
+        // In the upper half of the range the oldest item is newer than the tail was.
+        let used = end.wrapping_sub(start);
+        used > self.data_capacity() && used < 1 << 31
     }
 
-    /// Where a record for `length` bytes would end that is put at `tail`, and the words of the pad before it.
-    fn place(self, tail: u64, length: u64) -> Result<(u64, u64), Corrupt> {
-        let words = record::words(length);
-        let to_end = self.capacity().wrapping_sub(wide(self.index(tail)?));
-        let pad = if words > to_end { to_end } else { 0 };
-        Ok((tail.wrapping_add(pad).wrapping_add(words), pad))
+    /// Where the data of the oldest item begins; `None` if there is none, or it was got during the look.
+    fn oldest_start(&self) -> Option<u32> {
+        let number = self.gets().ok()?;
+        let slot = self.slot(number).ok()?;
+        let (before, State::Ready) = self.look(number).ok()? else { return None };
+        let header = self.header(slot).ok()?;
+        // SYNC: Acquire fence <- `push`'s Release fence (R3): if the header is a later item's, the state has moved.
+        fence(Ordering::Acquire);
+        (slot.state.load(Ordering::Relaxed) == before).then_some(header.start)
     }
 }
 
 /// The calling thread at the producers' end, whose lease it holds.
-struct Producing<'a> {
-    ring: Ring<'a>,
+struct Producing<'r, 'a> {
+    ring: &'r Ring<'a>,
     thread: Thread,
+    /// What it has published: the items from the first number up to before the end.
+    first: Cell<u64>,
+    end: Cell<u64>,
 }
 
-impl<'a> Producing<'a> {
-    fn begin(ring: Ring<'a>, deadline: Option<Deadline>) -> Result<Self, RingError> {
+impl<'r, 'a> Producing<'r, 'a> {
+    /// Takes the lease, waiting for it as it is told, and a step, and releases the lease.
+    #[inline(always)]
+    fn hold<R>(
+        ring: &'r Ring<'a>,
+        wait: Wait,
+        step: impl FnOnce(&Self) -> Result<R, RingError>,
+    ) -> Result<R, RingError> {
         let thread = Thread::current().map_err(AcquireError::from)?;
         let lease = &ring.ring.producing.lease;
-        // SAFETY: the ring stays mapped, as `Ring::put` asks, until the drop below has unlocked it.
-        let acquired = unsafe { lease.lock(deadline) }?;
-        let this = Self { ring, thread };
+        // SAFETY: the ring stays mapped, as `Ring::put` asks, until `release` has unlocked it.
+        let acquired = unsafe { lease.lock_for(thread, || wait.for_lease()) }?;
+        // Never moved, so that it stays in registers. The drop is for what fails and panics.
+        let this = Self { ring, thread, first: Cell::new(0), end: Cell::new(0) };
         if acquired == Acquired::OwnerDied {
             this.repair()?;
             lease.recover();
         }
-        Ok(this)
+        let done = step(&this);
+        this.release();
+        core::mem::forget(this);
+        done
     }
 
-    /// Walks the tail over what the dead holder had committed, and makes `freed` agree with the free cursor.
-    fn repair(&self) -> Result<(), Corrupt> {
-        let line = &self.ring.ring.producing;
-        // A pad and a record at most.
-        for _ in 0..2 {
-            let tail = line.tail.load(Ordering::Relaxed);
-            let slot = self.ring.slot(tail)?;
-            if matches!(slot.state, State::NotReady | State::Closed) {
-                break;
-            }
-            // SYNC: Release -> `puts`' Acquire: the header at the tail is initialised.
-            line.tail.store(slot.end(tail), Ordering::Release);
+    #[inline(always)]
+    fn release(&self) {
+        // `Corrupt` after a peer's scribble: the lease is not held any more, and the next operation says so.
+        let _ = self.ring.ring.producing.lease.unlock_for(self.thread);
+        let (first, end) = (self.first.get(), self.end.get());
+        if end != first {
+            self.ring.ring.consumer_sleeps.published(first, end, |number| self.wake_consumer(number));
         }
-        let cursor = line.free.load(Ordering::Relaxed);
-        line.freed.store(self.ring.slot(cursor)?.number, Ordering::Relaxed); // Relaxed: for holders only.
+    }
+
+    /// Moves the tail over what the dead holder had committed.
+    #[cold]
+    fn repair(&self) -> Result<(), Corrupt> {
+        let (ring, line) = (self.ring, &self.ring.ring.producing);
+        let tail = line.tail.load(Ordering::Relaxed);
+        let (_, state) = ring.look(tail)?;
+        if !matches!(state, State::Ready | State::Later) {
+            return Ok(());
+        }
+        let header = ring.header(ring.slot(tail)?)?;
+        let length = usize::try_from(header.length).map_err(|_| Corrupt)?;
+        if length > ring.shape.inline_bytes() {
+            let (_, end) = ring.place(header.start, length)?;
+            line.data_tail.store(end, Ordering::Release); // SYNC: Release -> `was_full`'s Acquire.
+        }
+        // SYNC: Release -> `passed`'s Acquire: the states of all items before it.
+        line.tail.store(tail.wrapping_add(1), Ordering::Release);
         Ok(())
     }
 
-    /// The header at the tail.
-    ///
-    /// # Errors
-    /// `Closed` if the ring is.
-    fn tail(&self) -> Result<(u64, Slot<'a>), RingError> {
-        let tail = self.ring.ring.producing.tail.load(Ordering::Relaxed); // Relaxed: written by holders of the lease.
-        let slot = self.ring.slot(tail)?;
-        match slot.state {
-            State::NotReady => Ok((tail, slot)),
-            State::Closed => Err(RingError::Closed),
-            State::Ready | State::Freed => Err(RingError::Corrupt),
-        }
-    }
-
     /// Puts one item, if there is room.
-    fn push(self, payload: &[u8]) -> Result<Attempt<'a, ()>, RingError> {
+    #[inline(always)]
+    fn push(
+        &self,
+        length: usize,
+        fill: &mut impl FnMut(&'a [AtomicU64]),
+    ) -> Result<Attempt<'a, ()>, RingError> {
         let (ring, raw) = (self.ring, self.ring.ring);
+        let line = &raw.producing;
         if raw.is_closed() {
-            self.close()?;
-            return Err(RingError::Closed);
+            return self.refuse();
         }
-        let (tail, slot) = self.tail()?;
-        let (number, next_number) = (slot.number, slot.number.wrapping_add(1));
-        let words = record::words(wide(payload.len()));
-        let (next, pad) = ring.place(tail, wide(payload.len()))?;
-        if let Some(full) = self.make_room(next.wrapping_add(GRANULE), number)? {
+        // Relaxed, here and below: written by holders of the lease.
+        let number = line.tail.load(Ordering::Relaxed);
+        let is_varying = ring.shape.fixed_bytes().is_none();
+        let in_data = is_varying && length > ring.shape.inline_bytes();
+        let (start, end) = if in_data {
+            ring.place(line.data_tail.load(Ordering::Relaxed), length)?
+        } else if is_varying {
+            let tail = line.data_tail.load(Ordering::Relaxed);
+            (tail, tail)
+        } else {
+            (0, 0)
+        };
+        let free = line.free.load(Ordering::Relaxed);
+        let fits = number.wrapping_sub(free) < ring.bound()
+            && (!in_data || end.wrapping_sub(line.data_free.load(Ordering::Relaxed)) <= ring.data_capacity());
+        if !fits && let Some(full) = self.make_room(number, start, end)? {
             return Ok(Attempt::NotYet(full));
         }
 
-        // SYNC: Release fence -> the Acquire fences of `puts`, `gets` and the consumers' repair (R3): whoever sees a word
-        // that is overwritten after this sees the free cursor, which has passed it.
-        fence(Ordering::Release);
-        self.write_header(ring.index(next)?, State::NotReady, next_number, Extent::EMPTY);
-        let length = u32::try_from(payload.len()).map_err(|_| RingError::TooLarge)?;
-        let record = Extent { pad: false, length };
-        let committed = if pad == 0 {
-            record::write(ring.payload(slot.at, words)?, payload);
-            record
-        } else {
-            // Nobody looks at the ring's start before the pad is committed.
-            record::write(ring.payload(0, words)?, payload);
-            self.write_header(0, State::Ready, number, record);
-            let length = u32::try_from(pad.wrapping_sub(HEADER).wrapping_mul(8)).map_err(|_| Corrupt)?;
-            Extent { pad: true, length }
-        };
-        ring.word(slot.at.wrapping_add(1)).store(committed.to_word(), Ordering::Relaxed); // Relaxed: as the payload.
-        let (tag, word) = (record::tag(number), futex::half(slot.word, Half::Low));
-        raw.consumer_sleeps.publish(self.thread, tag, word, || {
-            // SYNC: Release -> `Ring::slot`'s Acquire (R1): the commit. Publishes the payload and the next header.
-            slot.word.store(Halves::of(State::Ready, number).to_word(), Ordering::Release);
-            // SYNC: Release -> `puts`' Acquire: the header at the tail is initialised.
-            raw.producing.tail.store(next, Ordering::Release);
+        let slot = ring.slot(number)?;
+        let header = Header { length: u32::try_from(length).map_err(|_| RingError::TooLarge)?, start };
+        let (words, _) = ring.payload(slot, header)?;
+        if is_varying {
+            // SYNC: Release fence -> `oldest_start`'s Acquire fence (R3): whoever sees the header overwritten sees that the
+            // item that it belonged to was freed.
+            fence(Ordering::Release);
+            let place = slot.rest.first().ok_or(Corrupt)?;
+            place.store(header.to_word(), Ordering::Relaxed); // Relaxed: published by the commit, as the payload.
+        }
+        fill(words);
+        let next = number.wrapping_add(1);
+        self.note(number, next);
+        raw.consumer_sleeps.publish(self.thread, number, futex::half(slot.state, Half::Low), || {
+            // SYNC: Release -> `Ring::look`'s Acquire (R1): the commit. Publishes the payload.
+            slot.state.store(slot::ready(number), Ordering::Release);
+            if in_data {
+                line.data_tail.store(end, Ordering::Release); // SYNC: Release -> `was_full`'s Acquire.
+            }
+            // SYNC: Release -> `passed`'s Acquire: the states of all items before it.
+            line.tail.store(next, Ordering::Release);
         });
         Ok(Attempt::Done(()))
     }
 
-    /// A header that nobody sees yet. Relaxed: published by the commit.
-    fn write_header(&self, at: usize, state: State, number: u64, extent: Extent) {
-        self.ring.word(at.wrapping_add(1)).store(extent.to_word(), Ordering::Relaxed);
-        self.ring.word(at).store(number, Ordering::Relaxed);
-        self.ring.state(at).store(Halves::of(state, number).to_word(), Ordering::Relaxed);
+    /// Notes that item `number` is published.
+    #[inline]
+    fn note(&self, number: u64, next: u64) {
+        if self.first.get() == self.end.get() {
+            self.first.set(number);
+        }
+        self.end.set(next);
     }
 
-    /// Makes the words up to `end` free to be overwritten, and one more item, of this `number`, within the bound; or says
-    /// what to wait for.
-    fn make_room(&self, end: u64, number: u64) -> Result<Option<Spot<'a>>, Corrupt> {
-        let (capacity, max_items) = (self.ring.capacity(), self.ring.ring.max_items());
-        let fits = |free: u64, freed: u64| {
-            end.wrapping_sub(free) <= capacity && number.wrapping_sub(freed) < max_items
-        };
-        let line = &self.ring.ring.producing;
-        // Relaxed: written by holders of the lease.
+    #[cold]
+    fn refuse(&self) -> Result<Attempt<'a, ()>, RingError> {
+        self.close()?;
+        Err(RingError::Closed)
+    }
+
+    /// Makes room for one more item, of this `number`, and for its data between `start` and `end`; or says what to wait
+    /// for.
+    #[inline(never)]
+    fn make_room(&self, number: u64, start: u32, end: u32) -> Result<Option<Spot<'a>>, Corrupt> {
+        let (ring, line) = (self.ring, &self.ring.ring.producing);
+        let slots = wide(ring.shape.items());
         let mut free = line.free.load(Ordering::Relaxed);
-        if fits(free, line.freed.load(Ordering::Relaxed)) {
-            return Ok(None);
-        }
-        let tail = line.tail.load(Ordering::Relaxed);
-        let oldest = loop {
-            if tail.wrapping_sub(free) > capacity {
+        let mut oldest = None;
+        while free != number {
+            if number.wrapping_sub(free) > slots {
                 return Err(Corrupt);
             }
-            // Its Acquire (R2) orders the consumer's reading of the payload before our overwriting it.
-            let slot = self.ring.slot(free)?;
-            if slot.state != State::Freed || free == tail {
-                break slot;
+            // SYNC: Acquire <- the consumer's Release (R2): it has read the payload that we overwrite.
+            let word = ring.slot(free)?.state.load(Ordering::Acquire);
+            if word == slot::not_ready(free.wrapping_add(slots)) {
+                free = free.wrapping_add(1);
+                continue;
             }
-            free = slot.end(free);
-        };
-        // SYNC: Release -> `gets`' Acquire: the header at the cursor is initialised.
-        line.free.store(free, Ordering::Release);
-        line.freed.store(oldest.number, Ordering::Relaxed); // Relaxed: for holders of the lease only.
-        if fits(free, oldest.number) {
-            return Ok(None);
+            match slot::state(word, free)? {
+                State::Later => free = free.wrapping_add(1),
+                State::Ready => {
+                    oldest = Some((ring.slot(free)?, word));
+                    break;
+                }
+                State::NotReady | State::Closed | State::Earlier => return Err(Corrupt),
+            }
         }
-        let word = futex::half(oldest.word, Half::High);
-        let tag = record::tag(oldest.number);
-        Ok(Some(Spot { word, expected: oldest.halves.for_producers, tag }))
+        // In an empty ring, what the data skips at its end is free as well.
+        let data_free = match oldest {
+            Some((slot, _)) => ring.header(slot)?.start,
+            None => start,
+        };
+        line.data_free.store(data_free, Ordering::Relaxed); // Relaxed, here and below: for holders of the lease only.
+        line.free.store(free, Ordering::Relaxed);
+        let fits = number.wrapping_sub(free) < ring.bound()
+            && (start == end || end.wrapping_sub(data_free) <= ring.data_capacity());
+        match oldest {
+            _ if fits => Ok(None),
+            Some((slot, word)) => {
+                let (half, expected) = (futex::half(slot.state, Half::High), slot::for_producers(word));
+                Ok(Some(Spot { word: half, expected, tag: slot::tag(free) }))
+            }
+            // Not even an empty ring has room: the bound is 0.
+            None => Err(Corrupt),
+        }
     }
 
-    /// Commits the last record, if it has not been.
+    /// Commits the end, if it has not been and there is a slot for it. In a full ring there is none: whoever drains it
+    /// comes here again.
     fn close(&self) -> Result<(), RingError> {
-        let (_, last) = match self.tail() {
-            Err(RingError::Closed) => return Ok(()),
-            tail => tail?,
-        };
-        self.nudge_producers()?;
-        let (tag, word) = (record::tag(last.number), futex::half(last.word, Half::Low));
-        self.ring.ring.consumer_sleeps.publish(self.thread, tag, word, || {
-            // SYNC: Release -> `Ring::slot`'s Acquire: the commit of the end. Whoever sees it has seen all before it.
-            last.word.store(Halves::of(State::Closed, last.number).to_word(), Ordering::Release);
-        });
+        let tail = self.ring.ring.producing.tail.load(Ordering::Relaxed);
+        let slot = self.ring.slot(tail)?;
+        let (_, state) = self.ring.look(tail)?;
+        match state {
+            State::Closed => return Ok(()),
+            State::Ready | State::Later => return Err(RingError::Corrupt),
+            State::NotReady | State::Earlier => self.nudge_producers()?,
+        }
+        if state == State::NotReady {
+            let word = futex::half(slot.state, Half::Low);
+            self.note(tail, tail.wrapping_add(1));
+            self.ring.ring.consumer_sleeps.publish(self.thread, tail, word, || {
+                // SYNC: Release -> `Ring::look`'s Acquire: the commit of the end. Whoever sees it has seen all before it.
+                slot.state.store(slot::closed(tail), Ordering::Release);
+            });
+        }
         Ok(())
     }
 
     /// Wakes producers that wait for room: they wait for our lease next, and find the ring closed, or us dead.
     fn nudge_producers(&self) -> Result<(), Corrupt> {
-        let oldest = self.ring.slot(self.ring.ring.producing.free.load(Ordering::Relaxed))?;
-        if oldest.state != State::Ready {
-            return Ok(());
-        }
-        let (tag, word) = (record::tag(oldest.number), futex::half(oldest.word, Half::High));
-        self.ring.ring.producer_sleeps.publish(self.thread, tag, word, || {
-            // Fails if a consumer frees the record: that wakes them too. Relaxed: nothing moves but the wake.
-            let (seen, nudged) = (oldest.halves.to_word(), oldest.halves.nudged().to_word());
-            let _ = oldest.word.compare_exchange(seen, nudged, Ordering::Relaxed, Ordering::Relaxed);
+        let free = self.ring.ring.producing.free.load(Ordering::Relaxed);
+        let (seen, State::Ready) = self.ring.look(free)? else { return Ok(()) };
+        let word = self.ring.slot(free)?.state;
+        self.ring.ring.producer_sleeps.publish(self.thread, free, futex::half(word, Half::High), || {
+            // Fails if a consumer frees the item: that wakes them too. Relaxed: nothing moves but the wake.
+            let _ = word.compare_exchange(seen, slot::nudged(seen), Ordering::Relaxed, Ordering::Relaxed);
         });
         Ok(())
     }
+
+    /// Wakes a consumer that sleeps for item `number`.
+    #[cold]
+    fn wake_consumer(&self, number: u64) {
+        if let Ok(Slot { state, .. }) = self.ring.slot(number) {
+            futex::wake(futex::half(state, Half::Low), futex::ALL);
+        }
+    }
 }
 
-impl Drop for Producing<'_> {
+impl Drop for Producing<'_, '_> {
+    #[cold]
     fn drop(&mut self) {
-        // `Corrupt` after a peer's scribble: the lease is not held any more, and the next operation says so.
-        let _ = self.ring.ring.producing.lease.unlock();
+        self.release();
     }
 }

@@ -16,26 +16,31 @@ use crate::raw::{Acquired, Deadline};
 
 struct Owned {
     ring: RawRing,
+    shape: RingShape,
     words: Vec<AtomicU64>,
 }
 
 impl Owned {
-    /// With so many `words` for records, and a state for each four.
-    fn new(words: usize, max_items: u64) -> Self {
-        let all = words + words / 4;
-        Self { ring: RawRing::new(max_items), words: (0..all).map(|_| AtomicU64::new(0)).collect() }
+    fn new(shape: Option<RingShape>, max_items: u64) -> Self {
+        let shape = shape.unwrap();
+        let words = (0..shape.words()).map(|_| AtomicU64::new(0)).collect();
+        Self { ring: RawRing::new(max_items), shape, words }
     }
 
     /// Before which `number` items have gone through, as far as can be seen.
-    fn starting_at(words: usize, max_items: u64, number: u64) -> Self {
-        let owned = Self::new(words, max_items);
-        owned.words[words / 4].store(number, Relaxed);
-        owned.ring.producing.freed.store(number, Relaxed);
+    fn starting_at(shape: Option<RingShape>, max_items: u64, number: u64) -> Self {
+        let owned = Self::new(shape, max_items);
+        for position in [&owned.ring.producing.tail, &owned.ring.producing.free, &owned.ring.consuming.head] {
+            position.store(number, Relaxed);
+        }
+        for number in (number..).take(owned.shape.items()) {
+            owned.ring().slot(number).unwrap().state.store(slot::not_ready(number), Relaxed);
+        }
         owned
     }
 
     fn ring(&self) -> Ring<'_> {
-        self.ring.with_words(&self.words).unwrap()
+        self.ring.with_words(self.shape, &self.words).unwrap()
     }
 
     fn try_put(&self, payload: &[u8]) -> Result<(), RingError> {
@@ -58,20 +63,19 @@ impl Owned {
         });
     }
 
-    /// Puts an item by a thread that dies between the commit and the store of the tail.
+    /// Puts an item by a thread that dies between the commit and the store of the tails.
     fn put_and_die(&self, payload: &[u8]) {
-        let tail = self.ring.producing.tail.load(Relaxed);
+        let line = &self.ring.producing;
+        let (tail, data_tail) = (line.tail.load(Relaxed), line.data_tail.load(Relaxed));
         self.try_put(payload).unwrap();
-        self.die_with(&self.ring.producing.lease);
-        self.ring.producing.tail.store(tail, Relaxed);
+        self.die_with(&line.lease);
+        line.tail.store(tail, Relaxed);
+        line.data_tail.store(data_tail, Relaxed);
     }
 
     /// Gets an item by a thread that dies between the free and the store of the head.
     fn get_and_die(&self) -> Vec<u8> {
-        // A pad is passed in a step of its own, whose head is stored.
-        let front = self.ring().front().unwrap().unwrap().position;
-        let pad = self.ring().slot(front).unwrap().extent;
-        let before = if pad.pad { front + pad.words() } else { front };
+        let before = self.ring().gets().unwrap();
         let payload = self.try_get().unwrap();
         self.die_with(&self.ring.consuming.lease);
         self.ring.consuming.head.store(before, Relaxed);
@@ -98,10 +102,15 @@ fn payload(number: usize) -> Vec<u8> {
     (0..number * 5 % 33).map(|at| (number + at) as u8).collect()
 }
 
-/// Rings at every place where a record can begin, and with every size in the next: the pad before it too.
+/// 8 items: up to 8 bytes in their slots, longer ones in 96 bytes of data, or rather 128.
+fn small() -> Option<RingShape> {
+    RingShape::varying(8, 8, 96)
+}
+
+/// Rings at every place where an item and its data can begin, and with every size in the next; data that skips the end too.
 fn at_every_place(mut test: impl FnMut(&Owned, usize)) {
-    for passed in 0..40 {
-        let owned = Owned::new(32, 8);
+    for passed in 0..80 {
+        let owned = Owned::new(small(), 8);
         for number in 0..passed {
             owned.try_put(&payload(number)).unwrap();
             owned.try_get().unwrap();
@@ -189,9 +198,14 @@ fn a_producer_and_a_consumer_dead_at_once_leave_exact_counts() {
 
 #[test]
 fn full_is_said_beside_a_stopped_producer_only_when_there_is_no_room() {
-    // The words are full first, or the items.
-    for max_items in [100, 2] {
-        let owned = Owned::new(32, max_items);
+    // The data are full first, the items or the slots. An item of the data's end skips to its start.
+    for (shape, max_items, fit) in [
+        (RingShape::varying(8, 0, 64), 100, 8),
+        (RingShape::varying(16, 0, 64), 100, 8),
+        (RingShape::varying(64, 8, 64), 2, 2),
+        (RingShape::fixed(4, 6), 100, 4),
+    ] {
+        let owned = Owned::new(shape, max_items);
         let mut puts = 0;
         let (held, done) = (&std::sync::Barrier::new(2), &std::sync::Barrier::new(2));
         std::thread::scope(|scope| {
@@ -210,7 +224,7 @@ fn full_is_said_beside_a_stopped_producer_only_when_there_is_no_room() {
                 done.wait();
                 stopped.join().unwrap();
                 // What it would have said without the other.
-                match owned.try_put(b"alone") {
+                match owned.try_put(b"alone!") {
                     Ok(()) => assert_eq!(said, Err(RingError::Busy), "after {puts}"),
                     Err(error) => {
                         assert_eq!((said, error), (Err(RingError::WouldBlock), RingError::WouldBlock));
@@ -220,7 +234,7 @@ fn full_is_said_beside_a_stopped_producer_only_when_there_is_no_room() {
                 puts += 1;
             }
         });
-        assert_eq!(puts, max_items.min(7));
+        assert_eq!(puts, fit);
         assert_eq!(owned.ring().len(), Ok(puts));
     }
 }
@@ -229,7 +243,7 @@ fn full_is_said_beside_a_stopped_producer_only_when_there_is_no_room() {
 fn numbers_wrap_at_the_ends_of_their_ranges() {
     for end in [1_u64 << 26, 1 << 27, 1 << 32] {
         let start = end.wrapping_sub(10);
-        let owned = Owned::starting_at(32, 3, start);
+        let owned = Owned::starting_at(small(), 3, start);
         let mut oracle = VecDeque::new();
         let (mut puts, mut gets) = (0_usize, 0_u64);
         for step in 0..60 {
@@ -252,7 +266,7 @@ fn numbers_wrap_at_the_ends_of_their_ranges() {
 #[test]
 fn whoever_sleeps_is_woken_while_numbers_wrap() {
     for end in [1_u64 << 26, 1 << 32] {
-        let owned = Owned::starting_at(16, 1, end.wrapping_sub(50));
+        let owned = Owned::starting_at(small(), 1, end.wrapping_sub(50));
         let soon = Deadline::after(std::time::Duration::from_secs(20));
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -273,7 +287,8 @@ fn whoever_sleeps_is_woken_while_numbers_wrap() {
 
 #[test]
 fn a_payload_of_every_length_keeps_its_bytes() {
-    let owned = Owned::new(64, 100);
+    let owned = Owned::new(RingShape::varying(4, 24, 256), 100);
+    assert_eq!(owned.ring().max_payload(), 256);
     for lap in 0..3 {
         for length in 0..=owned.ring().max_payload() as usize {
             let payload: Vec<u8> = (0..length).map(|at| (at + lap * 3 + 1) as u8).collect();
@@ -281,5 +296,139 @@ fn a_payload_of_every_length_keeps_its_bytes() {
             assert_eq!(owned.try_get().unwrap(), payload);
         }
     }
-    assert_eq!(owned.try_put(&[0; 30 * 8 + 1]), Err(RingError::TooLarge));
+    assert_eq!(owned.try_put(&[0; 257]), Err(RingError::TooLarge));
+}
+
+#[test]
+fn a_ring_of_one_length_takes_no_other() {
+    for length in [0, 1, 7, 8, 9, 24, 25] {
+        let owned = Owned::new(RingShape::fixed(2, length), 2);
+        let length = length as usize;
+        for item in 0..9 {
+            owned.try_put(&vec![item; length]).unwrap();
+            assert_eq!(owned.try_get().unwrap(), vec![item; length]);
+        }
+        assert_eq!(owned.try_put(&vec![0; length + 1]), Err(RingError::TooLarge));
+        if let Some(less) = length.checked_sub(1) {
+            assert_eq!(owned.try_put(&vec![0; less]), Err(RingError::TooLarge));
+        }
+        assert_eq!(owned.ring().max_payload(), length as u64);
+    }
+}
+
+#[test]
+fn items_in_and_beside_their_slots_keep_their_order() {
+    let owned = Owned::new(small(), 8);
+    let mut oracle = VecDeque::new();
+    let mut random = 7_usize;
+    let (mut put, mut refused) = (0, 0);
+    for _ in 0..20_000 {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        if random >> 60 < 9 {
+            let payload: Vec<u8> = (0..(random >> 40) % 60).map(|at| (at + put) as u8).collect();
+            match owned.try_put(&payload) {
+                Ok(()) => oracle.push_back(payload),
+                Err(error) => {
+                    assert_eq!(error, RingError::WouldBlock);
+                    // What is refused has no room: 8 items, or less than its bytes left even without what is skipped.
+                    let used: usize =
+                        oracle.iter().filter(|item: &&Vec<u8>| item.len() > 8).map(Vec::len).sum();
+                    assert!(
+                        oracle.len() == 8 || used + payload.len() > 128 - 60 - 8,
+                        "{used} {}",
+                        payload.len()
+                    );
+                    refused += 1;
+                }
+            }
+            put += 1;
+        } else {
+            assert_eq!(owned.try_get().ok(), oracle.pop_front());
+        }
+        assert_eq!(owned.ring().len(), Ok(oracle.len() as u64));
+    }
+    assert!(refused > 1000);
+}
+
+#[test]
+fn batches_are_put_and_got_in_order_as_far_as_they_fit() {
+    let owned = Owned::new(small(), 8);
+    let (mut put, mut got) = (0_usize, 0_usize);
+    for round in 1..500 {
+        let (count, from) = (round % 11, put);
+        let length_of = |index: usize| payload(from + index).len();
+        let fill = |index: usize, words: &[AtomicU64]| slot::write(words, &payload(from + index));
+        // SAFETY: the ring lives as long as the thread that uses it.
+        let done = unsafe { owned.ring().put_many(Wait::Never, count, length_of, fill) };
+        match done {
+            Ok(done) => put += done,
+            Err(error) => assert_eq!(error, RingError::WouldBlock),
+        }
+        assert_eq!(owned.ring().len(), Ok((put - got) as u64));
+        let read = |words: &[AtomicU64], length| {
+            let mut bytes = Vec::new();
+            slot::read(words, length, &mut bytes);
+            assert_eq!(bytes, payload(got));
+            got += 1;
+        };
+        // SAFETY: as above.
+        match unsafe { owned.ring().get_many(Wait::Never, round % 7, read) } {
+            Ok(done) => assert!(done <= round % 7),
+            Err(error) => assert_eq!((error, put), (RingError::WouldBlock, got)),
+        }
+    }
+    assert!(put > 1000 && owned.counts() == (put as u64, got as u64, (put - got) as u64));
+}
+
+#[test]
+fn a_panic_in_a_closure_puts_nothing_and_gets_nothing() {
+    let owned = Owned::new(small(), 8);
+    owned.try_put(b"first").unwrap();
+    let puts = || {
+        // SAFETY: the ring lives as long as the thread that uses it.
+        unsafe { owned.ring().put_with(Wait::Never, 20, |_| panic!("while it is put")) }
+    };
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(puts)).is_err());
+    let gets = || {
+        // SAFETY: as above.
+        unsafe { owned.ring().get_with(Wait::Never, |_, _| panic!("while it is got")) }
+    };
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(gets)).is_err());
+    assert_eq!(owned.counts(), (1, 0, 1));
+    owned.try_put(&[9; 100]).unwrap();
+    assert_eq!((owned.try_get().unwrap(), owned.try_get().unwrap()), (b"first".to_vec(), vec![9; 100]));
+}
+
+#[test]
+fn a_full_ring_is_closed_when_it_is_drained() {
+    let owned = Owned::new(RingShape::fixed(2, 1), 2);
+    owned.try_put(&[1]).unwrap();
+    owned.try_put(&[2]).unwrap();
+    // SAFETY: the ring lives as long as the thread that uses it.
+    assert_eq!(unsafe { owned.ring().close(None) }, Ok(()));
+    assert_eq!(owned.try_put(&[3]), Err(RingError::Closed));
+    assert_eq!((owned.try_get(), owned.try_get()), (Ok(vec![1]), Ok(vec![2])));
+    assert_eq!((owned.try_get(), owned.try_get()), (Err(RingError::Closed), Err(RingError::Closed)));
+    assert_eq!((owned.counts(), owned.try_put(&[3])), ((2, 2, 0), Err(RingError::Closed)));
+}
+
+#[test]
+fn a_shape_that_another_wrote_is_checked() {
+    for shape in [RingShape::fixed(3, 8), RingShape::fixed(1, 0), small(), RingShape::varying(1, 0, 0)] {
+        let shape = shape.unwrap();
+        assert_eq!(RingShape::from_words(shape.to_words()), Some(shape));
+        for (index, word) in shape.to_words().into_iter().enumerate() {
+            for other in [0, 1, 3, 1 << 31, u64::MAX, word + 1, word << 40] {
+                let mut words = shape.to_words();
+                words[index] = other;
+                if let Some(shape) = RingShape::from_words(words) {
+                    assert_eq!(shape.to_words(), words);
+                    assert!(shape.words() >= shape.slot_area() && shape.items().is_power_of_two());
+                    assert!(shape.fixed_bytes().is_none_or(|bytes| bytes as usize <= shape.inline_bytes()));
+                }
+            }
+        }
+    }
+    assert_eq!((RingShape::fixed(0, 8), RingShape::varying(1 << 25, 0, 0)), (None, None));
+    assert_eq!((RingShape::varying(1, 0, 1 << 40), RingShape::fixed(1 << 24, u32::MAX)), (None, None));
 }

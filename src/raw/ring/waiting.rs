@@ -1,17 +1,25 @@
 //! How an end of the ring is waited at.
 #![allow(unsafe_code)]
 
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{Ordering, compiler_fence};
 use core::time::Duration;
 
-use super::RingError;
+use super::{RingError, slot};
 use crate::raw::{AcquireError, Deadline, RawMutex};
 use crate::sys::atomic::{AtomicU32, fence};
 use crate::sys::robust::Thread;
 use crate::sys::{futex, slice};
 
-/// Looks of the waiting room's holder before it yields, and yields before it sleeps (about 1 us and 50 us). Counts and
+/// Looks before the waiting room, about 1 us; pauses before the first and before each other. All of these are counts and
 /// not times, so that a killed run can be repeated exactly.
+#[cfg(not(all(test, loom)))]
+const LOOKS_OUTSIDE: u32 = 20;
+#[cfg(all(test, loom))]
+const LOOKS_OUTSIDE: u32 = 0;
+const FIRST_PAUSES: u32 = 4;
+const PAUSES: u32 = 2;
+
+/// Looks of the waiting room's holder before it yields, and yields before it sleeps (about 1 us and 50 us).
 #[cfg(not(all(test, loom)))]
 const SPINS: u32 = 40;
 #[cfg(not(all(test, loom)))]
@@ -38,6 +46,16 @@ pub(crate) enum Wait {
     Until(Option<Deadline>),
 }
 
+impl Wait {
+    /// How long to wait for a lease, whose holder's step is bounded.
+    pub(super) fn for_lease(self) -> Option<Deadline> {
+        match self {
+            Self::Never => Deadline::after(HOLDERS_STEP),
+            Self::Until(deadline) => deadline,
+        }
+    }
+}
+
 /// What became of an attempt.
 pub(crate) enum Attempt<'a, R> {
     /// It succeeded.
@@ -62,30 +80,54 @@ pub(super) struct Hint {
     tag: AtomicU32,
 }
 
+/// The release of a lease is a full barrier here, and the hint is looked at again behind it. Elsewhere, and in the model, the
+/// first look comes behind a fence.
+const RELEASE_IS_BARRIER: bool = cfg!(all(target_arch = "x86_64", not(all(test, loom))));
+
 impl Hint {
     pub(super) fn new() -> Self {
         Self { tag: AtomicU32::new(0) }
     }
 
-    /// Makes the `change` that somebody who announced `tag` sleeps for on `word`, and wakes them. If the thread is killed
-    /// after the change, the kernel does, for the word's thread-id bits are zero then.
+    /// Makes the `change` that somebody who announced the tag of item `number` sleeps for on `word`, and wakes them. If the
+    /// thread is killed after the change, the kernel does, for the word's thread-id bits are zero then.
+    ///
+    /// It is called with a lease held, and [`published`](Self::published) after the lease is released.
     #[inline]
     pub(super) fn publish<'a>(
         &self,
         thread: Thread,
-        tag: u32,
+        number: u64,
         word: impl Into<futex::Word<'a>>,
         change: impl FnOnce(),
     ) {
         let word = word.into();
         thread.set_pending_word(word);
         change();
-        // SYNC: SeqCst fence <-> `announce`'s (R4): the sleeper is seen here, or the change there.
-        fence(Ordering::SeqCst);
-        if self.tag.load(Ordering::Relaxed) == tag {
-            futex::wake(word, futex::ALL);
+        if !RELEASE_IS_BARRIER {
+            // SYNC: SeqCst fence <-> `announce`'s (R4): the sleeper is seen here, or the change there.
+            fence(Ordering::SeqCst);
+        }
+        // Relaxed: the barrier orders it. Without one, a sleeper is missed only if it came while the change was on its way
+        // out of this processor.
+        if self.tag.load(Ordering::Relaxed) == slot::tag(number) {
+            wake(word);
         }
         thread.clear_pending();
+    }
+
+    /// Ends what was published for the items from `first` on, of which the last is before `end`: the lease is released.
+    /// `wake` wakes who sleeps for an item.
+    #[inline]
+    pub(super) fn published(&self, first: u64, end: u64, wake: impl FnOnce(u64)) {
+        if !RELEASE_IS_BARRIER {
+            return;
+        }
+        compiler_fence(Ordering::SeqCst);
+        // SYNC: the release's locked instruction <-> `announce`'s fence (R4): the sleeper is seen here, or the change there.
+        if let Some(number) = slot::number_of(self.tag.load(Ordering::Relaxed), first, end) {
+            wake(number);
+        }
     }
 
     /// Announces a sleeper, which then looks once more before it sleeps.
@@ -96,6 +138,11 @@ impl Hint {
     }
 }
 
+#[cold]
+fn wake(word: futex::Word<'_>) {
+    futex::wake(word, futex::ALL);
+}
+
 /// One end of a ring as a waiter sees it.
 pub(super) struct End<'a> {
     pub(super) lease: &'a RawMutex,
@@ -104,109 +151,129 @@ pub(super) struct End<'a> {
 }
 
 impl<'a> End<'a> {
-    /// Runs `attempt`, which takes the lease until the deadline it is given, until it succeeds. While it waits,
-    /// `promising` is a cheap guess whether it would; if it does not wait, `hopeless` is asked first where somebody else
-    /// holds the lease, and must be right when it says so.
+    /// Runs `attempt`, which takes the lease, waiting for it as it is told, until it succeeds. While it waits, `promising`
+    /// is a cheap guess whether it would; if it does not wait, `hopeless` is asked first where somebody else holds the
+    /// lease, and must be right when it says so.
+    #[inline(always)]
     pub(super) fn run<R>(
         &self,
         wait: Wait,
         promising: impl Fn() -> bool,
         hopeless: impl Fn() -> bool,
-        mut attempt: impl FnMut(Option<Deadline>) -> Result<Attempt<'a, R>, RingError>,
+        mut attempt: impl FnMut(Wait) -> Result<Attempt<'a, R>, RingError>,
     ) -> Result<R, RingError> {
-        let deadline = match wait {
-            Wait::Until(deadline) => deadline,
-            Wait::Never => return self.run_once(hopeless, attempt),
-        };
-        if let Attempt::Done(done) = attempt(deadline)? {
-            return Ok(done);
-        }
-        if let Some(done) = self.enter_room(deadline, &mut attempt)? {
-            return Ok(done);
-        }
-        let outcome = self.wait_in_room(deadline, promising, attempt);
-        // `Corrupt` after a peer's scribble: the room is not held any more.
-        let _ = self.room.unlock();
-        outcome
-    }
-
-    fn run_once<R>(
-        &self,
-        hopeless: impl Fn() -> bool,
-        mut attempt: impl FnMut(Option<Deadline>) -> Result<Attempt<'a, R>, RingError>,
-    ) -> Result<R, RingError> {
-        if self.lease.is_locked() && !self.lease.is_held() && hopeless() {
+        if matches!(wait, Wait::Never) && self.is_held_elsewhere() && hopeless() {
             return Err(RingError::WouldBlock);
         }
-        match attempt(Deadline::after(HOLDERS_STEP)) {
-            Ok(Attempt::Done(done)) => Ok(done),
-            Ok(Attempt::NotYet(_)) => Err(RingError::WouldBlock),
-            Err(RingError::TimedOut) => Err(RingError::Busy),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Takes the waiting room. After each slice it tries for itself, past a holder of the room that may be stopped:
-    /// that is the other way to return.
-    fn enter_room<R>(
-        &self,
-        deadline: Option<Deadline>,
-        attempt: &mut impl FnMut(Option<Deadline>) -> Result<Attempt<'a, R>, RingError>,
-    ) -> Result<Option<R>, RingError> {
+        let mut waiter =
+            Waiter { room: self.room, has_looked: false, in_room: false, looks: 0, announced: None };
         loop {
-            // SAFETY: the ring stays mapped, as its operations ask, until `run` has unlocked the room.
-            match unsafe { self.room.lock(slice::end_of_sleep(deadline)) } {
-                Ok(_) => {
-                    // The room guards nothing: after a death there is nothing to repair.
-                    self.room.recover();
-                    return Ok(None);
-                }
-                Err(AcquireError::TimedOut { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-            if let Attempt::Done(done) = attempt(deadline)? {
-                return Ok(Some(done));
-            }
-            if deadline.is_some_and(Deadline::has_passed) {
-                return Err(RingError::TimedOut);
+            // Under the lease, so the look is exact. The one after an announcement decides: whoever comes later wakes us.
+            match attempt(wait) {
+                Ok(Attempt::Done(done)) => return Ok(done),
+                Ok(Attempt::NotYet(spot)) => match wait {
+                    Wait::Never => return Err(RingError::WouldBlock),
+                    Wait::Until(deadline) => waiter.wait(spot, self.hint, deadline, &promising)?,
+                },
+                Err(RingError::TimedOut) if matches!(wait, Wait::Never) => return Err(RingError::Busy),
+                Err(error) => return Err(error),
             }
         }
     }
 
-    fn wait_in_room<R>(
-        &self,
+    fn is_held_elsewhere(&self) -> bool {
+        self.lease.is_locked() && !self.lease.is_held()
+    }
+}
+
+/// Whoever waits at an end, between two attempts.
+struct Waiter<'a> {
+    room: &'a RawMutex,
+    /// Outside the room.
+    has_looked: bool,
+    in_room: bool,
+    /// How often it has looked in the room.
+    looks: u32,
+    announced: Option<u32>,
+}
+
+impl Waiter<'_> {
+    /// Waits until another attempt makes sense, which found this `spot` to wait at.
+    #[cold]
+    #[inline(never)]
+    fn wait(
+        &mut self,
+        spot: Spot<'_>,
+        hint: &Hint,
         deadline: Option<Deadline>,
-        promising: impl Fn() -> bool,
-        mut attempt: impl FnMut(Option<Deadline>) -> Result<Attempt<'a, R>, RingError>,
-    ) -> Result<R, RingError> {
-        for look in 0..SPINS.saturating_add(YIELDS) {
-            if promising()
-                && let Attempt::Done(done) = attempt(deadline)?
-            {
-                return Ok(done);
+        promising: &impl Fn() -> bool,
+    ) -> Result<(), RingError> {
+        if !self.in_room {
+            if !core::mem::replace(&mut self.has_looked, true) && Self::look_outside(promising) {
+                return Ok(());
             }
-            if look < SPINS {
+            return self.enter_room(deadline);
+        }
+        while self.looks < SPINS.saturating_add(YIELDS) {
+            self.looks = self.looks.saturating_add(1);
+            if self.looks <= SPINS {
                 core::hint::spin_loop();
             } else {
                 std::thread::yield_now();
             }
+            if promising() {
+                return Ok(());
+            }
         }
-        let mut announced = None;
-        loop {
-            // Under the lease, so the look is exact. The one after the announcement decides: whoever comes later wakes us.
-            let spot = match attempt(deadline)? {
-                Attempt::Done(done) => return Ok(done),
-                Attempt::NotYet(spot) => spot,
-            };
-            if deadline.is_some_and(Deadline::has_passed) {
-                return Err(RingError::TimedOut);
+        if deadline.is_some_and(Deadline::has_passed) {
+            return Err(RingError::TimedOut);
+        }
+        if self.announced == Some(spot.tag) {
+            futex::wait(spot.word, spot.expected, slice::end_of_sleep(deadline));
+        } else {
+            hint.announce(spot.tag);
+            self.announced = Some(spot.tag);
+        }
+        Ok(())
+    }
+
+    /// Looks a few times before it goes to the room. The other end is often just ahead: each look takes the slot's line
+    /// from it, so it is first given time for some items more.
+    fn look_outside(promising: &impl Fn() -> bool) -> bool {
+        let mut pauses = FIRST_PAUSES;
+        (0..LOOKS_OUTSIDE).any(|_| {
+            (0..pauses).for_each(|_| core::hint::spin_loop());
+            pauses = PAUSES;
+            promising()
+        })
+    }
+
+    /// Takes the waiting room, or waits for it for a slice: then it is time to try past a holder of the room that may be
+    /// stopped.
+    fn enter_room(&mut self, deadline: Option<Deadline>) -> Result<(), RingError> {
+        // The one before this attempt may have been the last.
+        let late = deadline.is_some_and(Deadline::has_passed);
+        // SAFETY: the ring stays mapped, as its operations ask, until the drop below has unlocked the room.
+        match unsafe { self.room.lock(slice::end_of_sleep(deadline)) } {
+            Ok(_) => {
+                // The room guards nothing: after a death there is nothing to repair.
+                self.room.recover();
+                self.in_room = true;
+                Ok(())
             }
-            if announced == Some(spot.tag) {
-                futex::wait(spot.word, spot.expected, slice::end_of_sleep(deadline));
-            } else {
-                self.hint.announce(spot.tag);
-                announced = Some(spot.tag);
-            }
+            Err(AcquireError::TimedOut { .. }) if late => Err(RingError::TimedOut),
+            Err(AcquireError::TimedOut { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Drop for Waiter<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.in_room {
+            // `Corrupt` after a peer's scribble: the room is not held any more.
+            let _ = self.room.unlock();
         }
     }
 }
