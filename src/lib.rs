@@ -68,7 +68,7 @@ pub use process::{
 #[cfg(not(all(test, loom)))]
 pub use queue::{
     Buffer, Codec, DeadLetter, GetError, JoinableQueue, Payload, Plain, PlainBuffer, PlainQueue, Postcard,
-    PutError, Queue, QueueIter, QueueOptions, QueueStats, Task, TaskDoneTooOften, TaskIter,
+    PutError, PutManyError, Queue, QueueIter, QueueOptions, QueueStats, Task, TaskDoneTooOften, TaskIter,
 };
 #[cfg(not(all(test, loom)))]
 pub use segment::{ObjectInfo, Placed, Segment, SegmentInfo, SegmentOptions, Share};

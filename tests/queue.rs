@@ -929,3 +929,54 @@ fn known_bad_46_a_put_with_no_reader_can_be_timed() {
         matches!(queue.put_timeout(vec![2; 20], SHORT), Err(PutError::TimedOut(item)) if item == [2; 20])
     );
 }
+
+#[test]
+fn batches_of_any_size_go_through_in_order() {
+    for (max_items, bytes) in [(1, 8), (3, 100), (64, 1000), (1000, 40)] {
+        let queue = queue::<Vec<u8>>(max_items);
+        let items = || (0..500).map(|n| content(1 + n * 7 % bytes, n));
+        std::thread::scope(|scope| {
+            scope.spawn(|| assert_eq!(queue.put_many(items()).unwrap(), 500));
+            let mut got = Vec::new();
+            while got.len() < 500 {
+                let max = 1 + got.len() % 70;
+                let some = queue.get_many(&mut got, max).unwrap();
+                assert!((1..=max).contains(&some));
+            }
+            assert!(got.iter().eq(items().collect::<Vec<_>>().iter()));
+        });
+        assert!(queue.is_empty());
+    }
+    assert_eq!(queue::<u8>(1).get_many(&mut Vec::new(), 0), Ok(0));
+    assert_eq!(queue::<u8>(1).put_many([]).unwrap(), 0);
+}
+
+#[test]
+fn a_batch_that_is_cut_short_loses_no_item() {
+    let queue = QueueOptions::new(100).max_message(32).queue::<Vec<u8>>().unwrap();
+    let too_long = queue.max_message() + 1;
+    let mut items = (0..200).map(|n| if n == 70 { vec![0; too_long] } else { vec![n as u8] });
+    let error = queue.put_many(items.by_ref()).unwrap_err();
+    assert!(matches!(&error.error, PutError::TooLarge(item) if item.len() == too_long), "{error}");
+    assert_eq!((error.put, error.rest.len(), items.next()), (70, 0, Some(vec![71])));
+    assert_eq!(queue.len(), 70);
+    let mut got = Vec::new();
+    assert_eq!(queue.get_many(&mut got, 1000), Ok(70));
+    assert!(got.iter().enumerate().all(|(n, item)| item == &[n as u8]));
+    queue.shutdown();
+    let error = queue.put_many((0..3).map(|n| vec![n])).unwrap_err();
+    assert!(matches!(error.error, PutError::Shutdown(ref item) if item == &[0]), "{error}");
+    assert_eq!((error.put, error.rest), (0, vec![vec![1], vec![2]]));
+    assert_eq!(queue.get_many(&mut got, 10), Err(GetError::Shutdown));
+}
+
+#[test]
+fn batches_of_a_joinable_queue_count_as_gets() {
+    let jobs = multiproc::JoinableQueue::bounded(10).unwrap();
+    jobs.put_many(0..5).unwrap();
+    let mut got = Vec::new();
+    assert_eq!(jobs.get_many(&mut got, 3), Ok(3));
+    assert_eq!((got, jobs.unfinished()), (vec![0, 1, 2], Ok(5)));
+    (0..3).for_each(|_| jobs.task_done().unwrap());
+    assert_eq!(jobs.unfinished(), Ok(2));
+}

@@ -14,6 +14,7 @@ mod layout;
 mod options;
 mod postcard;
 mod put_error;
+mod put_many;
 #[expect(clippy::module_inception, reason = "a file is named after its type, and the type after the layer")]
 mod queue;
 mod stats;
@@ -26,6 +27,7 @@ pub use joinable::{DeadLetter, JoinableQueue, TaskDoneTooOften};
 pub use options::QueueOptions;
 pub use postcard::Postcard;
 pub use put_error::PutError;
+pub use put_many::PutManyError;
 pub use queue::{PlainQueue, Queue};
 pub use stats::QueueStats;
 pub use task::Task;

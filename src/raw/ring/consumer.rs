@@ -77,7 +77,6 @@ impl<'a> Ring<'a> {
     ///
     /// # Safety
     /// As for [`get`](Self::get).
-    #[allow(dead_code, reason = "for batches and codecs of layer 3")]
     #[inline]
     pub(crate) unsafe fn get_many(
         self,
@@ -305,7 +304,6 @@ impl<'r, 'a> Consuming<'r, 'a> {
         })
     }
 
-    #[allow(dead_code, reason = "for batches and codecs of layer 3")]
     #[inline]
     fn get_many(
         &self,

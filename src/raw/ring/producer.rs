@@ -72,7 +72,6 @@ impl<'a> Ring<'a> {
     ///
     /// # Safety
     /// As for [`put`](Self::put).
-    #[allow(dead_code, reason = "for batches and codecs of layer 3")]
     #[inline]
     pub(crate) unsafe fn put_many(
         self,
