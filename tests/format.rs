@@ -213,7 +213,7 @@ fn each_kind_of_object_is_as_written_down() {
     golden_object(&segment, "permits", ("Permits", ""), (8, 0, 0, 0, 3, 48 + 3 * 40));
     golden_object(&segment, "semaphore", ("Semaphore", ""), (9, 0, 0, 0, 1, 16));
     golden_object(&segment, "bounded", ("BoundedSemaphore", ""), (10, 0, 0, 0, 1, 16));
-    golden_object(&segment, "condition", ("Condition", ""), (11, 0, 0, 0, 64, 48 + 64 * 56));
+    golden_object(&segment, "condition", ("Condition", ""), (11, 0, 0, 0, 64, 48 + 64 * 80));
     golden_object(&segment, "barrier", ("Barrier", ""), (12, 0, 0, 0, 6, 48 + 6 * 48));
     golden_object(&segment, "raw value", ("RawValue", "u32"), (14, u32::from('I'), 4, 4, 1, 8));
     golden_object(&segment, "raw array", ("RawArray", "i64"), (15, u32::from('q'), 8, 8, 3, 48 + 3 * 8));
@@ -353,8 +353,8 @@ fn raw_primitives_have_the_sizes_written_down() {
         RawSemaphore: (16, 8),
         RawPermits<[Lease; 1]>: (48 + 40, 8),
         RawPermits<[Lease; 3]>: (48 + 3 * 40, 8),
-        RawCondvar<1>: (8 + 56, 8),
-        RawCondvar: (8 + 64 * 56, 8),
+        RawCondvar<1>: (8 + 80, 8),
+        RawCondvar: (8 + 64 * 80, 8),
         RawBarrier<1>: (48 + 48, 8),
         RawBarrier: (48 + 64 * 48, 8),
         RawRing: (448, 64),

@@ -6,7 +6,8 @@
 
 #[path = "locks/contended.rs"]
 mod contended;
-#[path = "locks/cpython.rs"]
+#[path = "../rounds/cpu.rs"]
+mod cpu;
 mod cpython;
 #[path = "locks/peers.rs"]
 mod peers;
@@ -14,7 +15,6 @@ mod peers;
 mod ping_pong;
 #[path = "locks/processes.rs"]
 mod processes;
-#[path = "locks/report.rs"]
 mod report;
 #[path = "../rounds/mod.rs"]
 mod rounds;
@@ -26,7 +26,6 @@ use processes::Cores;
 use report::Report;
 
 const GROUPS: [&str; 3] = ["uncontended", "contended", "ping-pong"];
-const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/LOCKS.md");
 
 fn main() -> multiproc::Result<()> {
     let quick = rounds::is_quick();
@@ -36,9 +35,7 @@ fn main() -> multiproc::Result<()> {
     let (cores, python) = (Cores::allowed(), CPython::start());
 
     let mut report = Report::default();
-    report.line("# Locks and signals beside their peers\n");
-    report.line("Made by `cargo bench --bench locks` in this directory. Ours are in bold.\n");
-    report.line(&machine(python.as_ref()));
+    report.head("Locks and signals beside their peers", "locks", python.as_ref());
     let boost = (!cfg!(boost)).then(|| "Boost interprocess_mutex: libboost-dev is not installed".to_owned());
     let missing: Vec<_> = boost.into_iter().collect();
     if has("uncontended") {
@@ -53,24 +50,7 @@ fn main() -> multiproc::Result<()> {
         ping_pong::run(&mut report, quick, &cores, python.as_ref())?;
     }
     if !quick && asked.is_empty() {
-        std::fs::write(FILE, report.text()).expect("LOCKS.md is writable");
+        report.write("LOCKS.md");
     }
     Ok(())
-}
-
-/// What the figures depend on.
-fn machine(python: Option<&CPython>) -> String {
-    let first = |file: &str, name: &str| {
-        let text = std::fs::read_to_string(file).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix(name).map(str::to_owned));
-        line.unwrap_or_default().trim_start_matches([' ', '\t', ':']).to_owned()
-    };
-    let python = python.map_or("no CPython".to_owned(), |python| format!("CPython {}", python.version));
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    format!(
-        "{}, {cores} cores; Linux {}; {}; {python}.",
-        first("/proc/cpuinfo", "model name"),
-        first("/proc/sys/kernel/osrelease", ""),
-        env!("RUSTC_VERSION"),
-    )
 }

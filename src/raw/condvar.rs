@@ -4,6 +4,7 @@
 //! operation  who             what
 //! wait       holds the lock  enlists in the table, unlocks, sleeps on its entry, locks, leaves the table
 //! notify(n)  holds the lock  marks and wakes the n oldest waiters that live, one system call for each that sleeps
+//! and unlock                 the same; a single one is marked, and woken after the unlock
 //! ```
 //!
 //! The states of an entry are in `waiters.rs`, with how a notification survives its waiter.
@@ -13,11 +14,11 @@
 //! **Ordering.** All of it is the lock's: a notification carries no data of its own.
 #![allow(unsafe_code)]
 
-use super::waiters::{Waiter, Waiters};
+use super::waiters::{Debt, Waiter, Waiters};
 use super::{AcquireError, Acquired, Deadline, RawMutex, WaitError};
 use crate::sys::atomic::AtomicU32;
 
-/// A process-shared condition variable with room for `N` waiters: 8 bytes and 56 for each. All-zero bytes are one for
+/// A process-shared condition variable with room for `N` waiters: 8 bytes and 80 for each. All-zero bytes are one for
 /// which nobody waits.
 ///
 /// It is used with one lock, always the same, which its waiters and notifiers hold.
@@ -82,6 +83,22 @@ impl<const N: usize> RawCondvar<N> {
     /// the lock that is waited with.
     pub fn notify(&self, count: usize) -> usize {
         self.table().notify(count)
+    }
+
+    /// [`notify`](RawCondvar::notify), and unlocks `mutex`, which the calling thread holds. Who is notified alone is woken
+    /// after that, and finds the mutex free: as fast as one futex wakes another, which `notify` before `unlock` is not.
+    ///
+    /// # Errors
+    /// Those of [`RawMutex::unlock`]; `NotHeld` notifies nobody.
+    pub fn notify_and_unlock(&self, mutex: &RawMutex, count: usize) -> Result<usize, AcquireError> {
+        if !mutex.is_held() {
+            return Err(AcquireError::NotHeld);
+        }
+        // SAFETY: the memory is borrowed until the debt is paid.
+        let (notified, debt) = unsafe { self.table().notify_owing(count) };
+        let unlocked = mutex.unlock();
+        debt.into_iter().for_each(Debt::pay);
+        unlocked.map(|()| notified)
     }
 
     /// How many wait and are not yet notified, at this moment.

@@ -50,7 +50,8 @@ impl RawEvent {
         loop {
             if seen & SLEEPERS != 0 && seen & SET == 0 {
                 // SYNC: a full barrier -> `wait`'s Acquire: publishes what the setter did before.
-                return futex::wake_op(&self.word, Change::Or(1), futex::ALL);
+                futex::wake_op(&self.word, Change::Or(1), futex::ALL);
+                return;
             }
             // SYNC: Release -> `wait`'s and `is_set`'s Acquire: publishes what the setter did before, also when the
             // event was set already.

@@ -106,8 +106,17 @@ impl Lease {
     /// [`release`](Lease::release) if the calling thread is the thread `tid`: for guards, of which a forked child has a copy.
     #[inline]
     pub(crate) fn release_as(&self, tid: u32) -> Result<(), AcquireError> {
+        self.release_as_after(tid, || {})
+    }
+
+    /// [`release_as`](Lease::release_as), and does `last` just before, if the calling thread is the thread `tid`.
+    #[inline]
+    pub(crate) fn release_as_after(&self, tid: u32, last: impl FnOnce()) -> Result<(), AcquireError> {
         let holder = Thread::enrolled().filter(|thread| thread.tid() == tid);
-        holder.map_or(Err(AcquireError::NotHeld), |thread| self.release_by(thread))
+        holder.map_or(Err(AcquireError::NotHeld), |thread| {
+            last();
+            self.release_by(thread)
+        })
     }
 
     /// [`release`](Lease::release) by the calling thread, which is known.

@@ -95,7 +95,7 @@ pub use wait_error::WaitError;
 #[cfg(not(all(test, loom)))]
 pub(crate) use arrivals::{Arrival, Arrivals, BarrierHead};
 #[cfg(not(all(test, loom)))]
-pub(crate) use waiters::{Waiter, Waiters};
+pub(crate) use waiters::{Debt, Waiter, Waiters};
 
 #[cfg(all(test, loom))]
 mod loom_barrier;

@@ -150,6 +150,12 @@ impl RawMutex {
         self.lease.release_as(tid)
     }
 
+    /// [`unlock_as`](RawMutex::unlock_as), and does `last` just before, if the calling thread is the thread `tid`.
+    #[inline]
+    pub(crate) fn unlock_as_after(&self, tid: u32, last: impl FnOnce()) -> Result<(), AcquireError> {
+        self.lease.release_as_after(tid, last)
+    }
+
     /// Declares the protected state consistent: later acquirers are no longer told that a holder died.
     /// For the holder; does nothing for others.
     pub fn recover(&self) {

@@ -5,11 +5,17 @@
 //!
 //! state               acquire                         release (refused at the maximum)
 //! 0                   CAS -> W                        CAS -> 1
-//! W (somebody sleeps) FUTEX_WAIT on the low half      CAS -> W + 1, wake 1; nobody there: WAKE_OP(clear W, wake all)
+//! W (somebody sleeps) FUTEX_WAIT on the low half      CAS -> W + 1, then (*)
 //! n > 0               CAS -> n - 1                    CAS -> n + 1
-//! W + n               CAS -> W + n - 1                CAS -> W + n + 1, wake 1; nobody there: as above
+//! W + n               CAS -> W + n - 1                CAS -> W + n + 1, then (*)
 //! any, and a thread for which it is pending dies: the kernel wakes 1
+//!
+//! (*) hint "crowd" clear: WAKE_OP(clear W, wake all); more than one there: hint set
+//!     hint "crowd" set:   wake 1; nobody there: hint clear, WAKE_OP(clear W, wake all)
 //! ```
+//!
+//! A lone sleeper's W goes with its sleep, so that the next release asks the kernel for nobody. Of a crowd each release
+//! wakes one.
 //!
 //! The low half is the futex. It carries no thread id, so that it can be a thread's pending word: pending for a releaser
 //! from before the count moves until after the wake, and for an acquirer from before it sleeps until it has a permission
@@ -56,6 +62,8 @@ pub struct RawSemaphore {
     state: AtomicU64,
     /// `u32::MAX` minus the maximum, so that zero bytes mean none.
     withheld: AtomicU32,
+    /// A hint: not 0 if the last wake of all found more than one.
+    crowd: AtomicU32,
 }
 
 #[cfg(not(all(test, loom)))]
@@ -138,6 +146,12 @@ impl RawSemaphore {
         count_of(self.state.load(Ordering::Relaxed)) // Relaxed: an answer that is old at once.
     }
 
+    /// Sets the hint as after a wake of several.
+    #[cfg(all(test, loom))]
+    pub(super) fn expect_a_crowd(&self) {
+        self.crowd.store(1, Ordering::Relaxed);
+    }
+
     #[cold]
     fn acquire_contended(&self, deadline: Option<Deadline>) -> bool {
         if deadline.is_none_or(|deadline| !deadline.has_passed()) && self.spin() {
@@ -197,11 +211,25 @@ impl RawSemaphore {
                 Err(now) => seen = now,
             }
         }
-        if has_waiters(seen) && futex::wake(self.word(), 1) == 0 {
-            // Whoever falls asleep before this call is woken by it (P1).
-            futex::wake_op_low(&self.state, Change::ClearBit(WAITERS_BIT), futex::ALL);
+        if has_waiters(seen) {
+            self.wake();
         }
         true
+    }
+
+    /// Wakes one, or all and clears WAITERS.
+    fn wake(&self) {
+        // Relaxed, here and below: only a hint.
+        if self.crowd.load(Ordering::Relaxed) != 0 {
+            if futex::wake(self.word(), 1) > 0 {
+                return;
+            }
+            self.crowd.store(0, Ordering::Relaxed);
+        }
+        // Whoever falls asleep before this call is woken by it (P1).
+        if futex::wake_op_low(&self.state, Change::ClearBit(WAITERS_BIT), futex::ALL) > 1 {
+            self.crowd.store(1, Ordering::Relaxed);
+        }
     }
 
     /// What is slept on.

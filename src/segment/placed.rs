@@ -14,8 +14,8 @@ use super::share::Share;
 use crate::error::{Error, Result};
 use crate::sys::region::Region;
 
-/// Objects up to this many bytes, with their headers, share segments with others.
-const SMALL: usize = 4096;
+/// Objects up to this many bytes, with their headers, share segments with others: a condition for 64 waiters does.
+const SMALL: usize = 6 << 10;
 
 /// An object in a segment: a structure of type `H`. Keeps the memory mapped, and dereferences to the structure.
 ///

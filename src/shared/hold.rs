@@ -102,6 +102,37 @@ impl<'a> Hold<'a> {
         Ok(body(hold.taken()))
     }
 
+    /// [`during`](Self::during), and then `commit`s what `body` made, unless `body` has forked and this is the child.
+    #[inline(always)]
+    pub(super) fn change<H: OwnLock, R, C>(
+        lock: &'a ChosenLock,
+        object: &'a Placed<H>,
+        flag: Flag,
+        body: impl FnOnce(Taken) -> (R, C),
+        commit: impl FnOnce(C),
+    ) -> Result<R, LockError<()>> {
+        let held = if matches!(lock, ChosenLock::Own) {
+            // SAFETY: as above.
+            match unsafe { LockGuard::lock_raw(object.own_lock(), None) } {
+                Ok(guard) => {
+                    let (result, made) = body(Taken { tid: guard.tid() });
+                    // Asked once whose lock it is, and not twice: that costs a tenth of the whole.
+                    guard.unlock_after(|| commit(made));
+                    return Ok(result);
+                }
+                Err(error) => Self::flagged(error, flag),
+            }
+        } else {
+            Self::lock_elsewhere(lock, object, None)
+        };
+        let hold = held.map_err(|error| error.map(drop))?;
+        let (result, made) = body(hold.taken());
+        if hold.taken().is_own() {
+            commit(made);
+        }
+        Ok(result)
+    }
+
     #[inline]
     pub(super) fn taken(&self) -> Taken {
         let tid = match self {

@@ -206,12 +206,11 @@ impl<T: Pod> Value<T> {
     /// ```
     #[inline]
     pub fn update<R>(&self, change: impl FnOnce(&mut T) -> R) -> Result<R, LockError<()>> {
-        self.memory.during(|taken| {
+        self.memory.change(|taken| {
             let mut value = T::zeroed();
             let version = self.memory.get_held(taken, bytemuck::bytes_of_mut(&mut value));
             let result = change(&mut value);
-            self.memory.commit(taken, version, bytemuck::bytes_of(&value));
-            result
+            (result, (version, value))
         })
     }
 

@@ -18,6 +18,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
+use bytemuck::Pod;
+
 use super::hold::{Flag, Hold, OwnLock, Taken};
 use super::unlocked::Unlocked;
 use crate::error::{Error, Result};
@@ -134,6 +136,19 @@ impl ValueMemory {
     #[inline(always)]
     pub(super) fn during<R>(&self, body: impl FnOnce(Taken) -> R) -> Result<R, LockError<()>> {
         Hold::during(&self.lock, &self.placed, FLAG, body)
+    }
+
+    /// Runs `body` under the lock, which gives a result, a version and what the value is to be after it, if not in a forked
+    /// child.
+    #[inline(always)]
+    pub(super) fn change<R, T: Pod>(
+        &self,
+        body: impl FnOnce(Taken) -> (R, (u64, T)),
+    ) -> Result<R, LockError<()>> {
+        let commit = |(version, value): (u64, T)| {
+            self.publish(version.wrapping_add(1), bytemuck::bytes_of(&value));
+        };
+        Hold::change(&self.lock, &self.placed, FLAG, body, commit)
     }
 
     /// Copies the value as the holder of the lock sees it, and says which version that is.

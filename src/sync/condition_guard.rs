@@ -1,6 +1,7 @@
 //! [`ConditionGuard`]: the lock of a condition, held: the right to wait and to notify.
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::condition::Condition;
 use super::lock_error::Flagged;
 use super::wait_error::WaitError;
-use crate::raw::{self, AcquireError, Acquired, Deadline, own_tid};
+use crate::raw::{self, AcquireError, Acquired, Deadline, Debt, own_tid};
 
 /// The lock of a [`Condition`], held. Dropping it unlocks, on the thread that locked: what the kernel sees die is a thread.
 ///
@@ -19,6 +20,8 @@ pub struct ConditionGuard<'a> {
     condition: &'a Condition,
     /// Who holds the lock: a forked child has a copy of the guard, and may take the lock itself.
     tid: u32,
+    /// Whoever is to be woken when the lock is released: woken before, it would only sleep again, for the lock.
+    debt: Cell<Option<Debt<'a>>>,
     thread_bound: PhantomData<*const ()>,
 }
 
@@ -28,7 +31,7 @@ type TimedWait<'a> = Result<(ConditionGuard<'a>, bool), WaitError<(ConditionGuar
 impl<'a> ConditionGuard<'a> {
     /// The guard of `condition`, whose lock the calling thread has just taken.
     pub(super) fn new(condition: &'a Condition) -> Self {
-        Self { condition, tid: own_tid().unwrap_or(0), thread_bound: PhantomData }
+        Self { condition, tid: own_tid().unwrap_or(0), debt: Cell::new(None), thread_bound: PhantomData }
     }
 
     /// Releases the lock, at all its levels, waits to be notified, and takes it again.
@@ -185,6 +188,7 @@ impl<'a> ConditionGuard<'a> {
     }
 
     /// Notifies the `n` threads that have waited longest, or as many as wait, and says how many that were. Never waits.
+    /// None of them goes on before the lock is free; a single one may not even be woken before that.
     ///
     /// # Process death
     /// A waiter that has died is passed over; if one dies with the notification, another that waits now gets it. Killed
@@ -199,7 +203,17 @@ impl<'a> ConditionGuard<'a> {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn notify(&self, n: usize) -> usize {
-        if self.is_held() { self.condition.waiters().notify(n) } else { 0 }
+        if !self.is_held() {
+            return 0;
+        }
+        let waiters = self.condition.waiters();
+        if self.debt.get().is_some() {
+            return waiters.notify(n);
+        }
+        // SAFETY: the guard borrows the handle, which keeps the memory mapped; a leaked guard leaks the mapping (I5).
+        let (notified, debt) = unsafe { waiters.notify_owing(n) };
+        self.debt.set(debt);
+        notified
     }
 
     /// Notifies the thread that has waited longest, if one waits, and says whether one did. Never waits.
@@ -288,9 +302,12 @@ impl<'a> ConditionGuard<'a> {
                 return Err(WaitError::lost(error));
             }
         };
-        let condition = ManuallyDrop::new(self).condition;
+        let guard = ManuallyDrop::new(self);
+        let (condition, debt) = (guard.condition, guard.debt.take());
         let lock = condition.raw_lock();
-        let levels = match lock.unlock_all() {
+        let unlocked = lock.unlock_all();
+        debt.into_iter().for_each(Debt::pay);
+        let levels = match unlocked {
             Ok(levels) => levels,
             Err(error) => {
                 waiter.abandon();
@@ -341,6 +358,9 @@ impl Drop for ConditionGuard<'_> {
     fn drop(&mut self) {
         // `NotHeld` in a forked child, `Corrupt` after a peer's scribble: in neither case is there anything left to do.
         let _ = self.condition.raw_lock().unlock_as(self.tid);
+        if let Some(debt) = self.debt.take() {
+            debt.pay();
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 
 use super::lock_error::{Flagged, LockError};
 use crate::raw::{AcquireError, Acquired, Deadline, RawMutex, RawRLock, own_tid};
@@ -121,6 +122,16 @@ impl<'a, R: RawLock> LockGuard<'a, R> {
         R: Share,
     {
         Self::lock(raw, None).or_else(|error| error.recover_after(repair))
+    }
+}
+
+impl LockGuard<'_> {
+    /// Unlocks, and does `last` just before; neither in a forked child.
+    #[inline]
+    pub(crate) fn unlock_after(self, last: impl FnOnce()) {
+        let guard = ManuallyDrop::new(self);
+        // As in `drop`.
+        let _ = guard.raw.unlock_as_after(guard.tid, last);
     }
 }
 

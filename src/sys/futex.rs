@@ -29,6 +29,8 @@ pub(crate) enum Change {
     Or(u16),
     /// Add a value of up to 11 bits, wrapping around.
     Add(u16),
+    /// Set the bit of this number, of 0 to 31.
+    SetBit(u16),
     /// Clear the bit of this number, of 0 to 31.
     ClearBit(u16),
 }
@@ -39,6 +41,7 @@ impl Change {
             Self::Set(value) => u32::from(value),
             Self::Or(bits) => word | u32::from(bits),
             Self::Add(value) => word.wrapping_add(u32::from(value)),
+            Self::SetBit(bit) => word | 1_u32.wrapping_shl(u32::from(bit)),
             Self::ClearBit(bit) => word & !1_u32.wrapping_shl(u32::from(bit)),
         }
     }
@@ -61,37 +64,39 @@ pub(crate) fn wake(word: Word<'_>, count: u32) -> usize {
     futex::wake(word, Flags::empty(), count).unwrap_or(0)
 }
 
-/// Changes the word and wakes up to `count` of its sleepers, in one system call. A full barrier.
-pub(crate) fn wake_op(word: &AtomicU32, change: Change, count: u32) {
-    if !change_and_wake(word, change, count) {
+/// Changes the word and wakes up to `count` of its sleepers, in one system call, and says how many there were. A full
+/// barrier.
+pub(crate) fn wake_op(word: &AtomicU32, change: Change, count: u32) -> usize {
+    change_and_wake(word, change, count).unwrap_or_else(|| {
         // Refused, by a seccomp filter for instance: in two steps, between which a kill costs the sleepers a slice.
         // SYNC: SeqCst, because the system call is a full barrier: it pairs with what the callers say.
         let _ = word.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |value| Some(change.of(value)));
-        wake(word, count);
-    }
+        wake(word, count)
+    })
 }
 
 /// [`wake_op`] on the low half of `word`.
-pub(crate) fn wake_op_low(word: &AtomicU64, change: Change, count: u32) {
+pub(crate) fn wake_op_low(word: &AtomicU64, change: Change, count: u32) -> usize {
     let low = half(word, Half::Low);
-    if !change_and_wake(low, change, count) {
+    change_and_wake(low, change, count).unwrap_or_else(|| {
         // As above. Rust changes the word as a whole.
         // SYNC: SeqCst, as above.
         let _ = word.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |value| Some(change.of_low(value)));
-        wake(low, count);
-    }
+        wake(low, count)
+    })
 }
 
-/// Whether the system call was allowed.
-fn change_and_wake(word: Word<'_>, change: Change, count: u32) -> bool {
+/// How many were woken, if the system call was allowed.
+fn change_and_wake(word: Word<'_>, change: Change, count: u32) -> Option<usize> {
     let (op, arg) = match change {
         Change::Set(value) => (WakeOp::Set, value),
         Change::Or(bits) => (WakeOp::Or, bits),
         Change::Add(value) => (WakeOp::Add, value),
+        Change::SetBit(bit) => (WakeOp::OrShift, bit),
         Change::ClearBit(bit) => (WakeOp::AndNShift, bit),
     };
     let (cmp, cmp_arg) = NEVER;
-    futex::wake_op(word, Flags::empty(), count, 0, word, op, cmp, arg, cmp_arg).is_ok()
+    futex::wake_op(word, Flags::empty(), count, 0, word, op, cmp, arg, cmp_arg).ok()
 }
 
 /// A half of an [`AtomicU64`] as a futex word: for the kernel only, never loaded or stored as such by us.
@@ -128,15 +133,17 @@ mod tests {
         assert_eq!(changed(5, Change::Set(0x7ff)), 0x7ff);
         assert_eq!(changed(5, Change::Or(2)), 7);
         assert_eq!(changed(u32::MAX - 1, Change::Add(3)), 1);
+        assert_eq!(changed(5, Change::SetBit(30)), 0x4000_0005);
+        assert_eq!(changed(5, Change::SetBit(31)), 0x8000_0005);
         assert_eq!(changed(0xc000_0000, Change::ClearBit(31)), 0x4000_0000);
         assert_eq!(changed(3, Change::ClearBit(0)), 2);
     }
 
     #[test]
     fn a_change_means_the_same_in_two_steps() {
-        for change in
-            [Change::Set(0x7ff), Change::Or(2), Change::Add(3), Change::ClearBit(31), Change::ClearBit(0)]
-        {
+        let changes = [Change::Set(0x7ff), Change::Or(2), Change::Add(3)];
+        let bits = [Change::SetBit(30), Change::SetBit(31), Change::ClearBit(31), Change::ClearBit(0)];
+        for change in changes.into_iter().chain(bits) {
             for value in [0, 5, u32::MAX - 1, 0xc000_0000] {
                 assert_eq!(change.of(value), changed(value, change));
                 let wide = AtomicU64::new(7 << 32 | u64::from(value));

@@ -2,8 +2,8 @@
 //!
 //! A partner that is awake answers in less time than a sleep and a wake-up take; for one that is far, spinning is lost.
 //! Which of the two it is shows in what became of the last waits of the same kind. Each thread counts for itself, by the
-//! place that is waited at, how often in a row it has spun in vain: after the n-th time, the next `2^(n-1) - 1` waits
-//! there sleep at once.
+//! place that is waited at, how often in a row it has spun in vain: after the n-th time, the next `4^(n-1) - 1` waits
+//! there sleep at once, 2047 at most.
 //!
 //! Everything is a count and not a time, so that a killed run can be repeated exactly.
 
@@ -15,8 +15,10 @@ use core::sync::atomic::{AtomicU32, Ordering};
 /// that answer each other and fall asleep once would sleep by turns ever after.
 static LOOKS: AtomicU32 = AtomicU32::new(4000);
 
-/// In vain in a row, at most: then one wait of 2048 spins, which comes to 50 ns for each.
-const MOST_IN_VAIN: u16 = 12;
+/// In vain in a row, at most: a new process has learnt that its partner is far after so many spins, not a millisecond.
+const MOST_IN_VAIN: u16 = 7;
+/// Waits in a row that sleep at once, at most: then one of 2048 spins, which comes to 50 ns for each.
+const MOST_RESTING: u16 = 2047;
 
 /// Places that a thread tells apart, if no two of them happen to have the same hash: many more than it waits at.
 const PLACES: usize = 256;
@@ -85,8 +87,9 @@ impl Experience {
         let found = attempt();
         let in_vain = if found.is_some() { 0 } else { MOST_IN_VAIN.min(self.in_vain.get() + 1) };
         self.in_vain.set(in_vain);
-        // One time in vain says little: the partner may have been preempted.
-        self.resting.set(((1 << in_vain) - 1) / 2);
+        // One time in vain says little: the partner may have been preempted. 0 times is 0 waits, as is one.
+        let resting = (1_u16 << (2 * in_vain.saturating_sub(1))) - 1;
+        self.resting.set(MOST_RESTING.min(resting));
         found
     }
 }

@@ -50,11 +50,41 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "condition::s1_at_every_instruction",
-        run: || RawNotify { unlocks: true, third: true, ..RawNotify::new(3, 2) }.test(&[NOBODY, SOME, ALL]),
+        run: || {
+            let case = RawNotify { unlocks: Unlocks::After, third: true, ..RawNotify::new(3, 2) };
+            case.test(&[NOBODY, SOME, ALL])
+        },
+    },
+    Scenario {
+        name: "condition::notify_one_and_unlock",
+        run: || RawNotify { unlocks: Unlocks::InOne, ..RawNotify::new(2, 1) }.test(&[NOBODY, ALL]),
+    },
+    Scenario {
+        name: "condition::notify_all_and_unlock_with_one_waiter",
+        run: || RawNotify { unlocks: Unlocks::InOne, ..RawNotify::new(1, usize::MAX) }.test(&[NOBODY, ALL]),
+    },
+    Scenario {
+        name: "condition::notify_two_of_three_and_unlock",
+        run: || RawNotify { unlocks: Unlocks::InOne, ..RawNotify::new(3, 2) }.test(&[NOBODY, SOME, ALL]),
+    },
+    Scenario {
+        name: "condition::s1_at_every_instruction_of_notify_one_and_unlock",
+        run: || {
+            let case = RawNotify { unlocks: Unlocks::InOne, third: true, ..RawNotify::new(3, 1) };
+            case.test(&[NOBODY, ALL])
+        },
     },
     Scenario {
         name: "condition::wait",
         run: || RawWait::new(Notifier::Unlocks).test(&[NOT_YET, INHERITED, CONSUMED]),
+    },
+    Scenario {
+        name: "condition::wait_woken_after_the_unlock",
+        run: || RawWait::new(Notifier::UnlocksFirst).test(&[NOT_YET, INHERITED, CONSUMED]),
+    },
+    Scenario {
+        name: "condition::s2_at_every_instruction_woken_after_the_unlock",
+        run: || RawWait { third: true, ..RawWait::new(Notifier::UnlocksFirst) }.test(&[INHERITED]),
     },
     Scenario {
         name: "condition::wait_woken_before_the_lock_is_free",
@@ -80,9 +110,15 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         run: || HandleNotify::new(2, 1).test(&[NOBODY, ALL]),
     },
     Scenario {
+        name: "condition::notify_one_by_a_guard_that_is_dropped",
+        run: || {
+            HandleNotify { unlocks: Unlocks::After, third: true, ..Notify::new(2, 1) }.test(&[NOBODY, ALL])
+        },
+    },
+    Scenario {
         name: "condition::notify_all_by_a_guard",
         run: || {
-            HandleNotify { unlocks: true, third: true, ..Notify::new(3, usize::MAX) }
+            HandleNotify { unlocks: Unlocks::After, third: true, ..Notify::new(3, usize::MAX) }
                 .test(&[NOBODY, SOME, ALL])
         },
     },
@@ -102,6 +138,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         },
     },
     Scenario { name: "condition::s1_goes_on", run: notifier_at_its_wake },
+    Scenario { name: "condition::s1_between_unlock_and_wake", run: debtor_at_its_wake },
     Scenario { name: "condition::s2_goes_on", run: woken_waiter },
     Scenario { name: "condition::notification_is_not_for_who_comes_later", run: not_for_who_comes_later },
     Scenario {
@@ -126,6 +163,15 @@ fn still_waits(waiter: &Witness) -> Result<(), String> {
     }
 }
 
+/// Whether and how a notifier unlocks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Unlocks {
+    No,
+    After,
+    /// By the operation that notifies: a single one is woken after the unlock.
+    InOne,
+}
+
 /// The victim notifies, under the lock.
 struct Notify<C> {
     waiting: usize,
@@ -134,7 +180,7 @@ struct Notify<C> {
     deserted: bool,
     /// Whether it unlocks then. Another process waits for the lock all the time: so it doesn't matter for the steps of the
     /// victim when those who are notified begin to.
-    unlocks: bool,
+    unlocks: Unlocks,
     /// Whether a third process takes the lock before the death, if it is free, and gives it back after.
     third: bool,
     condition: PhantomData<C>,
@@ -142,7 +188,7 @@ struct Notify<C> {
 
 impl<C: Monitor> Notify<C> {
     fn new(waiting: usize, count: usize) -> Self {
-        Notify { waiting, count, deserted: false, unlocks: false, third: false, condition: PhantomData }
+        Notify { waiting, count, deserted: false, unlocks: Unlocks::No, third: false, condition: PhantomData }
     }
 
     fn test(&self, notes: &[&str]) -> Result<Report, String> {
@@ -176,7 +222,7 @@ impl<C: Monitor> Operation for Notify<C> {
     }
 
     fn entered(&self, scene: &mut Notified<C>) -> Result<(), String> {
-        if self.unlocks {
+        if self.unlocks != Unlocks::No {
             let locker = Witness::spawn(|| {
                 scene.shared.lock();
                 scene.shared.unlock();
@@ -189,9 +235,13 @@ impl<C: Monitor> Operation for Notify<C> {
     }
 
     fn run(&self, scene: &Notified<C>) {
-        scene.shared.condition.notify(self.count);
-        if self.unlocks {
-            scene.shared.unlock();
+        match self.unlocks {
+            Unlocks::No => _ = scene.shared.condition.notify(self.count),
+            Unlocks::After => {
+                scene.shared.condition.notify(self.count);
+                scene.shared.unlock();
+            }
+            Unlocks::InOne => _ = scene.shared.condition.notify_and_unlock(self.count),
         }
     }
 
@@ -235,6 +285,8 @@ enum Notifier {
     Unlocks,
     /// In its sleep, by somebody who unlocks when the victim sleeps for the lock.
     KeepsTheLock,
+    /// In its sleep, by somebody who wakes it after the unlock.
+    UnlocksFirst,
 }
 
 /// The victim, under the lock, waits and then unlocks. When it sleeps, another comes and waits behind it.
@@ -323,6 +375,14 @@ impl<C: Monitor> Operation for Wait<C> {
                     scene.add_third()?;
                 }
             }
+            (0, Notifier::UnlocksFirst, _) => {
+                scene.add_survivor()?;
+                scene.shared.notify_and_unlock_within_bound()?;
+                scene.notified = true;
+                if self.third {
+                    scene.add_third()?;
+                }
+            }
             (0, Notifier::KeepsTheLock, _) => {
                 scene.add_survivor()?;
                 scene.notifier = Some(scene.shared.notifier()?);
@@ -395,6 +455,27 @@ fn notifier_at_its_wake() -> Result<Report, String> {
     if third.finish_within(BOUND)? != 1 {
         return Err("the third process has nobody to notify".to_owned());
     }
+    goes_on(sleeper)?;
+    shared.finish(Vec::new())?;
+    Ok(Report::of_one("a survivor that goes on"))
+}
+
+/// S1: a notifier dies after the unlock at the entry of its wake, when a third process has the lock.
+fn debtor_at_its_wake() -> Result<Report, String> {
+    let shared = Shared::<Raw>::new(None)?;
+    let sleeper = shared.waiter()?;
+    let enter = || {
+        rehearse();
+        shared.lock();
+    };
+    let mut notifier = Victim::spawn(enter, || _ = shared.condition.notify_and_unlock(1))?;
+    notifier.run_until_syscall_entry(is_wake)?;
+    if shared.waiting() != 0 || sleeper.settle()? != Settled::Asleep {
+        return Err("the waiter is not notified and asleep before the wake".to_owned());
+    }
+    let third = shared.third()?.ok_or("the lock is not free before the wake")?;
+    notifier.kill()?;
+    third.release()?;
     goes_on(sleeper)?;
     shared.finish(Vec::new())?;
     Ok(Report::of_one("a survivor that goes on"))

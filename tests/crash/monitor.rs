@@ -30,6 +30,12 @@ pub(crate) trait Monitor: Sized {
     fn wait(&self, timeout: Option<Duration>) -> u64;
     /// Under the lock.
     fn notify(&self, count: usize) -> usize;
+    /// Under the lock, which is released then.
+    fn notify_and_unlock(&self, count: usize) -> usize {
+        let notified = self.notify(count);
+        self.unlock();
+        notified
+    }
     /// Lease and state of each entry of the table.
     fn entries(&self) -> [(u32, u32); WAITERS];
 }
@@ -38,11 +44,18 @@ pub(crate) trait Monitor: Sized {
 const WAITERS: usize = 4;
 
 /// An entry of the table, see `raw/waiters.rs`: its bytes, where its state lies, and what that and the lease mean.
-const ENTRY: usize = 56;
+const ENTRY: usize = 80;
 const STATE: usize = 40;
-const WAITING: u32 = 1;
-const NOTIFIED: u32 = 2;
+const ASLEEP: u32 = 1 << 31;
+const NOTIFIED: u32 = 1 << 30;
+const WAITING: u32 = 1 << 29;
 const TID: u32 = (1 << 30) - 1;
+
+/// Whether a notification is in this state, woken or owed.
+fn is_notified(state: u32) -> bool {
+    let is_owed = state & TID != 0 && state & WAITING == 0;
+    state & (ASLEEP | WAITING) != 0 && (state & NOTIFIED != 0 || is_owed)
+}
 
 /// A condition variable and a lock in shared memory.
 #[repr(C)]
@@ -87,13 +100,12 @@ impl<C: Monitor> Shared<C> {
 
     /// How many notifications lie in the table.
     pub(crate) fn notified(&self) -> usize {
-        self.condition.entries().iter().filter(|(_, state)| state & NOTIFIED != 0).count()
+        self.condition.entries().iter().filter(|(_, state)| is_notified(*state)).count()
     }
 
     /// How many wait, alive and not notified.
     pub(crate) fn waiting(&self) -> usize {
-        let waits =
-            |(lease, state): &&(u32, u32)| lease & TID != 0 && state & (WAITING | NOTIFIED) == WAITING;
+        let waits = |(lease, state): &&(u32, u32)| lease & TID != 0 && state & !ASLEEP == WAITING;
         self.condition.entries().iter().filter(waits).count()
     }
 
@@ -115,6 +127,18 @@ impl<C: Monitor> Shared<C> {
         let notified = self.condition.notify(count);
         self.unlock();
         Ok(notified as u64)
+    }
+
+    /// A process notifies one and wakes it when the lock is free.
+    pub(crate) fn notify_and_unlock_within_bound(&self) -> Result<(), String> {
+        let notifier = Witness::spawn(|| {
+            self.lock();
+            self.condition.notify_and_unlock(1) as u64
+        })?;
+        match notifier.finish_within(BOUND)? {
+            1 => Ok(()),
+            other => Err(format!("{other} notified")),
+        }
     }
 
     /// A process that has the lock and has notified one.
@@ -204,11 +228,15 @@ impl Monitor for Raw {
         self.condvar.notify(count)
     }
 
+    fn notify_and_unlock(&self, count: usize) -> usize {
+        self.condvar.notify_and_unlock(&self.mutex, count).unwrap_or(usize::MAX)
+    }
+
     fn entries(&self) -> [(u32, u32); WAITERS] {
         let table = std::ptr::from_ref(&self.condvar).cast::<u8>();
         std::array::from_fn(|index| {
             let word = |offset| {
-                // SAFETY: the entries are 56 bytes each, as `raw/waiters.rs` asserts, and 4 of them follow 8 bytes.
+                // SAFETY: the entries are 80 bytes each, as `raw/waiters.rs` asserts, and 4 of them follow 8 bytes.
                 let word = unsafe { table.add(8 + index * ENTRY + offset) };
                 // SAFETY: it is an aligned atomic word.
                 unsafe { AtomicU32::from_ptr(word.cast_mut().cast()) }.load(Ordering::Acquire)

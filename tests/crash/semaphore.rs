@@ -2,8 +2,10 @@
 //! a permission.
 //!
 //! The sleep slice is off, so that a survivor goes on because it was woken and not because it timed out.
+#![allow(unsafe_code)]
 
 use std::cell::Cell;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use multiproc::raw::{Deadline, RawSemaphore};
@@ -35,17 +37,21 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         run: || {
             // One for who sleeps, and one more: WAITERS stays set beside it.
             let run = |it: &One| _ = it.try_acquire();
-            Raw { asleep: 1, given: 2, run, ..Case::acquire() }.test(TAKES)
+            Raw { crowd: true, asleep: 1, given: 2, run, ..Case::acquire() }.test(TAKES)
         },
     },
     Scenario { name: "semaphore::acquire_blocked", run: || Raw::acquire().test(TAKES) },
     Scenario {
         name: "semaphore::acquire_blocked_with_sleepers_behind",
-        run: || Raw { behind: 2, ..Case::acquire() }.test(TAKES),
+        run: || Raw { behind: 2, ..Case::acquire() }.test(&[UNCHANGED]),
+    },
+    Scenario {
+        name: "semaphore::acquire_blocked_first_of_a_crowd",
+        run: || Raw { crowd: true, behind: 2, ..Case::acquire() }.test(TAKES),
     },
     Scenario {
         name: "semaphore::first_acquire_of_a_process_blocked",
-        run: || Raw { enter: || {}, deserted: true, behind: 1, ..Case::acquire() }.test(TAKES),
+        run: || Raw { enter: || {}, crowd: true, deserted: true, behind: 1, ..Case::acquire() }.test(TAKES),
     },
     Scenario {
         name: "semaphore::acquire_timed_out_beside_a_sleeper",
@@ -60,6 +66,14 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         run: || Raw { asleep: 2, ..Case::release() }.test(GIVES),
     },
     Scenario {
+        name: "semaphore::release_with_a_crowd",
+        run: || Raw { crowd: true, asleep: 2, ..Case::release() }.test(GIVES),
+    },
+    Scenario {
+        name: "semaphore::release_after_the_crowd_died",
+        run: || Raw { crowd: true, deserted: true, ..Case::release() }.test(GIVES),
+    },
+    Scenario {
         name: "semaphore::release_after_waiter_died",
         run: || Raw { deserted: true, ..Case::release() }.test(GIVES),
     },
@@ -67,7 +81,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "semaphore::release_twice_with_sleepers",
         run: || {
             let run = |it: &One| _ = it.release() && it.release();
-            let case = Raw { asleep: 3, run, changes: 2, ..Case::release() };
+            let case = Raw { crowd: true, asleep: 3, run, changes: 2, ..Case::release() };
             case.test(&[UNCHANGED, GIVEN, TWO_GIVEN])
         },
     },
@@ -121,12 +135,20 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         run: || Raw { asleep: 2, third: true, ..Case::release() }.test(GIVES),
     },
     Scenario {
+        name: "semaphore::s1_at_every_instruction_in_a_crowd",
+        run: || Raw { crowd: true, asleep: 2, third: true, ..Case::release() }.test(GIVES),
+    },
+    Scenario {
         name: "semaphore::s1_at_every_instruction_after_waiter_died",
         run: || Raw { deserted: true, third: true, ..Case::release() }.test(GIVES),
     },
     Scenario {
         name: "semaphore::s2_at_every_instruction",
         run: || Raw { behind: 2, third: true, ..Case::acquire() }.test(&[UNCHANGED]),
+    },
+    Scenario {
+        name: "semaphore::s2_at_every_instruction_in_a_crowd",
+        run: || Raw { crowd: true, behind: 2, third: true, ..Case::acquire() }.test(&[UNCHANGED]),
     },
 ];
 
@@ -142,6 +164,10 @@ trait Counting: Sized {
     /// Whether the release was accepted.
     fn release(&self) -> bool;
     fn value(&self) -> u32;
+    /// As if the last release had woken several.
+    fn expect_a_crowd(&self) -> Result<(), String> {
+        Err("only a raw semaphore can be told so".to_owned())
+    }
 }
 
 type One = Page<RawSemaphore>;
@@ -154,6 +180,8 @@ struct Case<S> {
     /// The count before, and the maximum if there is one.
     count: u32,
     max: Option<u32>,
+    /// Whether a release that finds sleepers expects several, and wakes one.
+    crowd: bool,
     /// Whether somebody died who waited.
     deserted: bool,
     /// Who sleeps before the victim comes; how many permissions are given to them when it stands before the operation.
@@ -176,6 +204,7 @@ impl<S: Counting> Case<S> {
         Case {
             count: 0,
             max: None,
+            crowd: false,
             deserted: false,
             asleep: 0,
             given: 0,
@@ -258,6 +287,9 @@ impl<S: Counting> Operation for Case<S> {
         multiproc::testing::set_sleep_slice(None);
         rehearse();
         let semaphore = S::make(self.count, self.max)?;
+        if self.crowd {
+            semaphore.expect_a_crowd()?;
+        }
         let mut scene = Scene { semaphore, waiters: Vec::new(), third: None, account: i64::from(self.count) };
         if self.deserted {
             sleeper(&scene.semaphore)?.kill();
@@ -393,6 +425,7 @@ fn woken_acquirer() -> Result<Report, String> {
     multiproc::testing::set_sleep_slice(None);
     rehearse();
     let semaphore = One::make(0, None)?;
+    semaphore.expect_a_crowd()?;
     let mut acquirer = Victim::spawn(rehearse, || Counting::acquire(&semaphore))?;
     acquirer.run_until_syscall_entry(|number, _| number == libc::SYS_futex)?;
     if acquirer.finish_syscall()? != Stop::Asleep {
@@ -413,6 +446,16 @@ fn woken_acquirer() -> Result<Report, String> {
 impl Counting for One {
     fn make(count: u32, max: Option<u32>) -> Result<Self, String> {
         Page::new(max.map_or(RawSemaphore::new(count), |max| RawSemaphore::bounded(count, max)))
+    }
+
+    fn expect_a_crowd(&self) -> Result<(), String> {
+        const CROWD: usize = 12;
+        let semaphore: &RawSemaphore = self;
+        // SAFETY: the hint lies 12 bytes behind the start of the 16, see `raw/semaphore.rs`.
+        let crowd = unsafe { std::ptr::from_ref(semaphore).cast::<u8>().add(CROWD) };
+        // SAFETY: it is an aligned atomic word.
+        unsafe { AtomicU32::from_ptr(crowd.cast_mut().cast()) }.store(1, Ordering::Relaxed);
+        Ok(())
     }
 
     fn acquire(&self) {

@@ -15,6 +15,7 @@ use crate::rounds::{self, Contestant, Figures};
 
 const SPINNING: &str = "spinning on a cache line";
 const FUTEX: &str = "raw futex";
+const SLICED: &str = "raw futex, 100 ms at a time";
 const SEM: &str = "POSIX sem_t, round trip";
 const EVENT: &str = "**Event**, round trip";
 const SEMAPHORE: &str = "**Semaphore**, round trip";
@@ -33,10 +34,14 @@ trait Line2 {
     fn answer(&self);
 }
 
-/// Two words that are slept on, or only looked at.
-struct Words<const SLEEPS: bool>(Shared<[Line<AtomicU32>; 2]>);
+/// Two words that are slept on, for ever or for a tenth of a second at a time, or only looked at.
+struct Words<const SLEEPS: bool, const SLICES: bool>(Shared<[Line<AtomicU32>; 2]>);
 
-impl<const SLEEPS: bool> Words<SLEEPS> {
+type Spinning = Words<false, false>;
+type Futex = Words<true, false>;
+type SlicedFutex = Words<true, true>;
+
+impl<const SLEEPS: bool, const SLICES: bool> Words<SLEEPS, SLICES> {
     fn new() -> Self {
         Self(Shared::new([0, 0].map(|zero| Line(AtomicU32::new(zero)))))
     }
@@ -54,9 +59,10 @@ impl<const SLEEPS: bool> Words<SLEEPS> {
         let word = &self.0[index].0;
         while word.load(Ordering::Acquire) == 0 {
             if SLEEPS {
-                let none = std::ptr::null::<libc::timespec>();
-                // SAFETY: sleeps on a word that stays mapped.
-                unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, 0, none) };
+                let slice = libc::timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+                let time = if SLICES { &raw const slice } else { std::ptr::null() };
+                // SAFETY: sleeps on a word that stays mapped, for a time that is read before the call returns.
+                unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, 0, time) };
             } else {
                 spin_loop();
             }
@@ -65,7 +71,7 @@ impl<const SLEEPS: bool> Words<SLEEPS> {
     }
 }
 
-impl<const SLEEPS: bool> Line2 for Words<SLEEPS> {
+impl<const SLEEPS: bool, const SLICES: bool> Line2 for Words<SLEEPS, SLICES> {
     fn ask(&self) {
         self.signal(0);
         self.await_signal(1);
@@ -164,7 +170,8 @@ pub(crate) fn run(
     let figures = asleep(quick, cores, python)?;
     report.section(
         "## Ping-pong, asleep on one core",
-        "Two processes on one core: each must sleep before the other can run.",
+        "Two processes on one core: each must sleep before the other can run. Ours look around every 100 ms, as the second \
+         row does: setting and clearing that timer is what the kernel takes for it.",
     );
     let heads = ["us", "/ raw futex", "/ sem_t"];
     report.table(&heads, &rows(&figures, 1e3, [FUTEX, SEM]));
@@ -234,9 +241,11 @@ impl Ours {
 fn asleep(quick: bool, cores: &Cores, python: Option<&CPython>) -> multiproc::Result<Figures> {
     let (rounds, operations) = if quick { (1, 200) } else { (21, 2_000) };
     let same = [cores.of(0); 2];
-    let (words, sems, ours) = (Words::<true>::new(), [Posix::new(0), Posix::new(0)], Ours::new()?);
+    let (words, sems, ours) = (Futex::new(), [Posix::new(0), Posix::new(0)], Ours::new()?);
+    let sliced = SlicedFutex::new();
     let mut contestants = vec![
         Contestant::new(FUTEX, |n| round_trips(n, same, &words)),
+        Contestant::new(SLICED, |n| round_trips(n, same, &sliced)),
         Contestant::new(SEM, |n| round_trips(n, same, &sems)),
         Contestant::new(EVENT, |n| round_trips(n, same, &ours.events)),
         Contestant::new(SEMAPHORE, |n| round_trips(n, same, &ours.semaphores)),
@@ -252,8 +261,8 @@ fn asleep(quick: bool, cores: &Cores, python: Option<&CPython>) -> multiproc::Re
 fn awake(quick: bool, cores: &Cores) -> multiproc::Result<Figures> {
     let (rounds, operations) = if quick { (1, 2_000) } else { (81, 5_000) };
     let apart = [cores.of(0), cores.of(1)];
-    let (words, sems, ours) = (Words::<true>::new(), [Posix::new(0), Posix::new(0)], Ours::new()?);
-    let limit = Words::<false>::new();
+    let (words, sems, ours) = (Futex::new(), [Posix::new(0), Posix::new(0)], Ours::new()?);
+    let limit = Spinning::new();
     let mut contestants = [
         Contestant::new(SPINNING, |n| round_trips(n, apart, &limit)),
         Contestant::new(FUTEX, |n| round_trips(n / SLEEPERS_SHARE, apart, &words) * SLEEPERS_SHARE),

@@ -1,5 +1,6 @@
 //! Acquire + release by one thread, in its CPU time.
 
+use crate::cpu;
 use crate::cpython::CPython;
 use crate::peers::{Line, Mutual, ParkingLot, Posix, Pthread, RawSync, Std};
 use crate::report::{Goal, Report};
@@ -92,20 +93,8 @@ fn print(report: &mut Report, figures: &Figures, missing: &[String]) {
     report.targets(&targets);
 }
 
-/// The CPU time of `operations` times acquire and release.
+/// The CPU time of so many times acquire and release.
 #[inline(never)]
 fn timed(operations: u64, lock: &impl Mutual) -> u64 {
-    let begun = cpu_nanos();
-    for _ in 0..operations {
-        black_box(lock).hold(|| ());
-    }
-    cpu_nanos() - begun
-}
-
-fn cpu_nanos() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is written to and outlives the call.
-    let status = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
-    assert_eq!(status, 0);
-    time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
+    cpu::timed(operations, || black_box(lock).hold(|| ()))
 }

@@ -25,6 +25,7 @@ pub(crate) enum Change {
     Set(u16),
     Or(u16),
     Add(u16),
+    SetBit(u16),
     ClearBit(u16),
 }
 
@@ -34,6 +35,7 @@ impl Change {
             Self::Set(value) => u32::from(value),
             Self::Or(bits) => word | u32::from(bits),
             Self::Add(value) => word.wrapping_add(u32::from(value)),
+            Self::SetBit(bit) => word | 1_u32.wrapping_shl(u32::from(bit)),
             Self::ClearBit(bit) => word & !1_u32.wrapping_shl(u32::from(bit)),
         }
     }
@@ -152,28 +154,29 @@ pub(crate) fn wake<'a>(word: impl Into<Word<'a>>, count: u32) -> usize {
 }
 
 /// Changes the word and wakes up to `count` sleepers: one step.
-pub(crate) fn wake_op(word: &AtomicU32, change: Change, count: u32) {
+pub(crate) fn wake_op(word: &AtomicU32, change: Change, count: u32) -> usize {
     if !step() {
-        return;
+        return 0;
     }
     let _ = word.by_kernel(|value| Some(change.of(value)));
-    wake_after_change(word.into(), count);
+    wake_after_change(word.into(), count)
 }
 
 /// [`wake_op`] on the low half of `word`.
-pub(crate) fn wake_op_low(word: &AtomicU64, change: Change, count: u32) {
+pub(crate) fn wake_op_low(word: &AtomicU64, change: Change, count: u32) -> usize {
     if !step() {
-        return;
+        return 0;
     }
     let _ = word.by_kernel(|value| Some(change.of_low(value)));
-    wake_after_change(half(word, Half::Low), count);
+    wake_after_change(half(word, Half::Low), count)
 }
 
-fn wake_after_change(word: Word<'_>, count: u32) {
-    if Sabotage::SplitWakeOp.is_on() && !step() {
-        return;
+fn wake_after_change(word: Word<'_>, count: u32) -> usize {
+    match Sabotage::SplitWakeOp.is_on() && !step() {
+        true => 0,
+        false if Sabotage::NoWake.is_on() => 1,
+        false => wake_by_kernel(word, count),
     }
-    wake_by_kernel(word, count);
 }
 
 /// The kernel's own wake, at a death or as part of a system call: not a step.

@@ -85,7 +85,7 @@ pub(crate) enum Sabotage {
     None,
     /// Release orderings are Relaxed.
     NoRelease,
-    /// `futex::wake` wakes nobody and says that it did.
+    /// `futex::wake` and `futex::wake_op` wake nobody and say that they did.
     NoWake,
     /// The kernel does not wake sleepers of a dead thread's pending word.
     NoPendingWake,

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use crate::cpython::CPython;
+
 /// How a figure is to compare with the peer's.
 #[derive(Clone, Copy)]
 pub(crate) enum Goal {
@@ -16,6 +18,13 @@ pub(crate) struct Report {
 }
 
 impl Report {
+    /// What it is about, by which benchmark it was made, and where.
+    pub(crate) fn head(&mut self, title: &str, bench: &str, python: Option<&CPython>) {
+        self.line(&format!("# {title}\n"));
+        self.line(&format!("Made by `cargo bench --bench {bench}` in this directory. Ours are in bold.\n"));
+        self.line(&machine(python));
+    }
+
     pub(crate) fn line(&mut self, line: &str) {
         println!("{line}");
         let _ = writeln!(self.text, "{line}"); // Into a string: it can't fail.
@@ -45,7 +54,26 @@ impl Report {
         }
     }
 
-    pub(crate) fn text(&self) -> &str {
-        &self.text
+    /// Keeps it in this directory.
+    pub(crate) fn write(&self, file: &str) {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        std::fs::write(path, &self.text).expect("the report is writable");
     }
+}
+
+/// What the figures depend on.
+fn machine(python: Option<&CPython>) -> String {
+    let first = |file: &str, name: &str| {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix(name).map(str::to_owned));
+        line.unwrap_or_default().trim_start_matches([' ', '\t', ':']).to_owned()
+    };
+    let python = python.map_or("no CPython".to_owned(), |python| format!("CPython {}", python.version));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    format!(
+        "{}, {cores} cores; Linux {}; {}; {python}.",
+        first("/proc/cpuinfo", "model name"),
+        first("/proc/sys/kernel/osrelease", ""),
+        env!("RUSTC_VERSION"),
+    )
 }

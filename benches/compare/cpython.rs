@@ -16,7 +16,7 @@ pub(crate) struct CPython {
 impl CPython {
     /// `None` where there is no python3.
     pub(crate) fn start() -> Option<Self> {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/locks/cpython.py");
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/cpython.py");
         let mut command = Command::new("python3");
         command.arg(script).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = command.spawn().ok()?;

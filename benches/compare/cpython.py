@@ -17,6 +17,40 @@ def lock(count):
     return time.thread_time_ns() - begun
 
 
+def value_get(count):
+    value = fork.Value("Q", 0)
+    begun = time.thread_time_ns()
+    for _ in range(count):
+        value.value
+    return time.thread_time_ns() - begun
+
+
+def value_add(count):
+    value = fork.Value("Q", 0)
+    begun = time.thread_time_ns()
+    for _ in range(count):
+        with value.get_lock():
+            value.value += 1
+    return time.thread_time_ns() - begun
+
+
+def array_get(count):
+    array = fork.Array("Q", 1000)
+    begun = time.thread_time_ns()
+    for _ in range(count):
+        array[500]
+    return time.thread_time_ns() - begun
+
+
+def array_copy(count):
+    # 64 KiB.
+    array = fork.Array("Q", 8192)
+    begun = time.thread_time_ns()
+    for _ in range(count):
+        array[:]
+    return time.thread_time_ns() - begun
+
+
 def event(count):
     ping, pong = fork.Event(), fork.Event()
 
@@ -66,7 +100,10 @@ def round_trips(count, answer, ask):
     return nanos
 
 
-OPERATIONS = {"lock": lock, "event": event, "condition": condition}
+OPERATIONS = {
+    operation.__name__: operation
+    for operation in (lock, value_get, value_add, array_get, array_copy, event, condition)
+}
 
 print("%d.%d.%d" % sys.version_info[:3], flush=True)
 for line in sys.stdin:
