@@ -131,3 +131,37 @@ fn a_queue_opened_with_another_codec_is_a_mismatch_that_names_both() {
     Queue::open_with(&segment, "plain", Plain).unwrap().put(3u64).unwrap();
     JoinableQueue::open_with(&segment, "even", Even).unwrap().put(4).unwrap();
 }
+
+#[test]
+fn bytes_are_written_and_read_where_they_lie() {
+    let queue = Queue::<Vec<u8>>::bounded(4).unwrap();
+    for length in [0, 1, 48, 49, 1000, 200_000] {
+        queue.put_with(length, |bytes| (0..).zip(bytes).for_each(|(n, byte)| *byte = n as u8)).unwrap();
+        let expected: Vec<u8> = (0..length).map(|n| n as u8).collect();
+        assert!(queue.get_with(|bytes| bytes == expected).unwrap(), "{length}");
+        queue.put_with(length, |bytes| bytes.copy_from_slice(&expected)).unwrap();
+        assert!(queue.get().unwrap() == expected, "{length}");
+    }
+    let too_long = queue.max_message() + 1;
+    assert!(matches!(queue.put_with(too_long, |_| unreachable!()), Err(PutError::TooLarge(()))));
+    assert!(matches!(
+        Queue::<u32, Plain>::plain(1).unwrap().put_with(3, |_| ()),
+        Err(PutError::TooLarge(()))
+    ));
+}
+
+#[test]
+fn a_panic_in_place_puts_nothing_and_gets_nothing() {
+    let jobs = JoinableQueue::<String>::bounded(4).unwrap();
+    let caught = |body: &dyn Fn()| {
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)).unwrap_err();
+    };
+    caught(&|| drop(jobs.put_with(3, |_| std::panic::resume_unwind(Box::new(())))));
+    assert_eq!((jobs.len(), jobs.try_get()), (0, Err(GetError::Empty)));
+    jobs.put_with(3, |bytes| bytes.copy_from_slice(b"abc")).unwrap();
+    caught(&|| drop(jobs.get_with(|_| std::panic::resume_unwind(Box::new(())))));
+    assert_eq!(jobs.len(), 1);
+    let inner = jobs.get_with(|_| (jobs.try_get(), jobs.put("x".into()).is_ok())).unwrap();
+    assert_eq!(inner, (Err(GetError::Deadlock), true));
+    assert_eq!((jobs.get(), jobs.unfinished()), (Ok("x".to_owned()), Ok(2)));
+}

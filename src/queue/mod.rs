@@ -8,6 +8,7 @@ mod codec;
 mod get_error;
 #[cfg(all(test, feature = "serde"))]
 mod hostile;
+mod in_place;
 mod iter;
 mod joinable;
 mod layout;

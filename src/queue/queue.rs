@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use super::codec::{Buffer, Codec, Payload, Plain};
@@ -274,25 +275,18 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
             buffer.fill(payload);
             buffers.push(buffer);
         };
+        let ring = self.ring()?;
         if self.layout.has_tasks() {
-            let tasks = self.tasks()?;
-            let mut wait = Wait::Until(None);
-            for _ in 0..max {
-                let mut bytes = Vec::new();
-                // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
-                match unsafe {
-                    tasks.ring.consume(wait, || false, |consuming| tasks.get(consuming, &mut bytes))
-                } {
-                    Ok(()) => fill(Payload::new(&bytes)),
-                    Err(_) if matches!(wait, Wait::Never) => break,
-                    Err(error) => return Err(error.into()),
+            for nth in 0..max {
+                let wait = if nth == 0 { Wait::Until(None) } else { Wait::Never };
+                match self.get_by(wait, |words, length| fill(Payload::in_words(words, length))) {
+                    Err(_) if nth > 0 => break,
+                    got => got?,
                 }
-                wait = Wait::Never;
             }
         } else {
-            let ring = self.ring()?;
             let fill = |words: &_, length| fill(Payload::in_words(words, length));
-            // SAFETY: as above.
+            // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
             unsafe { ring.get_many(Wait::Until(None), max, fill) }?;
         }
         let got = buffers.len();
@@ -338,17 +332,8 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
 
     #[inline]
     fn get_waiting(&self, wait: Wait) -> Result<T, GetError> {
-        if self.layout.has_tasks() {
-            let (tasks, mut bytes) = (self.tasks()?, Vec::new());
-            // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
-            unsafe { tasks.ring.consume(wait, || false, |consuming| tasks.get(consuming, &mut bytes)) }?;
-            return Self::decode(&bytes);
-        }
         let mut buffer = C::Buffer::default();
-        // SAFETY: as above.
-        unsafe {
-            self.ring()?.get_with(wait, |words, length| buffer.fill(Payload::in_words(words, length)))
-        }?;
+        self.get_by(wait, |words, length| buffer.fill(Payload::in_words(words, length)))?;
         C::decode(buffer).map_err(GetError::Decode)
     }
 
@@ -442,9 +427,27 @@ impl<T, C> Queue<T, C> {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, feature = "serde"))]
     pub(super) fn placed(&self) -> &Placed<QueueHead> {
         &self.placed
+    }
+
+    /// Gets an item's payload, which `read` is given as words and bytes of them, once.
+    #[inline]
+    pub(super) fn get_by<R>(
+        &self,
+        wait: Wait,
+        mut read: impl FnMut(&[AtomicU64], usize) -> R,
+    ) -> Result<R, RingError> {
+        if self.layout.has_tasks() {
+            let tasks = self.tasks()?;
+            // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
+            return unsafe {
+                tasks.ring.consume(wait, || false, |consuming| tasks.get_with(consuming, &mut read))
+            };
+        }
+        // SAFETY: as above.
+        unsafe { self.ring()?.get_with(wait, read) }
     }
 
     #[inline]

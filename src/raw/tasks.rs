@@ -150,17 +150,27 @@ impl<'a> Tasks<'a> {
         }
     }
 
-    /// Gets an item, not as a task: a step for [`Ring::consume`].
+    /// Gets an item, not as a task, whose payload `read` is given: a step for [`Ring::consume`].
     ///
     /// # Errors
     /// Those of [`Consuming::get`].
+    pub(crate) fn get_with<R>(
+        &self,
+        consuming: &Consuming<'_, 'a>,
+        read: impl FnOnce(&'a [AtomicU64], usize) -> R,
+    ) -> Result<Attempt<'a, R>, RingError> {
+        self.repair(consuming)?;
+        consuming.get_by(|front| read(front.payload, front.length))
+    }
+
+    /// The same, its payload to the end of `payload`.
+    #[cfg(test)]
     pub(crate) fn get(
         &self,
         consuming: &Consuming<'_, 'a>,
         payload: &mut Vec<u8>,
     ) -> Result<Attempt<'a, ()>, RingError> {
-        self.repair(consuming)?;
-        consuming.get(payload)
+        self.get_with(consuming, |words, length| super::ring::read(words, length, payload))
     }
 
     /// Whether a task seems to be in nobody's hands.

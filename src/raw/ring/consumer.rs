@@ -141,7 +141,8 @@ pub(crate) struct Consuming<'r, 'a> {
 pub(crate) struct Item<'a> {
     slot: Slot<'a>,
     number: u64,
-    payload: &'a [AtomicU64],
+    /// The words in which the payload lies.
+    pub(crate) payload: &'a [AtomicU64],
     /// Bytes of the payload.
     pub(crate) length: usize,
 }
@@ -289,8 +290,9 @@ impl<'r, 'a> Consuming<'r, 'a> {
         self.get_by(|front| front.read(payload))
     }
 
+    /// Gets the item at the front after it was read.
     #[inline(always)]
-    fn get_by<R>(&self, read: impl FnOnce(&Item<'a>) -> R) -> Result<Attempt<'a, R>, RingError> {
+    pub(crate) fn get_by<R>(&self, read: impl FnOnce(&Item<'a>) -> R) -> Result<Attempt<'a, R>, RingError> {
         if self.owner_died {
             self.recover();
         }
