@@ -1,7 +1,11 @@
 //! `Process::spawn` in builds that throw away whatever nobody seems to need.
 
+mod built;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
+
+use built::example_with;
 
 /// A constructor in an object at the end of the link: it comes after the library's own. It says that it ran.
 const LATE: &str = r#"
@@ -19,22 +23,6 @@ fn directory() -> PathBuf {
     directory
 }
 
-/// Builds in a target directory of its own, since cargo holds the lock of the usual one while tests run under it.
-fn build(arguments: &[&str]) {
-    let built = Command::new(env!("CARGO"))
-        .args(["rustc", "--offline", "--target-dir"])
-        .arg(directory())
-        .args(arguments)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .unwrap();
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-}
-
-fn run(program: &str, arguments: &[&str]) -> Output {
-    Command::new(directory().join(program)).args(arguments).output().unwrap()
-}
-
 #[test]
 fn a_stripped_fat_lto_build_with_aborting_panics_spawns() {
     let directory = directory();
@@ -49,8 +37,16 @@ fn a_stripped_fat_lto_build_with_aborting_panics_spawns() {
     assert!(compiled.success());
 
     let link = format!("link-arg={}", object.display());
-    build(&["--profile=stripped", "--example=spawn", "--", "-C", &link]);
-    let output = run("stripped/examples/spawn", &[]);
+    // In a target directory of its own: what is linked in is no business of other builds.
+    let built = Command::new(env!("CARGO"))
+        .args(["rustc", "--offline", "--profile=stripped", "--example=spawn", "--target-dir"])
+        .arg(&directory)
+        .args(["--", "-C", &link])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    let output = Command::new(directory.join("stripped/examples/spawn")).output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}\n{stderr}", output.status);
     assert_eq!(String::from_utf8_lossy(&output.stdout), "144\npanicked: cannot square ten\n");
@@ -60,12 +56,12 @@ fn a_stripped_fat_lto_build_with_aborting_panics_spawns() {
 
 #[test]
 fn without_the_constructor_init_does_it() {
-    build(&["--no-default-features", "--features=process", "--example=init"]);
-    let output = run("debug/examples/init", &[]);
+    let program = example_with("init", "process");
+    let output = Command::new(&program).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(String::from_utf8_lossy(&output.stdout), "42\n");
 
-    let output = run("debug/examples/init", &["too-early"]);
+    let output = Command::new(&program).arg("too-early").output().unwrap();
     assert!(!output.status.success());
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains("before multiproc::init() was called"), "{stderr}");

@@ -1,4 +1,4 @@
-//! Everything is made, used, killed and dropped a few hundred times in one process, which is then as it was.
+//! Everything is made, used, killed and dropped a hundred times in one process, which is then as it was.
 #![cfg(feature = "process")]
 #![allow(unsafe_code)]
 
@@ -14,7 +14,7 @@ use multiproc::{
     QueueOptions, Value,
 };
 
-const ROUNDS: usize = 200;
+const ROUNDS: usize = 100;
 const SOON: Duration = Duration::from_secs(30);
 /// By then a thread that was joined has ended for the kernel too, on the busiest machine.
 const SETTLING: Duration = Duration::from_secs(2);
@@ -160,9 +160,9 @@ fn shared_memory_files() -> BTreeSet<std::ffi::OsString> {
 }
 
 #[test]
-fn nothing_is_left_of_hundreds_of_rounds() -> Result<(), Error> {
+fn nothing_is_left_of_a_hundred_rounds() -> Result<(), Error> {
     if !is_limited() {
-        passes_under("true", "nothing_is_left_of_hundreds_of_rounds");
+        passes_under("true", "nothing_is_left_of_a_hundred_rounds");
         return Ok(());
     }
     let round = || {

@@ -1,4 +1,5 @@
 //! [`example`]: an example as its user has it.
+#![allow(dead_code)]
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -16,10 +17,15 @@ pub(crate) fn example(name: &str) -> PathBuf {
         (cfg!(feature = "shared_memory"), "shared_memory"),
     ];
     let features: Vec<_> = all.iter().filter(|(on, _)| *on).map(|(_, feature)| *feature).collect();
+    example_with(name, &features.join(","))
+}
+
+/// The example with no other features than these, and with the profile of the tests.
+pub(crate) fn example_with(name: &str, features: &str) -> PathBuf {
     let built = Command::new(env!("CARGO"))
         .args(["build", "--offline", "--quiet", "--no-default-features", "--example", name])
         .args(["--profile", if cfg!(debug_assertions) { "test" } else { "release" }])
-        .args(["--features", &features.join(",")])
+        .args(["--features", features])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status()
         .unwrap();
