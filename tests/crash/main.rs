@@ -88,8 +88,6 @@ fn main() -> std::process::ExitCode {
     // The looks before a sleep are many kill points that are all alike.
     multiproc::testing::set_spins(16);
     let groups = [
-        // The longest first: where several processes share the scenarios none of them is left to finish one alone.
-        segment::SCENARIOS,
         harness::SCENARIOS,
         pthread::SCENARIOS,
         lock::SCENARIOS,
@@ -108,6 +106,7 @@ fn main() -> std::process::ExitCode {
         queue_holes::SCENARIOS,
         dead_letters::SCENARIOS,
         joinable::SCENARIOS,
+        segment::SCENARIOS,
     ];
     scenario::run(&groups.concat(), victim::available, latencies::print)
 }
