@@ -9,7 +9,6 @@ use std::path::PathBuf;
 
 use multiproc::{Error, Lock, Segment, Value};
 
-use crate::mutex::rehearse;
 use crate::scenario::{Report, Scenario};
 use crate::tracer::{Kill, Mode, Operation, kill_at_every_instruction};
 use crate::witness::{BOUND, Witness};
@@ -230,8 +229,6 @@ impl Operation for Making {
 
     fn prepare(&self) -> Result<Named, String> {
         multiproc::testing::set_sleep_slice(None);
-        // A survivor's first lock would start a thread, and after that libc makes other steps.
-        rehearse();
         let mut named = Named { name: format!("crash {}", std::process::id()), ours: None };
         if self.stale || self.ours {
             let segment = Segment::create(&named.name, OLD_BYTES).map_err(|error| error.to_string())?;

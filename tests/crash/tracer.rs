@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::mutex::rehearse;
 use crate::scenario::Report;
 use crate::trace::Trace;
 use crate::victim::{Stop, Symbol, Victim, end_pc};
@@ -119,6 +120,8 @@ impl fmt::Display for Kill {
 
 /// Kills a victim at each instruction of `operation`, and in each of its sleeps.
 pub(crate) fn kill_at_every_instruction<O: Operation>(operation: &O, mode: Mode) -> Result<Report, String> {
+    // What this process did for the first time in `verify` only would make other steps of its forks, after the recording.
+    rehearse();
     let mut report = Report { every: 1, ..Report::default() };
     if mode == Mode::Step {
         report.every = if operation.points() == usize::MAX { 1 } else { EVERY };
