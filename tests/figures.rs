@@ -10,12 +10,15 @@ fn lines(path: &str) -> Vec<String> {
 
 #[test]
 fn each_row_of_the_readmes_figures_is_one_that_was_measured() {
-    let measured = lines("benches/compare/LOCKS.md");
+    let measured = ["LOCKS.md", "VALUE.md"].map(|file| lines(&format!("benches/compare/{file}"))).concat();
     let readme = lines("README.md");
     let section = readme.iter().skip_while(|line| *line != "## How fast").skip(1);
     let section = section.take_while(|line| !line.starts_with("## "));
     let rows: Vec<_> = section.filter(|line| line.starts_with('|')).collect();
     assert!(rows.len() > 10, "the section \"How fast\" has {} rows", rows.len());
     let strange: Vec<_> = rows.into_iter().filter(|row| !measured.contains(row)).collect();
-    assert!(strange.is_empty(), "not in benches/compare/LOCKS.md, copy them anew: {strange:#?}");
+    assert!(
+        strange.is_empty(),
+        "not in LOCKS.md or VALUE.md of benches/compare, copy them anew: {strange:#?}"
+    );
 }

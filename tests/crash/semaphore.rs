@@ -118,7 +118,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "semaphore::acquire_blocked_of_a_bounded_one_by_a_handle",
-        run: || Bounded { max: Some(1), behind: 1, ..Case::acquire() }.test(TAKES),
+        run: || Bounded { max: Some(1), ..Case::acquire() }.test(TAKES),
+    },
+    Scenario {
+        name: "semaphore::acquire_blocked_of_a_bounded_one_by_a_handle_with_a_sleeper_behind",
+        run: || Bounded { max: Some(1), behind: 1, ..Case::acquire() }.test(&[UNCHANGED]),
     },
     Scenario {
         name: "semaphore::release_of_a_bounded_one_by_a_handle_with_sleepers",
