@@ -9,6 +9,7 @@ use postcard::ser_flavors::Flavor;
 
 use super::message::Message;
 use super::table::{Outgoing, Scope, Table};
+use super::{failure, table};
 use crate::{Error, Result};
 
 /// Encodes `value`; the handles in it put their descriptors in the message.
@@ -105,9 +106,15 @@ pub(crate) fn decode_item<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
 
 /// Runs postcard outside of every transfer. `wrap` makes the error of a failure that no handle explains.
 fn outside<T>(run: impl FnOnce() -> postcard::Result<T>, wrap: impl FnOnce(String) -> Error) -> Result<T> {
-    let scope = Scope::enter(Table::Absent);
+    // As a rule there is no transfer, and nothing to put aside.
+    let scope = (!table::is_absent()).then(|| Scope::enter(Table::Absent));
+    let earlier = failure::take();
     let done = run();
-    let (_, failure) = scope.leave();
+    let failure = if done.is_err() { failure::take() } else { None };
+    if earlier.is_some() {
+        failure::put(earlier);
+    }
+    drop(scope);
     done.map_err(|error| failure.unwrap_or_else(|| wrap(error.to_string())))
 }
 

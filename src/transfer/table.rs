@@ -60,6 +60,12 @@ impl Drop for Scope {
     }
 }
 
+/// Whether there is no transfer in progress on this thread.
+pub(super) fn is_absent() -> bool {
+    // One that is in use right now belongs to a transfer.
+    CURRENT.try_with(|current| matches!(current.try_borrow().as_deref(), Ok(Table::Absent))).unwrap_or(true)
+}
+
 fn replace(table: Table) -> Table {
     CURRENT.try_with(|current| current.replace(table)).unwrap_or_default()
 }
