@@ -1,5 +1,5 @@
-//! One producer, one consumer, 8-byte items: `Queue<u64>` between processes and between threads, beside std's bounded
-//! channel: `cargo bench --bench queue [-- --quick]`. The peers that are crates: `benches/compare`.
+//! One producer, one consumer, 8-byte items: `Queue<u64>` and `PlainQueue<u64>` between processes and threads, beside
+//! std's bounded channel: `cargo bench --bench queue [-- --quick]`. The peers that are crates: `benches/compare`.
 
 #[path = "rounds/queue.rs"]
 mod one_to_one;
@@ -12,22 +12,27 @@ use one_to_one::{CAPACITY, Producer};
 use rounds::Contestant;
 
 const STD: &str = "std sync_channel, threads";
-const THREADS: &str = "multiproc::Queue, threads";
-const PROCESSES: &str = "multiproc::Queue, processes";
+const POSTCARD: &str = "multiproc::Queue, threads";
+const THREADS: &str = "multiproc::PlainQueue, threads";
+const PROCESSES: &str = "multiproc::PlainQueue, processes";
 
 fn main() -> multiproc::Result<()> {
-    let (rounds, operations) = if rounds::is_quick() { (1, 2_000) } else { (15, 100_000) };
+    let (rounds, operations) = if rounds::is_quick() { (1, 2_000) } else { (15, 1_000_000) };
     let producer = Producer::spawn()?;
-    let queue = Queue::<u64>::bounded(CAPACITY)?;
+    let (plain, queue) = (Queue::plain(CAPACITY)?, Queue::<u64>::bounded(CAPACITY)?);
     let mut contestants = [
         Contestant::new(STD, |n| {
             let (sender, receiver) = sync_channel(CAPACITY);
             let send = move |item| sender.send(item).expect("a receiver");
             one_to_one::threads(n, send, || receiver.recv().expect("a sender"))
         }),
-        Contestant::new(THREADS, |n| {
+        Contestant::new(POSTCARD, |n| {
             let send = |item| queue.put(item).expect("room in time");
             one_to_one::threads(n, send, || queue.get().expect("an item"))
+        }),
+        Contestant::new(THREADS, |n| {
+            let send = |item| plain.put(item).expect("room in time");
+            one_to_one::threads(n, send, || plain.get().expect("an item"))
         }),
         Contestant::new(PROCESSES, |n| producer.run(n)),
     ];

@@ -1,8 +1,8 @@
-//! One producer and one consumer of a `Queue<u64>`, in threads and in processes.
+//! One producer and one consumer of a `PlainQueue<u64>`, in threads and in processes.
 
 use std::time::Instant;
 
-use multiproc::{Process, Queue};
+use multiproc::{PlainQueue, Process, Queue};
 
 /// Items that fit into each queue, the peers' too.
 pub(crate) const CAPACITY: usize = 1024;
@@ -20,13 +20,13 @@ pub(crate) fn threads(operations: u64, send: impl Fn(u64) + Send, receive: impl 
 /// A process that sends numbers when it is told to.
 pub(crate) struct Producer {
     orders: Queue<u64>,
-    items: Queue<u64>,
+    items: PlainQueue<u64>,
     process: Process<()>,
 }
 
 impl Producer {
     pub(crate) fn spawn() -> multiproc::Result<Self> {
-        let (orders, items) = (Queue::bounded(1)?, Queue::bounded(CAPACITY)?);
+        let (orders, items) = (Queue::bounded(1)?, Queue::plain(CAPACITY)?);
         let process = Process::spawn(produce, (orders.clone(), items.clone()))?;
         Ok(Self { orders, items, process })
     }
@@ -45,7 +45,7 @@ impl Producer {
     }
 }
 
-fn produce((orders, items): (Queue<u64>, Queue<u64>)) {
+fn produce((orders, items): (Queue<u64>, PlainQueue<u64>)) {
     for operations in orders.iter() {
         (0..operations).for_each(|item| items.put(item).expect("the parent reads"));
     }

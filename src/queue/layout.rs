@@ -137,11 +137,13 @@ impl Layout {
     }
 
     /// Whether items can be taken as tasks.
+    #[inline]
     pub(super) fn has_tasks(self) -> bool {
         self.max_taken != 0
     }
 
     /// Bytes of the longest encoded item.
+    #[inline]
     pub(super) fn max_message(self) -> usize {
         let ring = usize::try_from(self.shape.max_payload()).unwrap_or(usize::MAX);
         if self.max_taken == 0 { ring } else { ring.min(self.task_words.saturating_mul(8)) }

@@ -1,11 +1,17 @@
 //! Loom models of [`RawRing`]: the survivors go on and nothing committed is lost, wherever one of them dies.
-#![allow(unsafe_code, clippy::unwrap_used, clippy::as_conversions, clippy::arithmetic_side_effects)]
+#![allow(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::arithmetic_side_effects
+)]
 
 use std::sync::Arc;
 
 use loom::thread::{self, JoinHandle};
 
-use super::{RawRing, Ring, RingError, RingShape};
+use super::{RawRing, Ring, RingError, RingShape, Wait, read, write};
 use crate::sys::atomic::AtomicU64;
 use crate::sys::model::{Life, Outcome, Sabotage, every_death, every_death_with, in_full};
 
@@ -25,21 +31,28 @@ struct Start {
     data: usize,
     /// Words of an item that has gone through, if there was one.
     passed: usize,
+    /// Whether all items are of one length.
+    fixed: bool,
 }
 
+/// One item fits, and all are of one length.
+const FIXED: Start = Start { slots: 1, item: 1, data: 0, passed: 0, fixed: true };
 /// One item fits, in its slot.
-const SMALL: Start = Start { slots: 1, item: 1, data: 0, passed: 0 };
+const SMALL: Start = Start { slots: 1, item: 1, data: 0, passed: 0, fixed: false };
 /// One item fits, at the data's start; there is no room for it at the end, where the last one left off.
-const SMALL_SKIP: Start = Start { slots: 2, item: 3, data: 4, passed: 2 };
+const SMALL_SKIP: Start = Start { slots: 2, item: 3, data: 4, passed: 2, fixed: false };
 /// Four items fit, in their slots.
-const WIDE: Start = Start { slots: 4, item: 1, data: 0, passed: 0 };
+const WIDE: Start = Start { slots: 4, item: 1, data: 0, passed: 0, fixed: false };
 /// Two items fit, the first one after a skip.
-const WIDE_SKIP: Start = Start { slots: 4, item: 3, data: 8, passed: 6 };
+const WIDE_SKIP: Start = Start { slots: 4, item: 3, data: 8, passed: 6, fixed: false };
 /// Two items fit, the second one after a skip.
-const WIDE_SKIP_BETWEEN: Start = Start { slots: 4, item: 3, data: 8, passed: 3 };
+const WIDE_SKIP_BETWEEN: Start = Start { slots: 4, item: 3, data: 8, passed: 3, fixed: false };
 
 impl Start {
     fn shape(self) -> RingShape {
+        if self.fixed {
+            return RingShape::fixed(self.slots, 8).unwrap();
+        }
         let inline = if self.data == 0 { 8 } else { 0 };
         RingShape::varying(self.slots, inline, self.data * 8).unwrap()
     }
@@ -81,6 +94,25 @@ impl Shared {
             // SAFETY: as for `put`.
             unsafe { ring.get(bytes, None) }
         })
+    }
+
+    fn put_many(&self, items: &[u64]) -> Result<usize, RingError> {
+        let fill = |index: usize, words: &[AtomicU64]| write(words, &items[index].to_le_bytes());
+        // SAFETY: as for `put`.
+        unsafe { self.ring().put_many(Wait::Until(None), items.len(), |_| 8, fill) }
+    }
+
+    fn get_many(&self) -> Vec<u64> {
+        let mut items = Vec::new();
+        let read = |words: &[AtomicU64], length| {
+            let mut bytes = Vec::new();
+            read(words, length, &mut bytes);
+            items.push(u64::from_le_bytes(bytes.try_into().unwrap()));
+        };
+        // SAFETY: as for `put`.
+        let done = unsafe { self.ring().get_many(Wait::Until(None), 3, read) };
+        assert_eq!(done, Ok(items.len()));
+        items
     }
 
     fn close(&self) -> Result<(), RingError> {
@@ -150,6 +182,74 @@ fn producers_put(start: Start) {
 #[test]
 fn a_killed_producer_leaves_its_item_whole_or_nothing() {
     producers_put(WIDE);
+}
+
+/// A mortal producer puts two items at once beside a lasting one. What comes is a beginning of the two, in order.
+#[test]
+fn a_killed_producer_leaves_a_beginning_of_its_batch() {
+    every_death(|step| {
+        let shared = Shared::new(4, WIDE);
+        let died = spawn(&shared, mortal(1, step), |shared| shared.put_many(&[100, 101]));
+        assert_eq!(Life::long(2).run(|| shared.put(200)), Outcome::Lived(Ok(())));
+        let died = died.join().unwrap();
+        let Outcome::Lived(all) = Life::long(3).run(|| shared.drain()) else { panic!() };
+        assert_eq!(all.iter().filter(|&&item| item == 200).count(), 1);
+        let batch: Vec<u64> = all.into_iter().filter(|&item| item != 200).collect();
+        match died {
+            Outcome::Lived(put) => assert_eq!((put, batch), (Ok(2), vec![100, 101])),
+            Outcome::Died => assert!([100, 101].starts_with(&batch), "{batch:?}"),
+        }
+    });
+}
+
+/// A consumer sleeps, or is about to, while a mortal producer puts two items at once: it is woken for the first of them.
+fn a_batch_wakes_the_consumer(sabotage: Sabotage) {
+    every_death_with(sabotage, |step| {
+        let shared = Shared::new(4, WIDE);
+        let consumer = spawn(&shared, Life::long(2), |shared| shared.get());
+        let _ = mortal(1, step).run(|| shared.put_many(&[100, 101]));
+        let _ = Life::long(3).run(|| {
+            if shared.ring().puts() == Ok(0) {
+                shared.put(100).unwrap();
+            }
+        });
+        assert_eq!(consumer.join().unwrap(), Outcome::Lived(Ok(100)));
+    });
+}
+
+#[test]
+fn a_batch_wakes_the_consumer_though_its_producer_is_killed() {
+    a_batch_wakes_the_consumer(Sabotage::None);
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn twin_without_the_kernels_wake_the_batch_of_a_killed_producer_sleeps() {
+    a_batch_wakes_the_consumer(Sabotage::NoPendingWake);
+}
+
+/// A mortal consumer gets two items at once; it takes a beginning of them with it, and leaves the rest in order.
+#[test]
+fn a_killed_consumer_leaves_the_rest_of_its_batch() {
+    every_death(|step| {
+        let shared = Shared::new(4, WIDE);
+        let _ = Life::long(9).run(|| shared.put_many(&[100, 101]).unwrap());
+        let died = spawn(&shared, mortal(1, step), |shared| shared.get_many());
+        assert_eq!(Life::long(2).run(|| shared.put(200)), Outcome::Lived(Ok(())));
+        let died = died.join().unwrap();
+        let Outcome::Lived(rest) = Life::long(3).run(|| shared.drain()) else { panic!() };
+        assert!([100, 101, 200].ends_with(&rest) && rest.contains(&200) || rest.is_empty(), "{rest:?}");
+        if let Outcome::Lived(got) = died {
+            assert_eq!([got, rest].concat(), [100, 101, 200]);
+        }
+    });
+}
+
+/// Items of one length, without a header: a lone one wakes the consumer, and a free wakes the producer.
+#[test]
+fn a_ring_of_one_length_loses_nothing() {
+    a_lone_item_wakes_the_consumer(Sabotage::None, FIXED);
+    producers_put(Start { slots: 2, ..FIXED });
 }
 
 #[test]

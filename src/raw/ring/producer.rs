@@ -12,6 +12,9 @@ use crate::sys::atomic::{AtomicU64, fence};
 use crate::sys::futex::{self, Half};
 use crate::sys::robust::Thread;
 
+/// So many items are got before a producer that spins for room tries again.
+const BATCH: u64 = 32;
+
 impl<'a> Ring<'a> {
     /// Puts one item, waiting for room until `deadline`, or for as long as it takes.
     ///
@@ -153,10 +156,14 @@ impl<'a> Ring<'a> {
         if allowed { Ok(()) } else { Err(RingError::TooLarge) }
     }
 
-    /// A guess, for spinning: the item at the free cursor, which is what a full ring waits for, is no longer there.
+    /// A guess, for spinning: of what a full ring holds, the oldest quarter is gone, or the oldest `BATCH`. To put one item
+    /// for each that is got costs both ends a cache miss at each; where the consumers stop before that, the spin ends.
     fn seems_to_have_room(&self) -> bool {
-        let free = self.ring.producing.free.load(Ordering::Relaxed); // Relaxed: a guess.
-        self.look(free).map_or(true, |(_, state)| state != State::Ready)
+        let line = &self.ring.producing;
+        // Relaxed: a guess.
+        let free = line.free.load(Ordering::Relaxed);
+        let ahead = (line.tail.load(Ordering::Relaxed).wrapping_sub(free) / 4).min(BATCH);
+        self.look(free.wrapping_add(ahead)).map_or(true, |(_, state)| state != State::Ready)
     }
 
     /// Whether there was a moment without room for a payload of `length` bytes; false where it can't be told.

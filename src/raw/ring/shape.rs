@@ -72,8 +72,10 @@ impl RingShape {
 
     /// How many words a ring of this shape has.
     #[must_use]
+    #[inline]
     pub fn words(self) -> usize {
-        self.checked_words().unwrap_or(usize::MAX)
+        // Checked when the shape was made.
+        self.slot_area().saturating_add(self.data_words)
     }
 
     fn checked_words(self) -> Option<usize> {
