@@ -17,6 +17,8 @@ mod array;
 #[cfg(target_arch = "x86_64")]
 mod barrier;
 #[cfg(target_arch = "x86_64")]
+mod batches;
+#[cfg(target_arch = "x86_64")]
 mod case;
 #[cfg(target_arch = "x86_64")]
 mod condition;
@@ -104,6 +106,7 @@ fn main() -> std::process::ExitCode {
         barrier::SCENARIOS,
         queue::SCENARIOS,
         queue_holes::SCENARIOS,
+        batches::SCENARIOS,
         dead_letters::SCENARIOS,
         joinable::SCENARIOS,
         segment::SCENARIOS,
