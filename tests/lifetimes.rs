@@ -240,3 +240,29 @@ fn a_missing_directory_is_an_error_that_says_so() {
     let refused = Process::builder().current_dir("/no such directory").spawn(sleep, LONG);
     assert!(matches!(refused, Err(Error::Os { .. })), "{refused:?}");
 }
+
+#[test]
+fn a_hundred_processes_at_once_end_and_leave_nothing() {
+    let many = |()| {
+        let files = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+        let before = files();
+        let mut processes: Vec<_> = (0..100).map(|n| Process::spawn(|n: u32| n + 1, n).unwrap()).collect();
+        // Every tenth is ended before its code runs, or a little later.
+        processes.iter().step_by(10).for_each(|process| process.terminate().unwrap());
+        let ends: Vec<_> = processes.iter_mut().map(|process| process.join().ok()).collect();
+        let codes: Vec<_> = processes.iter().map(|process| process.exit_code()).collect();
+        drop(processes);
+        assert!(active_children().is_empty());
+        let children = std::fs::read_to_string("/proc/thread-self/children").unwrap();
+        (before == files(), children, ends, codes)
+    };
+    let (same, children, ends, codes) = Worker::spawn(many, ()).join();
+    assert!(same && children.is_empty(), "{children}");
+    for (n, (end, code)) in (0..).zip(ends.into_iter().zip(codes)) {
+        match (end, code) {
+            (Some(result), Some(0)) => assert_eq!(result, n + 1),
+            (None, Some(-15)) => assert_eq!(n % 10, 0),
+            other => panic!("process {n}: {other:?}"),
+        }
+    }
+}

@@ -19,14 +19,13 @@ struct Children {
     list: Vec<Arc<Child>>,
 }
 
-/// Those of this process, without the ones that have ended.
+/// Those of this process.
 fn children() -> MutexGuard<'static, Children> {
     let mut children = CHILDREN.lock().unwrap_or_else(PoisonError::into_inner);
     let own = std::process::id();
     if children.of != own {
         *children = Children { of: own, list: Vec::new() };
     }
-    children.list.retain(|child| child.status() == Status::Running);
     children
 }
 
@@ -39,7 +38,12 @@ pub(super) fn add(child: Arc<Child>) {
 
 /// Reaps those that have ended, whose handle may be gone.
 pub(super) fn sweep() {
-    drop(children());
+    children().list.retain(|child| child.status() == Status::Running);
+}
+
+/// Forgets a child that has ended.
+pub(super) fn remove(ended: &Arc<Child>) {
+    children().list.retain(|child| !Arc::ptr_eq(child, ended));
 }
 
 /// What a process does before it ends normally: asks daemons to end, and waits for the others.
@@ -71,6 +75,7 @@ pub(super) extern "C" fn end() {
 /// # Ok::<(), multiproc::Error>(())
 /// ```
 pub fn active_children() -> Vec<ActiveChild> {
+    sweep();
     children().list.iter().map(|child| ActiveChild { child: Arc::clone(child) }).collect()
 }
 

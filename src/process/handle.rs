@@ -225,7 +225,7 @@ impl<R> Drop for Process<R> {
         if self.child.status() == Status::Running {
             self.child.abandon();
         } else {
-            children::sweep();
+            children::remove(&self.child);
         }
     }
 }
