@@ -20,7 +20,7 @@ pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Message> {
     let scope = Scope::enter(Table::Sending(Outgoing::default()));
     let encoded = postcard::serialize_with_flavor(value, Bytes(Vec::new()));
     let (table, failure) = scope.leave();
-    let bytes = encoded.map_err(|error| failure.unwrap_or_else(|| Error::Encode(error.to_string())))?;
+    let bytes = encoded.map_err(|error| why(failure, || Error::Encode(error.to_string())))?;
     let fds = match table {
         Table::Sending(outgoing) => outgoing.fds,
         Table::Absent | Table::Receiving(_) => Vec::new(),
@@ -61,7 +61,7 @@ pub(crate) fn decode<T: DeserializeOwned>(message: Message) -> Result<T> {
     match decoded {
         Ok((value, [])) => Ok(value),
         Ok((_, rest)) => Err(Error::Decode(format!("{} bytes left over", rest.len()))),
-        Err(error) => Err(failure.unwrap_or_else(|| Error::Decode(error.to_string()))),
+        Err(error) => Err(why(failure, || Error::Decode(error.to_string()))),
     }
 }
 
@@ -115,7 +115,13 @@ fn outside<T>(run: impl FnOnce() -> postcard::Result<T>, wrap: impl FnOnce(Strin
         failure::put(earlier);
     }
     drop(scope);
-    done.map_err(|error| failure.unwrap_or_else(|| wrap(error.to_string())))
+    done.map_err(|error| why(failure, || wrap(error.to_string())))
+}
+
+/// What a handle failed with, or else what postcard says.
+#[cold]
+fn why(failure: Option<Box<Error>>, otherwise: impl FnOnce() -> Error) -> Error {
+    failure.map_or_else(otherwise, |failure| *failure)
 }
 
 #[cfg(all(test, not(loom)))]

@@ -38,7 +38,7 @@ pub(super) struct Outgoing {
 /// Installs a table for its own lifetime; the outer table and the outer failure come back with its drop.
 pub(super) struct Scope {
     outer: Table,
-    outer_failure: Option<Error>,
+    outer_failure: Option<Box<Error>>,
 }
 
 impl Scope {
@@ -47,7 +47,7 @@ impl Scope {
     }
 
     /// Ends the scope and returns its table and what a handle failed with.
-    pub(super) fn leave(self) -> (Table, Option<Error>) {
+    pub(super) fn leave(self) -> (Table, Option<Box<Error>>) {
         (replace(Table::Absent), failure::take())
     }
 }
