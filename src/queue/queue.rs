@@ -275,7 +275,6 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
             buffer.fill(payload);
             buffers.push(buffer);
         };
-        let ring = self.ring()?;
         if self.layout.has_tasks() {
             for nth in 0..max {
                 let wait = if nth == 0 { Wait::Until(None) } else { Wait::Never };
@@ -287,7 +286,7 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
         } else {
             let fill = |words: &_, length| fill(Payload::in_words(words, length));
             // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
-            unsafe { ring.get_many(Wait::Until(None), max, fill) }?;
+            unsafe { self.ring()?.get_many(Wait::Until(None), max, fill) }?;
         }
         let got = buffers.len();
         let mut failed = Ok(got);
