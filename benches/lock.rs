@@ -6,11 +6,12 @@
 
 #[path = "rounds/cpu.rs"]
 mod cpu;
+#[path = "rounds/pthread.rs"]
+mod pthread;
 mod rounds;
 
 use std::cell::UnsafeCell;
 use std::hint::black_box;
-use std::mem::MaybeUninit;
 use std::process::ExitCode;
 
 use cpu::timed;
@@ -93,18 +94,9 @@ struct PthreadMutex(Box<Line<UnsafeCell<libc::pthread_mutex_t>>>);
 
 impl PthreadMutex {
     fn new(robustness: libc::c_int) -> Self {
-        let mut attributes = MaybeUninit::<libc::pthread_mutexattr_t>::uninit();
-        let attributes = attributes.as_mut_ptr();
         let mutex = Box::new(Line(UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER)));
-        // SAFETY: initialises the attributes.
-        assert_eq!(unsafe { libc::pthread_mutexattr_init(attributes) }, 0);
-        // SAFETY: they are initialised, here and below.
-        let shared = unsafe { libc::pthread_mutexattr_setpshared(attributes, libc::PTHREAD_PROCESS_SHARED) };
-        assert_eq!(shared, 0);
-        // SAFETY: as above.
-        assert_eq!(unsafe { libc::pthread_mutexattr_setrobust(attributes, robustness) }, 0);
-        // SAFETY: as above; nobody uses the mutex yet, and it stays in its box.
-        assert_eq!(unsafe { libc::pthread_mutex_init(mutex.0.get(), attributes) }, 0);
+        // SAFETY: nobody uses the mutex yet, and it stays in its box.
+        unsafe { pthread::init(mutex.0.get(), robustness) };
         Self(mutex)
     }
 

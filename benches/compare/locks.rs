@@ -15,6 +15,8 @@ mod peers;
 mod ping_pong;
 #[path = "locks/processes.rs"]
 mod processes;
+#[path = "../rounds/pthread.rs"]
+mod pthread;
 mod report;
 #[path = "../rounds/mod.rs"]
 mod rounds;

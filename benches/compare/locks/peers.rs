@@ -7,6 +7,7 @@ use multiproc::{Lock, Permits, RLock, Semaphore};
 use raw_sync::locks::{LockImpl, LockInit};
 
 use crate::processes::Shared;
+use crate::pthread;
 
 /// A lock, or what can be used as one.
 pub(crate) trait Mutual {
@@ -47,18 +48,9 @@ pub(crate) struct Pthread(Shared<Line<UnsafeCell<libc::pthread_mutex_t>>>);
 impl Pthread {
     /// `robustness`: one of libc's.
     pub(crate) fn new(robustness: libc::c_int) -> Self {
-        let mut attributes = MaybeUninit::<libc::pthread_mutexattr_t>::uninit();
-        let attributes = attributes.as_mut_ptr();
         let mutex = Shared::new(Line(UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER)));
-        // SAFETY: initialises the attributes.
-        assert_eq!(unsafe { libc::pthread_mutexattr_init(attributes) }, 0);
-        // SAFETY: they are initialised, here and below.
-        let shared = unsafe { libc::pthread_mutexattr_setpshared(attributes, libc::PTHREAD_PROCESS_SHARED) };
-        assert_eq!(shared, 0);
-        // SAFETY: as above.
-        assert_eq!(unsafe { libc::pthread_mutexattr_setrobust(attributes, robustness) }, 0);
-        // SAFETY: as above; nobody uses the mutex yet, and it is never moved.
-        assert_eq!(unsafe { libc::pthread_mutex_init(mutex.0.get(), attributes) }, 0);
+        // SAFETY: nobody uses the mutex yet, and it is never moved.
+        unsafe { pthread::init(mutex.0.get(), robustness) };
         Self(mutex)
     }
 }
