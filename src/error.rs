@@ -33,6 +33,8 @@ pub enum Error {
         operation: &'static str,
         /// Bytes that were asked for.
         bytes: u64,
+        /// What there is instead, or the limit that is reached: `RLIMIT_FSIZE is 4096`.
+        limit: String,
     },
     /// This kernel, libc or sandbox lacks something the crate stands on.
     Unsupported {
@@ -110,6 +112,20 @@ impl Error {
         Self::TooManyFiles { operation, limit }
     }
 
+    /// The error where there is no memory for so many bytes.
+    pub(crate) fn out_of_memory(
+        operation: &'static str,
+        bytes: impl TryInto<u64>,
+        limit: impl Into<String>,
+    ) -> Self {
+        Self::OutOfMemory { operation, bytes: bytes.try_into().unwrap_or(u64::MAX), limit: limit.into() }
+    }
+
+    /// The error for a length that no address space has room for, of so many bytes or more.
+    pub(crate) fn beyond_addresses(operation: &'static str, bytes: impl TryInto<u64>) -> Self {
+        Self::out_of_memory(operation, bytes, "that is beyond the address space")
+    }
+
     /// Wraps an operation's own error.
     pub(crate) fn operation(error: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Operation(Box::new(error))
@@ -123,8 +139,8 @@ impl fmt::Display for Error {
             Self::TooManyFiles { operation, limit } => {
                 write!(f, "{operation}: too many open files: {limit}")
             }
-            Self::OutOfMemory { operation, bytes } => {
-                write!(f, "{operation}: no memory for {bytes} bytes")
+            Self::OutOfMemory { operation, bytes, limit } => {
+                write!(f, "{operation}: no memory for {bytes} bytes: {limit}")
             }
             Self::Unsupported { what } => write!(f, "not supported here: {what}"),
             Self::InvalidArgument { what, expected, found } => {

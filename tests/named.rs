@@ -185,8 +185,8 @@ fn each_wrong_segment_has_an_error_of_its_own() {
         ),
         (
             "huge",
-            refused(Segment::create(&free.0, 1 << 50)),
-            format!("create named segment: no memory for {} bytes", 1_u64 << 50),
+            refused(Segment::create(&free.0, 1 << 63)),
+            format!("create named segment: no memory for {} bytes: a file has at most 2^63 - 1", 1_u64 << 63),
         ),
         ("name with a slash", refused(Segment::open("a/b")), format!("{wrong_name} \"a/b\"")),
         ("name with a NUL", refused(Segment::create("a\0b", 1)), format!("{wrong_name} \"a\\0b\"")),

@@ -44,7 +44,7 @@ impl Layout {
         ring_bytes: usize,
         max_taken: usize,
     ) -> Result<Self> {
-        let too_large = || Error::OutOfMemory { operation: "create queue", bytes: u64::MAX };
+        let too_large = || Error::beyond_addresses("create queue", u64::MAX);
         // Room for two of the longest.
         let ring_bytes = ring_bytes.max(max_message.saturating_mul(2)).max(LEAST_BYTES);
         let slots = |slot_bytes: usize| max_items.min(ring_bytes / slot_bytes).max(1);
@@ -87,7 +87,7 @@ impl Layout {
         max_items: usize,
         (max_attempts, max_dead): (u32, u32),
     ) -> Result<Placed<QueueHead>> {
-        let bytes = self.bytes().ok_or(Error::OutOfMemory { operation: "create queue", bytes: u64::MAX })?;
+        let bytes = self.bytes().ok_or_else(|| Error::beyond_addresses("create queue", u64::MAX))?;
         let shape = Shape::new::<QueueHead>(ty, 1, bytes, 64);
         Placed::make(site, shape, |placed: &Placed<QueueHead>| {
             placed.ring.set_max_items(max_items as u64);

@@ -200,12 +200,12 @@ impl Lease {
         Ok(self.state())
     }
 
-    /// [`enter_levels`](Lease::enter_levels) of one level, and the calling thread's id; `None` if the thread isn't the holder,
-    /// or doesn't know at once.
+    /// [`enter_levels`](Lease::enter_levels) of one level where what is protected is consistent, and the calling thread's id;
+    /// `None` where it isn't, if the thread isn't the holder, or if it doesn't know at once.
     #[inline]
-    pub(super) fn nest(&self) -> Option<(Acquired, u32)> {
+    pub(super) fn nest(&self) -> Option<u32> {
         let thread = Thread::enrolled()?;
-        thread.nest(&self.node).then(|| (self.state(), thread.tid()))
+        (self.state() == Acquired::Consistent && thread.nest(&self.node)).then(|| thread.tid())
     }
 
     /// The holder takes back one level, or releases the lease if it is at the first.

@@ -3,7 +3,7 @@
 //! ```text
 //! word (states of `lease.rs`)   a waiter
 //! F FW D DW                     takes it
-//! H, spinning                   looks again, ever less often, for up to PAUSES
+//! H, spinning                   looks again for up to PAUSES, unless others sleep
 //! H                             CAS -> HW
 //! HW                            FUTEX_WAIT_BITSET on HW; at death while the word is free, the kernel wakes another
 //! H HW, one owner for ten slices takes it if that thread is dead (out of band, see `lease.rs`)
@@ -23,9 +23,13 @@ use crate::sys::robust::Thread;
 use crate::sys::watch::Watch;
 use crate::sys::{futex, slice, spin};
 
-/// Pauses before a sleep, about 4 us. A count and not a time, so that a killed run can be repeated exactly.
-const PAUSES: u32 = 150;
-/// The most pauses between two looks: each look takes the word's cache line from its holder.
+/// Pauses before a sleep, about 8 us. A count and not a time, so that a killed run can be repeated exactly.
+const PAUSES: u32 = 300;
+/// The first of them, about 1.5 us: the looks grow rare, since each takes the word's cache line from a holder that may be
+/// done at once.
+const FIRST_PAUSES: u32 = 60;
+/// The most pauses between two looks then. A holder that takes longer doesn't notice looks, and may want the lock back
+/// as soon as it is released: they come after each pause.
 const MOST_PAUSES: u32 = 16;
 
 /// A robust process-shared mutex of 40 bytes. All-zero bytes are an unlocked one.
@@ -231,16 +235,11 @@ impl RawMutex {
         }
     }
 
-    /// Waits a little without sleeping where that pays, unless others sleep already.
+    /// Waits a little without sleeping, unless others sleep already.
     fn spin(&self, thread: Thread) -> Option<Acquired> {
-        let word = self.lease.word();
-        let has_waiters = || word.load(Ordering::Relaxed) & WAITERS != 0;
-        if has_waiters() { None } else { spin::where_it_pays(word, || self.look_repeatedly(thread)) }
-    }
-
-    fn look_repeatedly(&self, thread: Thread) -> Option<Acquired> {
-        let (mut left, mut pauses) = (PAUSES.min(spin::looks()), 1);
-        while let Some(after) = left.checked_sub(pauses) {
+        let most = PAUSES.min(spin::looks());
+        let (mut paused, mut pauses) = (0_u32, 1);
+        while paused < most {
             let seen = self.lease.word().load(Ordering::Relaxed);
             if seen & WAITERS != 0 {
                 return None;
@@ -251,8 +250,8 @@ impl RawMutex {
                 return Some(acquired);
             }
             (0..pauses).for_each(|_| spin_loop());
-            left = after;
-            pauses = MOST_PAUSES.min(pauses.saturating_mul(2));
+            paused = paused.saturating_add(pauses);
+            pauses = if paused < FIRST_PAUSES { MOST_PAUSES.min(pauses.saturating_mul(2)) } else { 1 };
         }
         None
     }

@@ -56,8 +56,8 @@ impl RawRLock {
     /// As for [`RawRLock::lock`].
     #[inline(always)] // As for the mutex.
     pub(crate) unsafe fn lock_by(&self, deadline: Option<Deadline>) -> Result<(Acquired, u32), AcquireError> {
-        if let Some(nested) = self.mutex.lease.nest() {
-            return Ok(nested);
+        if let Some(tid) = self.mutex.lease.nest() {
+            return Ok((Acquired::Consistent, tid));
         }
         // SAFETY: the caller's promise is the one that the mutex asks for.
         match unsafe { self.mutex.lock_by(deadline) } {

@@ -21,7 +21,7 @@ static NEWEST: Mutex<Option<Key>> = Mutex::new(None);
 /// As for [`Segment::anonymous`].
 pub(super) fn current(bytes: usize) -> Result<Segment> {
     let mut newest = NEWEST.lock().unwrap_or_else(PoisonError::into_inner);
-    let there = newest.and_then(Segment::mapped).filter(|arena| arena.directory().has_room_for(bytes));
+    let there = newest.and_then(Segment::mapped).filter(|arena| arena.directory().room() >= bytes);
     if let Some(arena) = there {
         return Ok(arena);
     }

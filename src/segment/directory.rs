@@ -117,13 +117,10 @@ impl<'a> Directory<'a> {
         }
     }
 
-    /// Whether there is room for `bytes` more at this moment.
-    pub(crate) fn has_room_for(self, bytes: usize) -> bool {
-        let free = || {
-            let next = usize::try_from(self.segment.word(NEXT)?.load(Ordering::Relaxed)).ok()?;
-            self.segment.len().checked_sub(next)
-        };
-        free().is_some_and(|free| free >= bytes)
+    /// The bytes that are left at this moment.
+    pub(crate) fn room(self) -> usize {
+        let next = self.segment.word(NEXT).map_or(u64::MAX, |next| next.load(Ordering::Relaxed));
+        self.segment.len().saturating_sub(usize::try_from(next).unwrap_or(usize::MAX))
     }
 
     /// Waits for the right to name objects.

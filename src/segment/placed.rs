@@ -103,8 +103,10 @@ impl<H: Share> Placed<H> {
         let size =
             first.and_then(|first| first.checked_add(plan.bytes)).ok_or_else(|| plan.out_of_memory())?;
         let segment = Segment::make_anonymous(size, 0)?;
-        let offset =
-            segment.directory().allocate(plan.bytes, plan.align).ok_or_else(|| plan.out_of_memory())?;
+        let offset = segment
+            .directory()
+            .allocate(plan.bytes, plan.align)
+            .ok_or_else(|| plan.does_not_fit(&segment))?;
         Self::write(&segment, offset, &plan, shape, "")
     }
 
@@ -127,7 +129,7 @@ impl<H: Share> Placed<H> {
         if directory.find(name).is_some() {
             return Err(Error::AlreadyExists { what: format!("object {name:?} in {segment:?}") });
         }
-        let offset = directory.allocate(plan.bytes, plan.align).ok_or_else(|| plan.out_of_memory())?;
+        let offset = directory.allocate(plan.bytes, plan.align).ok_or_else(|| plan.does_not_fit(segment))?;
         let placed = Self::write(segment, offset, &plan, &shape, name)?;
         fill(&placed)?;
         naming.link(offset, name).ok_or_else(|| plan.out_of_memory())?;
@@ -247,10 +249,7 @@ impl Plan {
                 found: align.to_string(),
             });
         }
-        let too_large = || Error::OutOfMemory {
-            operation: "create object",
-            bytes: u64::try_from(shape.tail).unwrap_or(u64::MAX),
-        };
+        let too_large = || Error::beyond_addresses("create object", shape.tail);
         let parts = || {
             let header = HEADER_BYTES.checked_add(shape.ty.type_name().len())?.checked_add(name.len())?;
             let data = header.checked_next_multiple_of(align)?;
@@ -261,10 +260,13 @@ impl Plan {
     }
 
     fn out_of_memory(&self) -> Error {
-        Error::OutOfMemory {
-            operation: "create object",
-            bytes: u64::try_from(self.bytes).unwrap_or(u64::MAX),
-        }
+        Error::beyond_addresses("create object", self.bytes)
+    }
+
+    /// There is no room for it in `segment`.
+    fn does_not_fit(&self, segment: &Segment) -> Error {
+        let limit = format!("{segment:?} has {} left", segment.directory().room());
+        Error::out_of_memory("create object", self.bytes, limit)
     }
 }
 

@@ -506,7 +506,7 @@ fn whole_pages(size: usize) -> Result<usize> {
 }
 
 fn out_of_memory(size: usize) -> Error {
-    Error::OutOfMemory { operation: "create segment", bytes: u64::try_from(size).unwrap_or(u64::MAX) }
+    Error::beyond_addresses("create segment", size)
 }
 
 pub(super) fn too_short(found: impl fmt::Display) -> Error {

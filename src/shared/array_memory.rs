@@ -190,7 +190,7 @@ pub(super) fn make_elements(
     (size, align): (usize, usize),
     elements: &[u8],
 ) -> Result<Placed<ArrayHead>> {
-    let too_long = || Error::OutOfMemory { operation: "create array", bytes: u64::MAX };
+    let too_long = || Error::beyond_addresses("create array", u64::MAX);
     let bytes = len.checked_mul(size).ok_or_else(too_long)?;
     let shape = Shape::new::<ArrayHead>(ty, len, bytes, tail_align(align));
     Placed::make(site, shape, |placed: &Placed<ArrayHead>| {

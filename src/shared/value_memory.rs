@@ -66,10 +66,7 @@ impl ValueMemory {
         lock: ChosenLock,
         bytes: &[u8],
     ) -> Result<Self> {
-        let out_of_memory = || Error::OutOfMemory {
-            operation: "create value",
-            bytes: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
-        };
+        let out_of_memory = || Error::beyond_addresses("create value", bytes.len());
         let tail = copies_bytes(bytes.len()).ok_or_else(out_of_memory)?;
         let shape = Shape::new::<ValueHead>(ty(kind(&lock)), 1, tail, WORD);
         let placed = Placed::make(site, shape, |placed: &Placed<ValueHead>| {

@@ -156,7 +156,7 @@ impl<R: RawLock> fmt::Debug for LockGuard<'_, R> {
 }
 
 impl RawLock for RawMutex {
-    #[inline]
+    #[inline(always)] // As `RawMutex::lock`.
     unsafe fn lock_by(&self, deadline: Option<Deadline>) -> Result<(Acquired, u32), AcquireError> {
         // SAFETY: the caller's promise.
         unsafe { RawMutex::lock_by(self, deadline) }

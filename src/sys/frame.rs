@@ -85,7 +85,7 @@ impl From<FrameError> for Error {
                 expected: format!("{expected} descriptors"),
                 found: found.to_string(),
             },
-            FrameError::OutOfMemory { len } => Self::OutOfMemory { operation: OPERATION, bytes: len },
+            FrameError::OutOfMemory { len } => Self::out_of_memory(OPERATION, len, "the allocator has none"),
             FrameError::Os(errno) => Self::os(OPERATION, errno),
         }
     }

@@ -56,7 +56,7 @@ impl Mapping {
         const OPERATION: &str = "map segment";
         let refused = |error: io::Error| match error.raw_os_error() {
             Some(libc::ENOMEM) => {
-                Error::OutOfMemory { operation: OPERATION, bytes: u64::try_from(len).unwrap_or(u64::MAX) }
+                Error::out_of_memory(OPERATION, len, "RLIMIT_AS, vm.max_map_count or the address space ends")
             }
             _ => Error::os(OPERATION, error),
         };
@@ -74,10 +74,9 @@ impl Mapping {
     pub(crate) fn of_heap(len: usize) -> Result<Self> {
         let count = len.div_ceil(size_of::<Page>());
         let mut pages = Vec::new();
-        pages.try_reserve_exact(count).map_err(|_| Error::OutOfMemory {
-            operation: "allocate segment",
-            bytes: u64::try_from(len).unwrap_or(u64::MAX),
-        })?;
+        pages
+            .try_reserve_exact(count)
+            .map_err(|error| Error::out_of_memory("allocate segment", len, error.to_string()))?;
         pages.resize(count, Page([0; size_of::<Page>()]));
         let start = NonNull::from(pages.as_mut_slice()).cast();
         Ok(Self { start, len, memory: ManuallyDrop::new(Memory::Heap(pages)) })
@@ -95,7 +94,7 @@ impl Mapping {
         let len = shmem.len();
         let refused = |errno| match errno {
             Errno::FAULT | Errno::NOMEM | Errno::HWPOISON => {
-                Error::OutOfMemory { operation: OPERATION, bytes: u64::try_from(len).unwrap_or(u64::MAX) }
+                Error::out_of_memory(OPERATION, len, errno.to_string())
             }
             _ => Error::os(OPERATION, errno),
         };

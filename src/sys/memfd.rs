@@ -47,15 +47,20 @@ pub(crate) fn create(name: &str, bytes: u64) -> Result<OwnedFd> {
 /// # Errors
 /// [`Error::OutOfMemory`].
 pub(crate) fn refuse_what_limits_forbid(operation: &'static str, bytes: u64) -> Result<()> {
-    let out_of_memory = Error::OutOfMemory { operation, bytes };
+    let ends_at = |limit| Err(Error::out_of_memory(operation, bytes, limit));
+    if i64::try_from(bytes).is_err() {
+        return ends_at("a file has at most 2^63 - 1".to_owned());
+    }
     // Beyond this limit ftruncate and fallocate raise SIGXFSZ, whose default action ends the process.
-    let limit = getrlimit(Resource::Fsize).current;
-    if i64::try_from(bytes).is_err() || limit.is_some_and(|limit| bytes > limit) {
-        return Err(out_of_memory);
+    if let Some(limit) = getrlimit(Resource::Fsize).current.filter(|&limit| bytes > limit) {
+        return ends_at(format!("RLIMIT_FSIZE is {limit}"));
     }
     // A memory file has no size limit of its own: fallocate goes on until the OOM killer comes.
-    if bytes >= LARGE && system::available_memory()? < bytes {
-        return Err(out_of_memory);
+    if bytes >= LARGE {
+        let available = system::available_memory()?;
+        if available < bytes {
+            return ends_at(format!("the system has {available} left"));
+        }
     }
     Ok(())
 }
@@ -72,7 +77,9 @@ pub(crate) fn reserve(fd: BorrowedFd<'_>, operation: &'static str, bytes: u64) -
 
 fn refused(operation: &'static str, bytes: u64, errno: Errno) -> Error {
     match errno {
-        Errno::NOSPC | Errno::NOMEM | Errno::FBIG | Errno::DQUOT => Error::OutOfMemory { operation, bytes },
+        Errno::NOSPC | Errno::NOMEM | Errno::FBIG | Errno::DQUOT => {
+            Error::out_of_memory(operation, bytes, errno.to_string())
+        }
         _ => Error::os(operation, errno),
     }
 }

@@ -1,9 +1,10 @@
 //! [`spin`]: looking again for a while before a sleep, where that has paid.
 //!
-//! A partner that is awake answers in less time than a sleep and a wake-up take; for one that is far, spinning is lost.
-//! Which of the two it is shows in what became of the last waits of the same kind. Each thread counts for itself, by the
-//! place that is waited at, how often in a row it has spun in vain: after the n-th time, the next `4^(n-1) - 1` waits
-//! there sleep at once, 2047 at most.
+//! A partner that is awake on another core answers in less time than a sleep and a wake-up take. One on the same core
+//! answers when the core is yielded to it, and then neither of the two has to be woken. For one that is far, both are lost.
+//! Which it is shows in what became of the last waits of the same kind. Each thread counts for itself, by the place that is
+//! waited at, how often in a row it has spun in vain, and how often it has yielded in vain: after the n-th time, the next
+//! `4^(n-1) - 1` waits there do without, 2047 at most.
 //!
 //! Everything is a count and not a time, so that a killed run can be repeated exactly.
 
@@ -26,46 +27,68 @@ const PLACE_BITS: u32 = PLACES.ilog2();
 
 thread_local! {
     // No destructor: something may be waited for in another variable's destructor.
-    static EXPERIENCE: [Experience; PLACES] = const { [const { Experience::new() }; PLACES] };
+    static PLACE: [Place; PLACES] = const { [const { Place::new() }; PLACES] };
+}
+
+/// What a thread has learnt at one place.
+struct Place {
+    spinning: Experience,
+    yielding: Experience,
+}
+
+impl Place {
+    const fn new() -> Self {
+        Self { spinning: Experience::new(), yielding: Experience::new() }
+    }
 }
 
 /// Calls `look` until it returns something, or for as long as seems worth while at `place`.
 #[inline]
 pub(crate) fn spin<T, R>(place: &T, mut look: impl FnMut() -> Option<R>) -> Option<R> {
-    where_it_pays(place, || {
-        (0..looks()).find_map(|_| {
-            let found = look();
-            if found.is_none() {
-                spin_loop();
-            }
-            found
-        })
-    })
-}
-
-/// Calls `attempt`, which spins for a while in a manner of its own, unless that seems a waste at `place`.
-#[inline]
-pub(crate) fn where_it_pays<T, R>(place: &T, attempt: impl FnOnce() -> Option<R>) -> Option<R> {
     // Fibonacci hashing: the upper bits are well mixed. Lines and not bytes, so that neighbours are one place.
     let line = core::ptr::from_ref(place).addr() as u64 / 64;
     let hash = line.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - PLACE_BITS);
-    EXPERIENCE.with(|places| places.get(hash as usize).and_then(|experience| experience.weigh(attempt)))
+    PLACE.with(|places| {
+        let known = places.get(hash as usize)?;
+        known.spinning.weigh(|| looked(&mut look)).or_else(|| known.yielding.weigh(|| yielded(look)))
+    })
 }
 
-/// The most looks before a sleep.
+/// Looks again and again.
+fn looked<R>(mut look: impl FnMut() -> Option<R>) -> Option<R> {
+    (0..looks()).find_map(|_| {
+        let found = look();
+        if found.is_none() {
+            spin_loop();
+        }
+        found
+    })
+}
+
+/// Lets others run on this core, and looks.
+fn yielded<R>(look: impl FnOnce() -> Option<R>) -> Option<R> {
+    if looks() == 0 {
+        return None;
+    }
+    std::thread::yield_now();
+    look()
+}
+
+/// The most looks before a sleep; 0 forbids to yield, too.
 #[inline]
 pub(crate) fn looks() -> u32 {
     // Spinning adds interleavings to a model and shows nothing. Relaxed: a setting, it publishes nothing.
     if cfg!(all(test, loom)) { 0 } else { LOOKS.load(Ordering::Relaxed) }
 }
 
-/// Sets the most looks before a sleep, of this process and its forks: each is a few more instructions to be killed at.
+/// Sets the most looks before a sleep, of this process and its forks, and says how many they were: each is a few more
+/// instructions to be killed at.
 #[cfg(not(all(test, loom)))]
-pub fn set_spins(looks: u32) {
-    LOOKS.store(looks, Ordering::Relaxed);
+pub fn set_spins(looks: u32) -> u32 {
+    LOOKS.swap(looks, Ordering::Relaxed)
 }
 
-/// What became of a thread's spinning at one place.
+/// What became of spinning, or of yielding.
 struct Experience {
     /// How often in a row it was in vain.
     in_vain: Cell<u16>,

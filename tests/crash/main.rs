@@ -88,7 +88,7 @@ mod witness;
 #[cfg(target_arch = "x86_64")]
 fn main() -> std::process::ExitCode {
     // The looks before a sleep are many kill points that are all alike.
-    multiproc::testing::set_spins(16);
+    let _ = multiproc::testing::set_spins(16);
     let groups = [
         harness::SCENARIOS,
         pthread::SCENARIOS,

@@ -1,4 +1,4 @@
-//! Round trips between two processes: asleep, on one core, where a partner can only run while the other one sleeps; and
+//! Round trips between two processes: on one core, where a partner can only run while the other one sleeps or yields; and
 //! awake, each on a core of its own.
 
 use std::hint::spin_loop;
@@ -20,6 +20,8 @@ const SEM: &str = "POSIX sem_t, round trip";
 const EVENT: &str = "**Event**, round trip";
 const SEMAPHORE: &str = "**Semaphore**, round trip";
 const CONDITION: &str = "**Condition**, round trip";
+const NO_YIELD: [&str; 3] =
+    ["**Event**, always asleep", "**Semaphore**, always asleep", "**Condition**, always asleep"];
 const PYTHON_EVENT: &str = "CPython Event";
 const PYTHON_CONDITION: &str = "CPython Condition";
 
@@ -170,8 +172,9 @@ pub(crate) fn run(
     let figures = asleep(quick, cores, python)?;
     report.section(
         "## Ping-pong, asleep on one core",
-        "Two processes on one core: each must sleep before the other can run. Ours look around every 100 ms, as the second \
-         row does: setting and clearing that timer is what the kernel takes for it.",
+        "Two processes on one core: each must sleep, or yield, before the other can run. Ours find out that it pays to yield, \
+         and then neither has to be woken. Where they are told not to, they sleep as the second row does, 100 ms at a time: \
+         setting and clearing that timer is what the kernel takes for looking around.",
     );
     let heads = ["us", "/ raw futex", "/ sem_t"];
     report.table(&heads, &rows(&figures, 1e3, [FUTEX, SEM]));
@@ -250,12 +253,23 @@ fn asleep(quick: bool, cores: &Cores, python: Option<&CPython>) -> multiproc::Re
         Contestant::new(EVENT, |n| round_trips(n, same, &ours.events)),
         Contestant::new(SEMAPHORE, |n| round_trips(n, same, &ours.semaphores)),
         Contestant::new(CONDITION, |n| round_trips(n, same, &ours.turn)),
+        Contestant::new(NO_YIELD[0], |n| always_asleep(|| round_trips(n, same, &ours.events))),
+        Contestant::new(NO_YIELD[1], |n| always_asleep(|| round_trips(n, same, &ours.semaphores))),
+        Contestant::new(NO_YIELD[2], |n| always_asleep(|| round_trips(n, same, &ours.turn))),
     ];
     if let Some(python) = python {
         contestants.push(Contestant::new(PYTHON_EVENT, |n| python.run("event", n)));
         contestants.push(Contestant::new(PYTHON_CONDITION, |n| python.run("condition", n)));
     }
     Ok(rounds::measure(&mut contestants, rounds, operations))
+}
+
+/// What `round_trips` says where neither this process nor its forks spin or yield.
+fn always_asleep(round_trips: impl FnOnce() -> u64) -> u64 {
+    let usual = multiproc::testing::set_spins(0);
+    let nanos = round_trips();
+    multiproc::testing::set_spins(usual);
+    nanos
 }
 
 fn awake(quick: bool, cores: &Cores) -> multiproc::Result<Figures> {

@@ -146,7 +146,8 @@ impl Context {
     /// The level of the word of `link` if that is the newest in the shadow, where it is after it was taken again once.
     #[inline]
     pub(super) fn newest_level(&self, link: u64) -> Option<&Cell<u32>> {
-        let newest = self.depth.load(Ordering::Relaxed).checked_sub(1)?;
+        // Without an entry this is beyond all of them: one comparison tells.
+        let newest = self.depth.load(Ordering::Relaxed).wrapping_sub(1);
         let is_newest = self.shadow.get(newest)?.load(Ordering::Relaxed) == link;
         if is_newest { self.levels.get(newest) } else { None }
     }
