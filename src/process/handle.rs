@@ -47,7 +47,8 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
     /// - [`Error::Encode`](crate::Error::Encode), or what a handle failed with: the arguments can't travel.
     /// - [`Error::TooManyFiles`](crate::Error::TooManyFiles), [`Error::Os`](crate::Error::Os): no descriptor, no process left, `/proc` not mounted.
     /// - [`Error::Unsupported`](crate::Error::Unsupported): this crate or `f` lies in a shared library, or the feature `auto-init` is off and
-    ///   [`init`](crate::init) has not been called.
+    ///   [`init`](crate::init) has not been called; this process has other rights than its user's (set-user-id, file
+    ///   capabilities, different real and effective ids).
     ///
     /// # Process death
     /// A child killed before or while it reads its arguments is no error here: `join` tells. When the parent dies, the
