@@ -17,6 +17,8 @@ use crate::sys::{Deadline, pidfd, poll};
 /// What a child's parent told it; unset in a program that nobody here started.
 static IDENTITY: OnceLock<Identity> = OnceLock::new();
 static KEY: Mutex<Option<AuthKey>> = Mutex::new(None);
+/// The number of the next child.
+static COUNT: AtomicU32 = AtomicU32::new(1);
 
 #[derive(Debug)]
 struct Identity {
@@ -25,6 +27,17 @@ struct Identity {
     number: String,
     daemon: bool,
     parent: Option<(Parent, String)>,
+    /// What this process became later: it is a fork of the one that was told this.
+    fork: OnceLock<Box<Identity>>,
+}
+
+/// Who this process is; `None` if nobody here started it.
+fn identity() -> Option<&'static Identity> {
+    let mut identity = IDENTITY.get()?;
+    while let Some(fork) = identity.fork.get() {
+        identity = fork;
+    }
+    Some(identity)
 }
 
 /// The process that started this one.
@@ -58,18 +71,30 @@ impl Parent {
 pub(super) fn become_child(start: &Start, parent: Option<Parent>) {
     let Start { name, number, daemon, key, .. } = start;
     let parent = parent.map(|parent| (parent, start.parent_name.clone()));
-    let identity = Identity { name: name.clone(), number: number.clone(), daemon: *daemon, parent };
+    let fork = OnceLock::new();
+    let identity = Identity { name: name.clone(), number: number.clone(), daemon: *daemon, parent, fork };
     // Nobody has asked before.
     let _ = IDENTITY.set(identity);
     *KEY.lock().unwrap_or_else(PoisonError::into_inner) = Some(key.clone());
 }
 
+/// Takes over who this process, a fork, is to be. It keeps the key.
+pub(super) fn become_fork(name: String, number: String, parent: Option<(Parent, String)>) {
+    let own = Identity { name, number, daemon: false, parent, fork: OnceLock::new() };
+    // Neither is set yet: this process has just begun.
+    let _ = match identity() {
+        Some(original) => original.fork.set(Box::new(own)).map_err(drop),
+        None => IDENTITY.set(own).map_err(drop),
+    };
+    // Relaxed: this process has one thread.
+    COUNT.store(1, Ordering::Relaxed);
+}
+
 /// A number for the next child: the numbers of this process and of the child, as "2:1".
 pub(super) fn next_number() -> String {
     // Relaxed: a counter, nothing depends on the order.
-    static COUNT: AtomicU32 = AtomicU32::new(1);
     let own = COUNT.fetch_add(1, Ordering::Relaxed);
-    match IDENTITY.get() {
+    match identity() {
         Some(identity) => format!("{}:{own}", identity.number),
         None => own.to_string(),
     }
@@ -93,7 +118,7 @@ pub struct CurrentProcess {
 /// ```
 #[must_use]
 pub fn current_process() -> CurrentProcess {
-    CurrentProcess { identity: IDENTITY.get() }
+    CurrentProcess { identity: identity() }
 }
 
 impl CurrentProcess {
@@ -152,7 +177,7 @@ pub struct ParentProcess {
 /// ```
 #[must_use]
 pub fn parent_process() -> Option<ParentProcess> {
-    let (parent, name) = IDENTITY.get()?.parent.as_ref()?;
+    let (parent, name) = identity()?.parent.as_ref()?;
     Some(ParentProcess { parent, name })
 }
 

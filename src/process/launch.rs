@@ -40,12 +40,8 @@ pub(super) struct Started {
 /// # Errors
 /// As [`Process::spawn`](crate::Process::spawn).
 pub(super) fn launch(mut plan: Plan, entry: Entry, arguments: Message) -> Result<Arc<Child>> {
-    children::sweep();
-    zygote::sweep();
+    check_may_start()?;
     let own = current_process();
-    if own.daemon() {
-        return Err(Error::Unsupported { what: "starting a process from a daemon process".into() });
-    }
     let anchor = anchor()?;
     let (runner, function) = entry.offsets()?;
     let number = next_number();
@@ -91,6 +87,19 @@ pub(super) fn launch(mut plan: Plan, entry: Entry, arguments: Message) -> Result
             Err(error.into())
         }
     }
+}
+
+/// Whether this process may start others. Reaps those that have ended.
+///
+/// # Errors
+/// [`Error::Unsupported`]: a daemon may not.
+pub(super) fn check_may_start() -> Result<()> {
+    children::sweep();
+    zygote::sweep();
+    if current_process().daemon() {
+        return Err(Error::Unsupported { what: "starting a process from a daemon process".into() });
+    }
+    Ok(())
 }
 
 /// Starts this executable once more, by a `command` that says how.
@@ -149,7 +158,7 @@ fn anchor() -> Result<u64> {
 /// The number alone proves nothing: a `waitpid(-1)` elsewhere in the program frees it for another process. But the
 /// child alone holds the other end of `socket`. If that is still open after the number was looked up, the number was the
 /// child's when it was.
-fn open_own(pid: Pid, socket: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Errno> {
+pub(super) fn open_own(pid: Pid, socket: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Errno> {
     let pidfd = match pidfd::open(pid) {
         Ok(pidfd) => pidfd,
         Err(Errno::SRCH) => return Ok(None),

@@ -38,6 +38,7 @@ mod current;
 mod entry;
 mod error;
 mod exit;
+mod fork;
 mod handle;
 mod identity;
 mod image;
@@ -61,6 +62,7 @@ pub use children::{ActiveChild, active_children};
 pub use constructor::init;
 pub use current::{CurrentProcess, ParentProcess, cpu_count, current_process, parent_process};
 pub use error::ProcessError;
+pub use fork::ForkError;
 pub use handle::Process;
 pub use start_method::StartMethod;
 
