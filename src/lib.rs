@@ -62,8 +62,8 @@ pub use error::{Error, Result};
 pub use plain::{CChar, CLong, CType, CULong, Number, OutOfRange, TypeCode, UnknownTypeCode, WChar};
 #[cfg(all(feature = "process", not(all(test, loom))))]
 pub use process::{
-    ActiveChild, AuthKey, CurrentProcess, ParentProcess, Process, ProcessBuilder, ProcessError,
-    active_children, cpu_count, current_process, init, parent_process,
+    ActiveChild, AuthKey, CurrentProcess, ForkError, ParentProcess, Process, ProcessBuilder, ProcessError,
+    StartMethod, active_children, cpu_count, current_process, init, parent_process,
 };
 #[cfg(not(all(test, loom)))]
 pub use queue::{

@@ -2,9 +2,7 @@
 
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Stdio;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -12,7 +10,9 @@ use serde::de::DeserializeOwned;
 use super::authkey::AuthKey;
 use super::entry::Entry;
 use super::handle::Process;
-use super::launch::{Plan, launch};
+use super::launch::launch;
+use super::plan::Plan;
+use super::start_method::StartMethod;
 use crate::Result;
 use crate::transfer::encode;
 
@@ -35,7 +35,7 @@ pub struct ProcessBuilder {
 
 impl ProcessBuilder {
     pub(super) fn new() -> Self {
-        Self { plan: Plan::new() }
+        Self { plan: Plan::default() }
     }
 
     /// Its name. Default `Process-1` and so on, and `Process-1:2` for the second child of that one.
@@ -60,25 +60,25 @@ impl ProcessBuilder {
 
     /// Sets a variable of its environment, which is this process's otherwise.
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.plan.command.env(name, value);
+        self.plan.environment.set(name.as_ref(), Some(value.as_ref()));
         self
     }
 
     /// Takes a variable out of its environment.
     pub fn env_remove(mut self, name: impl AsRef<OsStr>) -> Self {
-        self.plan.command.env_remove(name);
+        self.plan.environment.set(name.as_ref(), None);
         self
     }
 
     /// Starts from an empty environment.
     pub fn env_clear(mut self) -> Self {
-        self.plan.command.env_clear();
+        self.plan.environment.clear();
         self
     }
 
     /// Its working directory. Default: this process's.
     pub fn current_dir(mut self, directory: impl AsRef<Path>) -> Self {
-        self.plan.command.current_dir(directory);
+        self.plan.directory = Some(directory.as_ref().to_owned());
         self
     }
 
@@ -104,21 +104,51 @@ impl ProcessBuilder {
         self
     }
 
-    /// Its standard output. Default: this process's.
-    pub fn stdout(mut self, file: impl Into<Stdio>) -> Self {
-        self.plan.command.stdout(file);
+    /// Its standard output: a file, or the writing end of a pipe. Default: this process's.
+    pub fn stdout(mut self, file: impl Into<OwnedFd>) -> Self {
+        self.plan.stdout = Some(file.into());
         self
     }
 
-    /// Its standard error. Default: this process's.
-    pub fn stderr(mut self, file: impl Into<Stdio>) -> Self {
-        self.plan.command.stderr(file);
+    /// Its standard error: a file, or the writing end of a pipe. Default: this process's.
+    pub fn stderr(mut self, file: impl Into<OwnedFd>) -> Self {
+        self.plan.stderr = Some(file.into());
         self
     }
 
     /// Puts it in a process group of its own, so that the terminal's interrupts don't reach it.
     pub fn process_group(mut self) -> Self {
-        self.plan.command.process_group(0);
+        self.plan.own_group = true;
+        self
+    }
+
+    /// How it comes to be. Default [`StartMethod::Spawn`].
+    ///
+    /// With [`StartMethod::Zygote`] it is a copy of a helper that this executable is started for at the first such process.
+    /// The helper has one thread, runs constructors and nothing else of the program, and ends with this process, however
+    /// that ends. What differs from `Spawn`:
+    /// - Constructors have run once, in the helper: what they set up, its copies share or have copies of (a descriptor, a
+    ///   buffer, a random state). Functions given to `pthread_atfork` there are not called. Constructors that start threads
+    ///   are an error.
+    /// - Signals aside, what a process inherits beyond the builder's settings, the environment, the directory, the
+    ///   streams, the process group and the file mode mask, is as when the helper started: nice value, affinity,
+    ///   cgroup. Where the calling thread has another identity than the helper (ids, groups, capabilities, sandboxes,
+    ///   namespaces, session, limits of resources, ignored signals), there is a new helper.
+    ///
+    /// A process is this process's child in either case; it is waited for, signalled and reported alike, whether the
+    /// helper lives or not.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Process, StartMethod};
+    /// let start = |n: u32| Process::builder().start_method(StartMethod::Zygote).spawn(|n: u32| n * n, n);
+    /// let mut children = (0..4).map(start).collect::<Result<Vec<_>, _>>()?;
+    /// let squares = children.iter_mut().map(|child| child.join()).collect::<Result<Vec<_>, _>>()?;
+    /// assert_eq!(squares, [0, 1, 4, 9]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn start_method(mut self, method: StartMethod) -> Self {
+        self.plan.method = method;
         self
     }
 

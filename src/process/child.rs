@@ -7,6 +7,7 @@ use rustix::event::PollFlags;
 use rustix::process::{Pid, Signal};
 
 use super::error::ProcessError;
+use super::launch::Started;
 use super::report::{FAILURE, MAX_MESSAGE, RESULT, Report};
 use super::tree;
 use crate::sys::frame::{Frame, FrameError, FrameReader, Progress};
@@ -37,12 +38,8 @@ struct State {
 }
 
 impl Child {
-    pub(super) fn new(
-        pid: Pid,
-        (name, is_daemon): (String, bool),
-        pidfd: Option<OwnedFd>,
-        socket: OwnedFd,
-    ) -> Self {
+    pub(super) fn new(started: Started, (name, is_daemon): (String, bool)) -> Self {
+        let Started { pid, pidfd, socket } = started;
         let status = if pidfd.is_some() { Status::Running } else { Status::Unknown };
         let reader = Some(FrameReader::new(MAX_MESSAGE));
         Self {

@@ -6,6 +6,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rustix::event::PollFlags;
+use rustix::io::Errno;
 use rustix::process::{Pid, getppid};
 
 use super::authkey::AuthKey;
@@ -16,6 +17,8 @@ use crate::sys::{Deadline, pidfd, poll};
 /// What a child's parent told it; unset in a program that nobody here started.
 static IDENTITY: OnceLock<Identity> = OnceLock::new();
 static KEY: Mutex<Option<AuthKey>> = Mutex::new(None);
+/// The number of the next child.
+static COUNT: AtomicU32 = AtomicU32::new(1);
 
 #[derive(Debug)]
 struct Identity {
@@ -23,44 +26,75 @@ struct Identity {
     /// The numbers of its ancestors and its own, as "2:1".
     number: String,
     daemon: bool,
-    parent: Option<Parent>,
+    parent: Option<(Parent, String)>,
+    /// What this process became later: it is a fork of the one that was told this.
+    fork: OnceLock<Box<Identity>>,
 }
 
+/// Who this process is; `None` if nobody here started it.
+fn identity() -> Option<&'static Identity> {
+    let mut identity = IDENTITY.get()?;
+    while let Some(fork) = identity.fork.get() {
+        identity = fork;
+    }
+    Some(identity)
+}
+
+/// The process that started this one.
 #[derive(Debug)]
-struct Parent {
-    pid: u32,
-    name: String,
+pub(super) struct Parent {
+    pid: Pid,
     pidfd: OwnedFd,
 }
 
+impl Parent {
+    /// The parent now, whose number is `pid`; `None` if that has ended.
+    ///
+    /// # Errors
+    /// `EMFILE`, `ENFILE`, `ENOMEM`, `ENOSYS`.
+    pub(super) fn open(pid: Pid) -> Result<Option<Self>, Errno> {
+        let pidfd = match pidfd::open(pid) {
+            Ok(pidfd) => pidfd,
+            Err(Errno::SRCH) => return Ok(None),
+            Err(errno) => return Err(errno),
+        };
+        // Still the parent after the number was looked up, so it was then.
+        Ok((getppid() == Some(pid)).then_some(Self { pid, pidfd }))
+    }
+
+    pub(super) fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
+
 /// Takes over who this process is to be.
-pub(super) fn become_child(start: &Start) {
-    let parent = parent(&start.parent_name);
+pub(super) fn become_child(start: &Start, parent: Option<Parent>) {
     let Start { name, number, daemon, key, .. } = start;
-    let identity = Identity { name: name.clone(), number: number.clone(), daemon: *daemon, parent };
+    let parent = parent.map(|parent| (parent, start.parent_name.clone()));
+    let fork = OnceLock::new();
+    let identity = Identity { name: name.clone(), number: number.clone(), daemon: *daemon, parent, fork };
     // Nobody has asked before.
     let _ = IDENTITY.set(identity);
     *KEY.lock().unwrap_or_else(PoisonError::into_inner) = Some(key.clone());
 }
 
-fn parent(name: &str) -> Option<Parent> {
-    let pid = getppid()?;
-    let pidfd = pidfd::open(pid).ok()?;
-    // Still the parent after the number was looked up, so it was then.
-    let is_parent = getppid() == Some(pid);
-    is_parent.then(|| Parent { pid: number_of(pid), name: name.to_owned(), pidfd })
-}
-
-fn number_of(pid: Pid) -> u32 {
-    pid.as_raw_nonzero().get().unsigned_abs()
+/// Takes over who this process, a fork, is to be. It keeps the key.
+pub(super) fn become_fork(name: String, number: String, parent: Option<(Parent, String)>) {
+    let own = Identity { name, number, daemon: false, parent, fork: OnceLock::new() };
+    // Neither is set yet: this process has just begun.
+    let _ = match identity() {
+        Some(original) => original.fork.set(Box::new(own)).map_err(drop),
+        None => IDENTITY.set(own).map_err(drop),
+    };
+    // Relaxed: this process has one thread.
+    COUNT.store(1, Ordering::Relaxed);
 }
 
 /// A number for the next child: the numbers of this process and of the child, as "2:1".
 pub(super) fn next_number() -> String {
     // Relaxed: a counter, nothing depends on the order.
-    static COUNT: AtomicU32 = AtomicU32::new(1);
     let own = COUNT.fetch_add(1, Ordering::Relaxed);
-    match IDENTITY.get() {
+    match identity() {
         Some(identity) => format!("{}:{own}", identity.number),
         None => own.to_string(),
     }
@@ -84,7 +118,7 @@ pub struct CurrentProcess {
 /// ```
 #[must_use]
 pub fn current_process() -> CurrentProcess {
-    CurrentProcess { identity: IDENTITY.get() }
+    CurrentProcess { identity: identity() }
 }
 
 impl CurrentProcess {
@@ -128,6 +162,7 @@ impl CurrentProcess {
 #[derive(Clone, Copy, Debug)]
 pub struct ParentProcess {
     parent: &'static Parent,
+    name: &'static str,
 }
 
 /// The process that started this one; `None` in a program that was not started by [`Process`](crate::Process).
@@ -142,21 +177,21 @@ pub struct ParentProcess {
 /// ```
 #[must_use]
 pub fn parent_process() -> Option<ParentProcess> {
-    let parent = IDENTITY.get()?.parent.as_ref()?;
-    Some(ParentProcess { parent })
+    let (parent, name) = identity()?.parent.as_ref()?;
+    Some(ParentProcess { parent, name })
 }
 
 impl ParentProcess {
     /// Its number, which may be another's once it has ended.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.parent.pid
+        self.parent.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        &self.parent.name
+        self.name
     }
 
     /// Whether it still runs.
@@ -179,7 +214,7 @@ impl ParentProcess {
     /// A descriptor that becomes readable when it has ended: for `poll` and the like.
     #[must_use]
     pub fn sentinel(&self) -> BorrowedFd<'static> {
-        self.parent.pidfd.as_fd()
+        self.parent.pidfd()
     }
 
     fn wait_until(&self, deadline: Option<Deadline>) -> bool {

@@ -14,11 +14,16 @@ pub(super) fn call_at_exit(function: extern "C" fn()) {
 /// Waits for the children, flushes what was printed, and ends the process. Nothing that `atexit` knows is called.
 pub(super) fn end(code: i32) -> ! {
     children::end();
+    flush();
+    exit(code)
+}
+
+/// Writes what was printed.
+pub(super) fn flush() {
     // A closed standard output is nobody's concern here.
     let _ = std::io::stdout().flush();
     // SAFETY: null means all streams; C code that the function called may have written to some.
     unsafe { libc::fflush(std::ptr::null_mut()) };
-    exit(code)
 }
 
 /// Ends the process at once.

@@ -14,10 +14,12 @@ use super::builder::ProcessBuilder;
 use super::child::Child;
 use super::children;
 use super::error::ProcessError;
+use super::fork::{ForkError, fork};
+use super::report::Failure;
 use crate::Result;
 use crate::sys::Deadline;
 use crate::sys::pidfd::Status;
-use crate::transfer::decode;
+use crate::transfer::{decode, encode};
 
 /// A function running in a process of its own.
 ///
@@ -47,7 +49,8 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
     /// - [`Error::Encode`](crate::Error::Encode), or what a handle failed with: the arguments can't travel.
     /// - [`Error::TooManyFiles`](crate::Error::TooManyFiles), [`Error::Os`](crate::Error::Os): no descriptor, no process left, `/proc` not mounted.
     /// - [`Error::Unsupported`](crate::Error::Unsupported): this crate or `f` lies in a shared library, or the feature `auto-init` is off and
-    ///   [`init`](crate::init) has not been called.
+    ///   [`init`](crate::init) has not been called; this process has other rights than its user's (set-user-id, file
+    ///   capabilities, different real and effective ids).
     ///
     /// # Process death
     /// A child killed before or while it reads its arguments is no error here: `join` tells. When the parent dies, the
@@ -77,6 +80,40 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
     #[doc(alias = "start")]
     pub fn spawn<A: Serialize + DeserializeOwned>(f: fn(A) -> R, args: A) -> Result<Self> {
         Process::builder().spawn(f, args)
+    }
+
+    /// Starts a process as a copy of this one, which runs `f`: a closure that may capture, with all that is in memory.
+    ///
+    /// Only for a program that has one thread, as one of many has locked things that would stay locked in the copy;
+    /// [`spawn`](Self::spawn) is for all. The time it takes grows with the memory that this process uses.
+    ///
+    /// The copy does not return from here: it calls `f`, sends the result back by serde, and ends, as a spawned process
+    /// does. Its standard input is `/dev/null`. Signal handlers, and functions given to `pthread_atfork`, are the
+    /// program's. Guards, permits and tasks are never copied: with one, this is an error.
+    ///
+    /// # Errors
+    /// [`ForkError::Threads`], [`ForkError::Holding`]; [`ForkError::Start`] for the rest.
+    ///
+    /// # Process death
+    /// As [`spawn`](Self::spawn).
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Process;
+    ///
+    /// fn main() -> multiproc::Result<()> {
+    ///     let table: Vec<u64> = (0..1000).map(|n| n * n).collect();
+    ///     let mut process = Process::fork(move || table[30] + table[40])?;
+    ///     assert_eq!(process.join()?, 2500);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn fork<F>(f: F) -> Result<Self, ForkError>
+    where
+        F: FnOnce() -> R + Send + 'static,
+    {
+        let body = || encode(&f()).map_err(|error| Failure::Encode(error.to_string()));
+        Ok(Self::new(fork(body)?))
     }
 
     pub(super) fn new(child: Arc<Child>) -> Self {

@@ -9,7 +9,7 @@
 #![allow(unsafe_code)]
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -30,17 +30,28 @@ struct Lifeline {
 
 static LIFELINE: Mutex<Option<Lifeline>> = Mutex::new(None);
 
+/// That of this process.
+fn lifeline() -> MutexGuard<'static, Option<Lifeline>> {
+    let mut lifeline = LIFELINE.lock().unwrap_or_else(PoisonError::into_inner);
+    lifeline.take_if(|lifeline| lifeline.of != std::process::id());
+    lifeline
+}
+
+/// In a forked copy of its owner, closes the lifeline: it would keep the owner's daemons alive.
+pub(super) fn sweep() {
+    drop(lifeline());
+}
+
 /// The reading end of this process's lifeline, for a child.
 ///
 /// # Errors
 /// [`Error::TooManyFiles`], [`Error::Os`].
 pub(super) fn reader() -> Result<OwnedFd> {
     let failed = |errno| Error::os("make a pipe for daemon processes", errno);
-    let mut lifeline = LIFELINE.lock().unwrap_or_else(PoisonError::into_inner);
-    let own = std::process::id();
-    if lifeline.as_ref().is_none_or(|lifeline| lifeline.of != own) {
+    let mut lifeline = lifeline();
+    if lifeline.is_none() {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
-        *lifeline = Some(Lifeline { of: own, reader, _writer: writer });
+        *lifeline = Some(Lifeline { of: std::process::id(), reader, _writer: writer });
     }
     match &*lifeline {
         Some(lifeline) => lifeline.reader.try_clone().map_err(|error| Error::os("share a pipe", error)),

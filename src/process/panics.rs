@@ -4,21 +4,29 @@ use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::RefCell;
 use std::panic::{self, PanicHookInfo};
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::current::current_process;
 use super::report::Failure;
 
 thread_local! {
     static LAST: RefCell<Option<Failure>> = const { RefCell::new(None) };
 }
 
-/// Installs the hook before the present one, which still prints.
+/// Installs the hook before the present one, which still prints; once, also if this process is forked from one that has
+/// it.
 ///
 /// Where a panic aborts, nothing comes after the hooks, so `ending` is called with the failure; it must not return.
-pub(super) fn install(name: String, ending: fn(&Failure)) {
+pub(super) fn install(ending: fn(&Failure)) {
+    static INSTALLED: AtomicBool = AtomicBool::new(false);
+    // Relaxed: a child installs it before there are other threads.
+    if INSTALLED.swap(true, Ordering::Relaxed) {
+        return;
+    }
     let previous = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
         let failure = describe(info);
-        eprintln!("\nprocess '{name}' ({}):", std::process::id());
+        eprintln!("\nprocess '{}' ({}):", current_process().name(), std::process::id());
         previous(info);
         if cfg!(panic = "abort") {
             ending(&failure);

@@ -4,12 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use super::authkey::AuthKey;
 use super::error::ProcessError;
+use super::setting::Setting;
 use crate::transfer::Message;
 
 /// The longest message in either direction.
 pub(super) const MAX_MESSAGE: u64 = 1 << 40;
 
-/// Frame: a [`Start`].
+/// Frame, to a new process: a [`Start`].
 pub(super) const START: u32 = 0x4d50_0001;
 /// Frame: the arguments.
 pub(super) const ARGUMENTS: u32 = 0x4d50_0002;
@@ -17,6 +18,16 @@ pub(super) const ARGUMENTS: u32 = 0x4d50_0002;
 pub(super) const RESULT: u32 = 0x4d50_0003;
 /// Frame: a [`Failure`].
 pub(super) const FAILURE: u32 = 0x4d50_0004;
+/// Frame, to a new process instead of a `Start`: it is to be a zygote.
+pub(super) const SERVE: u32 = 0x4d50_0005;
+/// Frame, to a zygote: it is to copy itself; with it comes the socket of the copy.
+pub(super) const COPY: u32 = 0x4d50_0006;
+/// Frame, from a zygote on the socket of a copy, or from the copy: the copy's number; its descriptor comes with it.
+pub(super) const COPIED: u32 = 0x4d50_0007;
+/// Frame, from a zygote on the socket of the copy that was wanted: why there is none, an `errno`; 0 if it has threads.
+pub(super) const REFUSED: u32 = 0x4d50_0008;
+/// Frame, to a copy whose zygote has ended: it is to say who it is.
+pub(super) const WHO: u32 = 0x4d50_0009;
 
 /// What a child is to do.
 #[derive(Debug, Serialize, Deserialize)]
@@ -31,6 +42,8 @@ pub(super) struct Start {
     pub(super) daemon: bool,
     /// Whether its standard input comes with this, behind the lifeline.
     pub(super) has_stdin: bool,
+    /// Of the copy of a zygote; with descriptors, behind the others.
+    pub(super) setting: Option<Setting>,
     pub(super) key: AuthKey,
     /// Where in the image the typed wrapper lies.
     pub(super) runner: u64,

@@ -130,7 +130,7 @@ fn a_child_whose_parent_has_ended_does_not_run_main() {
 }
 
 #[test]
-fn a_program_with_raised_rights_runs_as_usual() {
+fn a_program_with_raised_rights_takes_no_orders() {
     if !rustix::process::geteuid().is_root() {
         eprintln!("SKIP: only root can make a program that runs as another user");
         return;
@@ -143,10 +143,13 @@ fn a_program_with_raised_rights_runs_as_usual() {
     const NOBODY: u32 = 65534;
     std::os::unix::fs::chown(&path, Some(NOBODY), None).unwrap();
     std::fs::set_permissions(&path, Permissions::from_mode(0o4755)).unwrap();
-    let (ours, theirs) = socket::pair().unwrap();
-    // Had it taken over, it would find no message and fail.
-    drop(ours);
-    let usual = ran_as_usual(&mut program(&path, theirs.into()));
+    let (_ours, theirs) = socket::pair().unwrap();
+    // It runs with the rights of nobody, started by root. Had it taken over, it would wait for a message.
+    let ordered = program(&path, theirs.into()).output();
+    let usual = ran_as_usual(&mut program(&path, Stdio::null()));
     std::fs::remove_dir_all(&directory).unwrap();
+    let output = ordered.unwrap();
+    assert!(!output.status.success() && output.stdout.is_empty());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("more rights than its parent"));
     assert!(usual);
 }

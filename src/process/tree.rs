@@ -21,15 +21,22 @@ pub(super) fn kill(root: BorrowedFd<'_>, pid: u32) -> Result<()> {
     let mut found: Vec<OwnedFd> = Vec::new();
     let mut seen = BTreeSet::from([pid]);
     let mut parents = vec![pid];
-    while let Some(parent) = parents.pop() {
-        for child in children_of(parent).into_iter().filter(|child| seen.insert(*child)) {
-            let number = i32::try_from(child).ok().and_then(Pid::from_raw);
-            let Some(process) = number.and_then(|number| pidfd::open(number).ok()) else { continue };
-            // Its parent is stopped and can't have reaped it: the number is still its own, if it is still a child.
-            if children_of(parent).contains(&child) && signal(process.as_fd(), Signal::STOP).is_ok() {
-                found.push(process);
-                parents.push(child);
+    let mut asked = 0;
+    // Twice, or until nobody is found: a zygote that wasn't stopped yet makes children of its parent, which was.
+    while asked < parents.len() {
+        asked = parents.len();
+        let mut at = 0;
+        while let Some(&parent) = parents.get(at) {
+            for child in children_of(parent).into_iter().filter(|child| seen.insert(*child)) {
+                let number = i32::try_from(child).ok().and_then(Pid::from_raw);
+                let Some(process) = number.and_then(|number| pidfd::open(number).ok()) else { continue };
+                // Its parent is stopped and can't have reaped it: the number is still its own, if it is still a child.
+                if children_of(parent).contains(&child) && signal(process.as_fd(), Signal::STOP).is_ok() {
+                    found.push(process);
+                    parents.push(child);
+                }
             }
+            at += 1;
         }
     }
     // The leaves first: nobody sees its child die.

@@ -4,6 +4,8 @@
 //! the algorithms of `raw/` run unchanged under loom's exhaustive scheduler.
 
 pub(crate) mod atomic;
+#[cfg(all(feature = "process", not(all(test, loom))))]
+pub(crate) mod clone;
 mod deadline;
 
 #[cfg(all(feature = "process", not(all(test, loom))))]
@@ -28,6 +30,8 @@ pub(crate) mod reaper;
 pub(crate) mod region;
 #[cfg(not(all(test, loom)))]
 pub(crate) mod robust;
+#[cfg(all(feature = "process", not(all(test, loom))))]
+pub(crate) mod signals;
 #[cfg(not(all(test, loom)))]
 pub(crate) mod slice;
 #[cfg(all(feature = "process", not(all(test, loom))))]

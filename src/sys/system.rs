@@ -1,5 +1,5 @@
 //! What the system tells in `/proc`: which boot and which PID namespace this process runs in, which decides whether a
-//! thread id in a lease means anything here, and how much memory is left.
+//! thread id in a lease means anything here, whether this process has one thread, and how much memory is left.
 //!
 //! # References
 //! pid_namespaces(7); proc(5) on `/proc/self/maps`, `/proc/sys/kernel/random/boot_id` and `/proc/meminfo`.
@@ -33,6 +33,13 @@ pub(crate) fn boot_id() -> Result<[u8; 16]> {
     let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
     let id = u128::from_str_radix(&digits, 16).map_err(|error| missing(PATH, error))?;
     Ok(*BOOT_ID.get_or_init(|| id.to_be_bytes()))
+}
+
+/// Whether the calling thread is certainly the only one of its process.
+#[cfg(feature = "process")]
+pub(crate) fn has_one_thread() -> bool {
+    // ".", ".." and one task.
+    rustix::fs::stat("/proc/self/task").is_ok_and(|tasks| tasks.st_nlink == 3)
 }
 
 /// Bytes that can still be had, swap space included, by the kernel's estimate.

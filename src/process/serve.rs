@@ -1,0 +1,61 @@
+//! The zygote's side: copying itself for its owner.
+#![allow(unsafe_code)]
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::stdio::{dup2_stderr, dup2_stdout, stdin};
+
+use super::exit::{exit, flush};
+use super::report::{COPIED, COPY, REFUSED};
+use super::reporter::FAILED;
+use super::upstream::Upstream;
+use crate::sys::clone::{Copy, sibling};
+use crate::sys::{frame, signals, system};
+use crate::{Error, Result};
+
+/// Serves the parent until that ends, or wants no more copies. Returns in a copy only, with its socket to the parent, whose
+/// child it is too.
+///
+/// # Errors
+/// The zygote's standard streams can't be closed.
+pub(super) fn serve(mut upstream: Upstream) -> Result<Upstream> {
+    // What constructors have printed is not printed by each copy.
+    flush();
+    // It keeps nobody waiting for the end of a stream, and no file system mounted.
+    let failed = |errno| Error::os("set up a zygote", errno);
+    dup2_stdout(stdin()).map_err(failed)?;
+    dup2_stderr(stdin()).map_err(failed)?;
+    rustix::process::chdir("/").map_err(failed)?;
+    let has_one_thread = system::has_one_thread();
+    // It is in its owner's process group, so that its copies are from the beginning, and would end of signals to that which
+    // the owner survives. A copy takes those that came for it meanwhile.
+    let mask = signals::block_all();
+    loop {
+        let Ok(request) = upstream.next() else { exit(0) };
+        let Some(socket) = request.fds.into_iter().next().filter(|_| request.tag == COPY) else {
+            exit(FAILED)
+        };
+        if !has_one_thread {
+            answer(&socket, REFUSED, 0, None);
+            continue;
+        }
+        // SAFETY: there is no other thread, and nothing starts one: constructors have run, and nothing else of the program does.
+        match unsafe { sibling() } {
+            Ok(Copy::Child) => {
+                signals::set(mask);
+                let (_, parent) = upstream.into_parts();
+                return Ok(Upstream::new(socket, parent));
+            }
+            Ok(Copy::Original { pid, pidfd }) => {
+                answer(&socket, COPIED, pid.as_raw_nonzero().get(), Some(pidfd));
+            }
+            Err(errno) => answer(&socket, REFUSED, errno.raw_os_error(), None),
+        }
+    }
+}
+
+/// Whoever has asked may not be waiting any more.
+fn answer(socket: &OwnedFd, tag: u32, number: i32, pidfd: Option<OwnedFd>) {
+    let fds: Vec<_> = pidfd.iter().map(AsFd::as_fd).collect();
+    let _ = frame::send(socket.as_fd(), tag, &number.to_ne_bytes(), &fds, None);
+}
