@@ -3,6 +3,7 @@
 //! | I want to | I take |
 //! |---|---|
 //! | run a function in another process | [`Process::spawn`] |
+//! | call functions on threads, and have futures of their results | [`futures::ThreadPoolExecutor`], [`threads::Pool`] |
 //! | hand out jobs, and have those of a killed worker done by another | [`JoinableQueue`], [`JoinableQueue::tasks`] |
 //! | pass values between processes | [`Queue`] |
 //! | share one value, read without waiting and never torn | [`Value`] |
@@ -40,6 +41,8 @@ compile_error!(
 #[cfg(all(feature = "raw_sync", not(all(test, loom))))]
 pub mod compat;
 mod error;
+#[cfg(all(feature = "process", not(all(test, loom))))]
+pub mod futures;
 #[cfg(not(all(test, loom)))]
 mod plain;
 #[cfg(all(feature = "process", not(all(test, loom))))]
@@ -54,6 +57,10 @@ mod shared;
 #[cfg(not(all(test, loom)))]
 mod sync;
 mod sys;
+#[cfg(all(feature = "process", not(all(test, loom))))]
+mod task;
+#[cfg(all(feature = "process", not(all(test, loom))))]
+pub mod threads;
 #[cfg(all(feature = "serde", not(all(test, loom))))]
 mod transfer;
 
@@ -83,6 +90,8 @@ pub use sync::{
     Event, Lock, LockError, LockGuard, OverReleased, Permit, PermitError, Permits, RLock, RLockGuard,
     Semaphore, WaitError,
 };
+#[cfg(all(feature = "process", not(all(test, loom))))]
+pub use task::{AsyncResult, MapOptions, PoolStillRunning, Results, TaskError};
 
 /// Settings for this crate's own tests. Not part of the public interface.
 #[doc(hidden)]

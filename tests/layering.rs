@@ -14,7 +14,7 @@ const LAYERS: &[&[&[&str]]] = &[
     &[&["transfer"], &["segment"]],
     &[&["sync", "compat"], &["shared", "queue"]],
     &[&["connection"], &["process"]],
-    &[&["pool"], &["futures", "threads"], &["manager"]],
+    &[&["task"], &["pool"], &["futures", "threads"], &["manager"]],
 ];
 
 /// A name in `use crate::..`, by its first segment, and where it stands.

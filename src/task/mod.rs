@@ -1,0 +1,30 @@
+//! Layer 5: tasks and their results, whoever runs them.
+//!
+//! A task is a function called elsewhere. All pools and executors share what is here: the state of a task with its result
+//! (`core.rs`, which users hold as a [`Future`] or an [`AsyncResult`]), the results of a map, gathered or streamed, and the
+//! crew of threads.
+
+mod async_result;
+mod core;
+mod crew;
+mod driver;
+mod error;
+mod future;
+mod gather;
+mod launch;
+mod options;
+mod results;
+mod sink;
+mod stream;
+mod watcher;
+
+pub(crate) use self::core::Core;
+pub use async_result::AsyncResult;
+pub(crate) use crew::{Calls, Crew, CrewOptions, call};
+pub use error::{PoolStillRunning, TaskError};
+pub use future::{Awaited, Future};
+pub(crate) use gather::gather;
+pub use options::MapOptions;
+pub(crate) use results::Manner;
+pub use results::Results;
+pub(crate) use watcher::Watcher;

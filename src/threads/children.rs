@@ -1,0 +1,78 @@
+//! [`active_children`]: the threads that run functions for this process.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::process::Ending;
+
+static CHILDREN: Mutex<Vec<ActiveChild>> = Mutex::new(Vec::new());
+
+/// A thread started by [`Process`](super::Process) that had not ended when [`active_children`] was called.
+#[derive(Clone)]
+pub struct ActiveChild {
+    name: Arc<str>,
+    daemon: bool,
+    ending: Arc<dyn Ending>,
+}
+
+impl ActiveChild {
+    pub(super) fn new(name: Arc<str>, daemon: bool, ending: Arc<dyn Ending>) -> Self {
+        Self { name, daemon, ending }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it was started as a daemon.
+    #[must_use]
+    pub fn daemon(&self) -> bool {
+        self.daemon
+    }
+
+    /// Whether it still runs.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        !self.ending.has_ended()
+    }
+}
+
+impl fmt::Debug for ActiveChild {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ActiveChild").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Takes note of one that was started.
+pub(super) fn add(child: ActiveChild) {
+    let mut children = CHILDREN.lock().unwrap_or_else(PoisonError::into_inner);
+    children.retain(ActiveChild::is_alive);
+    children.push(child);
+}
+
+/// Lets go of those that have ended.
+pub(super) fn forget_ended() {
+    CHILDREN.lock().unwrap_or_else(PoisonError::into_inner).retain(ActiveChild::is_alive);
+}
+
+/// The threads started by [`Process`](super::Process) that run, in the order in which they were started.
+///
+/// # Examples
+/// ```
+/// use multiproc::threads::{Process, active_children};
+/// let (go_on, wait) = std::sync::mpsc::channel::<()>();
+/// let mut child = Process::spawn(move |()| wait.recv().is_err(), ())?;
+/// assert!(active_children().iter().any(|active| active.name() == child.name()));
+/// drop(go_on);
+/// assert!(child.join()?);
+/// assert!(active_children().iter().all(|active| active.name() != child.name()));
+/// # Ok::<(), multiproc::Error>(())
+/// ```
+#[must_use]
+pub fn active_children() -> Vec<ActiveChild> {
+    let mut children = CHILDREN.lock().unwrap_or_else(PoisonError::into_inner);
+    children.retain(ActiveChild::is_alive);
+    children.clone()
+}
