@@ -9,11 +9,11 @@ use std::process::Stdio;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::authkey::AuthKey;
 use super::entry::Entry;
 use super::handle::Process;
 use super::launch::{Plan, launch};
 use crate::Result;
+use crate::connection::AuthKey;
 use crate::transfer::encode;
 
 /// How a process is to be started.

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use rustix::io::Errno;
 use rustix::process::Pid;
 
-use super::authkey::AuthKey;
 use super::bootstrap::VARIABLE;
 use super::child::Child;
 use super::current::{current_process, next_number};
@@ -17,6 +16,7 @@ use super::entry::Entry;
 use super::image::Image;
 use super::report::{ARGUMENTS, START, Start};
 use super::{children, constructor, lifeline};
+use crate::connection::AuthKey;
 use crate::sys::pidfd::{self, Status};
 use crate::sys::poll::hung_up;
 use crate::sys::{frame, socket};

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::authkey::AuthKey;
 use super::error::ProcessError;
+use crate::connection::AuthKey;
 use crate::transfer::Message;
 
 /// The longest message in either direction.
