@@ -6,6 +6,8 @@
 //! | call functions on threads, and have futures of their results | [`futures::ThreadPoolExecutor`], [`threads::Pool`] |
 //! | hand out jobs, and have those of a killed worker done by another | [`JoinableQueue`], [`JoinableQueue::tasks`] |
 //! | pass values between processes | [`Queue`] |
+//! | talk with one process, both ways, or pass on handles and descriptors | [`pipe`], [`Connection`] |
+//! | wait for several connections and processes at once | [`connection::wait`] |
 //! | share one value, read without waiting and never torn | [`Value`] |
 //! | share many elements under one lock | [`Array`] |
 //! | share a counter, or many, without a lock | [`RawValue`], [`RawArray`] |
@@ -16,7 +18,7 @@
 //! | put a robust lock or a ring into a struct of my own | [`raw`], [`Segment::place`] |
 //!
 //! Everything but `raw` is a *handle*: it is cheap to clone, Send and Sync, the same object in every process, and travels
-//! in the arguments and results of a [`Process`]. Its memory is an anonymous, sealed, reserved file, which goes with its
+//! in the arguments and results of a [`Process`] and over a [`Connection`]. Its memory is an anonymous, sealed, reserved file, which goes with its
 //! last handle: nothing is left in `/dev/shm`, whoever is killed.
 //!
 //! # Process death
@@ -25,7 +27,7 @@
 //! invariants and the evidence are in SAFETY.md.
 //!
 //! # Features
-//! `serde` (on): queues, and handles in messages. `process` (on): [`Process`]. `auto-init` (on): spawned copies of this
+//! `serde` (on): queues, and handles in messages. `process` (on): [`Process`], [`Connection`]. `auto-init` (on): spawned copies of this
 //! executable become workers before `main`; without it, call [`init`]. With `default-features = false` what is left is
 //! [`raw`], [`Segment`], the locks, [`Event`], [`Value`], [`Array`] and their kin. `derive` (off): `#[derive(Share)]` for
 //! a structure of one's own. `shared_memory` (off): `Segment::from_shmem`, for memory that the crate of that name mapped.
@@ -40,6 +42,8 @@ compile_error!(
 
 #[cfg(all(feature = "raw_sync", not(all(test, loom))))]
 pub mod compat;
+#[cfg(all(feature = "process", not(all(test, loom))))]
+pub mod connection;
 mod error;
 #[cfg(all(feature = "process", not(all(test, loom))))]
 pub mod futures;
@@ -64,12 +68,14 @@ pub mod threads;
 #[cfg(all(feature = "serde", not(all(test, loom))))]
 mod transfer;
 
+#[cfg(all(feature = "process", not(all(test, loom))))]
+pub use connection::{AuthKey, Connection, ConnectionError, one_way_pipe, pipe};
 pub use error::{Error, Result};
 #[cfg(not(all(test, loom)))]
 pub use plain::{CChar, CLong, CType, CULong, Number, OutOfRange, TypeCode, UnknownTypeCode, WChar};
 #[cfg(all(feature = "process", not(all(test, loom))))]
 pub use process::{
-    ActiveChild, AuthKey, CurrentProcess, ForkError, ParentProcess, Process, ProcessBuilder, ProcessError,
+    ActiveChild, CurrentProcess, ForkError, ParentProcess, Process, ProcessBuilder, ProcessError,
     StartMethod, active_children, cpu_count, current_process, init, parent_process,
 };
 #[cfg(not(all(test, loom)))]

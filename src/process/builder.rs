@@ -7,13 +7,13 @@ use std::path::Path;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::authkey::AuthKey;
 use super::entry::Entry;
 use super::handle::Process;
 use super::launch::launch;
 use super::plan::Plan;
 use super::start_method::StartMethod;
 use crate::Result;
+use crate::connection::AuthKey;
 use crate::transfer::encode;
 
 /// How a process is to be started.

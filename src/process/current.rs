@@ -9,9 +9,9 @@ use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::process::{Pid, getppid};
 
-use super::authkey::AuthKey;
 use super::report::Start;
 use crate::Result;
+use crate::connection::AuthKey;
 use crate::sys::{Deadline, pidfd, poll};
 
 /// What a child's parent told it; unset in a program that nobody here started.

@@ -28,7 +28,6 @@
 //! distance from the image's load address and must lie in the image's code, at both ends; what it points to was made
 //! by the same monomorphised code on both sides.
 
-mod authkey;
 mod bootstrap;
 mod builder;
 mod child;
@@ -56,7 +55,6 @@ mod upstream;
 mod work;
 mod zygote;
 
-pub use authkey::AuthKey;
 pub use builder::ProcessBuilder;
 pub use children::{ActiveChild, active_children};
 pub use constructor::init;

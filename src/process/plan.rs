@@ -7,8 +7,8 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use super::authkey::AuthKey;
 use super::start_method::StartMethod;
+use crate::connection::AuthKey;
 
 /// What a process is to be like. Whatever is `None` is this process's.
 #[derive(Debug, Default)]

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::authkey::AuthKey;
 use super::error::ProcessError;
 use super::setting::Setting;
+use crate::connection::AuthKey;
 use crate::transfer::Message;
 
 /// The longest message in either direction.

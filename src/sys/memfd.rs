@@ -36,7 +36,7 @@ pub(crate) struct FileFacts {
 pub(crate) fn create(name: &str, bytes: u64) -> Result<OwnedFd> {
     const OPERATION: &str = "create segment";
     refuse_what_limits_forbid(OPERATION, bytes)?;
-    let fd = create_file(name).map_err(|errno| refused(OPERATION, bytes, errno))?;
+    let fd = create_empty(name).map_err(|errno| refused(OPERATION, bytes, errno))?;
     reserve(fd.as_fd(), OPERATION, bytes)?;
     rustix::fs::fcntl_add_seals(&fd, FIXED_SIZE).map_err(|errno| refused(OPERATION, bytes, errno))?;
     Ok(fd)
@@ -84,8 +84,12 @@ fn refused(operation: &'static str, bytes: u64, errno: Errno) -> Error {
     }
 }
 
-/// The file itself. `vm.memfd_noexec = 2` refuses files that could be executed; kernels before 6.3 don't know the flag.
-fn create_file(name: &str) -> Result<OwnedFd, Errno> {
+/// A close-on-exec memory file without pages or seals. `vm.memfd_noexec = 2` refuses files that could be executed; kernels
+/// before 6.3 don't know the flag.
+///
+/// # Errors
+/// `EMFILE`, `ENFILE`, `ENOMEM`.
+pub(crate) fn create_empty(name: &str) -> Result<OwnedFd, Errno> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     match rustix::fs::memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
         Err(Errno::INVAL) => rustix::fs::memfd_create(name, flags),

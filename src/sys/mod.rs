@@ -21,6 +21,8 @@ pub(crate) mod memfd;
 #[cfg(not(all(test, loom)))]
 pub(crate) mod named;
 #[cfg(all(feature = "process", not(all(test, loom))))]
+pub(crate) mod packet;
+#[cfg(all(feature = "process", not(all(test, loom))))]
 pub(crate) mod pidfd;
 #[cfg(all(feature = "process", not(all(test, loom))))]
 pub(crate) mod poll;

@@ -12,13 +12,37 @@ use super::Deadline;
 /// # Errors
 /// What `poll` fails with; an interrupting signal isn't an error.
 pub(crate) fn wait(fds: &[(BorrowedFd<'_>, PollFlags)], deadline: Option<Deadline>) -> Result<bool, Errno> {
-    let mut fds: Vec<_> = fds.iter().map(|(fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
+    if let [(fd, flags)] = fds {
+        return until_ready(&mut [PollFd::from_borrowed_fd(*fd, *flags)], deadline);
+    }
+    until_ready(&mut watched(fds), deadline)
+}
+
+/// As [`wait`], and says which are ready: none at the deadline.
+///
+/// # Errors
+/// As `wait`.
+pub(crate) fn wait_for_all(
+    fds: &[(BorrowedFd<'_>, PollFlags)],
+    deadline: Option<Deadline>,
+) -> Result<Vec<usize>, Errno> {
+    let mut watched = watched(fds);
+    until_ready(&mut watched, deadline)?;
+    let ready = watched.iter().enumerate().filter(|(_, fd)| !fd.revents().is_empty());
+    Ok(ready.map(|(place, _)| place).collect())
+}
+
+fn watched<'a>(fds: &[(BorrowedFd<'a>, PollFlags)]) -> Vec<PollFd<'a>> {
+    fds.iter().map(|(fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect()
+}
+
+fn until_ready(fds: &mut [PollFd<'_>], deadline: Option<Deadline>) -> Result<bool, Errno> {
     loop {
         let timeout = deadline.map(|deadline| {
             // A time that doesn't fit is beyond any clock: the longest wait there is will do.
             Timespec::try_from(deadline.remaining()).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 })
         });
-        match rustix::event::poll(&mut fds, timeout.as_ref()) {
+        match rustix::event::poll(fds, timeout.as_ref()) {
             Ok(0) if deadline.is_none_or(Deadline::has_passed) => return Ok(false),
             Ok(0) | Err(Errno::INTR) => {}
             Ok(_) => return Ok(true),

@@ -1,6 +1,7 @@
 //! Encoding and decoding with postcard inside a transfer.
 
 use std::cell::Cell;
+use std::os::fd::OwnedFd;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -17,8 +18,13 @@ use crate::{Error, Result};
 /// # Errors
 /// What a handle failed with, or [`Error::Encode`].
 pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Message> {
+    encode_to(value, Vec::new())
+}
+
+/// As [`encode`], into `room`.
+fn encode_to<T: Serialize + ?Sized>(value: &T, room: Vec<u8>) -> Result<Message> {
     let scope = Scope::enter(Table::Sending(Outgoing::default()));
-    let encoded = postcard::serialize_with_flavor(value, Bytes(Vec::new()));
+    let encoded = postcard::serialize_with_flavor(value, Bytes(room));
     let (table, failure) = scope.leave();
     let bytes = encoded.map_err(|error| why(failure, || Error::Encode(error.to_string())))?;
     let fds = match table {
@@ -54,9 +60,16 @@ impl Flavor for Bytes {
 /// # Errors
 /// What a handle failed with, or [`Error::Decode`]: also when bytes are left over.
 pub(crate) fn decode<T: DeserializeOwned>(message: Message) -> Result<T> {
-    let Message { bytes, fds } = message;
+    decode_from(&message.bytes, message.fds)
+}
+
+/// As [`decode`], from bytes of the caller's.
+///
+/// # Errors
+/// As `decode`.
+pub(crate) fn decode_from<T: DeserializeOwned>(bytes: &[u8], fds: Vec<OwnedFd>) -> Result<T> {
     let scope = Scope::enter(Table::Receiving(fds));
-    let decoded = postcard::take_from_bytes(&bytes);
+    let decoded = postcard::take_from_bytes(bytes);
     let (_, failure) = scope.leave();
     match decoded {
         Ok((value, [])) => Ok(value),
@@ -68,6 +81,29 @@ pub(crate) fn decode<T: DeserializeOwned>(message: Message) -> Result<T> {
 thread_local! {
     /// Where the last item was encoded, for the next one.
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// As [`encode`], and passes the message to `use_message` instead of returning it.
+///
+/// # Errors
+/// As `encode`.
+pub(crate) fn encode_and<T: Serialize + ?Sized, R>(
+    value: &T,
+    use_message: impl FnOnce(&Message) -> R,
+) -> Result<R> {
+    let mut spare = SPARE.try_with(Cell::take).unwrap_or_default();
+    spare.clear();
+    let message = encode_to(value, spare)?;
+    let done = use_message(&message);
+    keep(message.bytes);
+    Ok(done)
+}
+
+/// Keeps a buffer for the next item.
+fn keep(bytes: Vec<u8>) {
+    if bytes.capacity() <= SPARE_BYTES {
+        let _ = SPARE.try_with(|spare| spare.set(bytes));
+    }
 }
 
 /// The most bytes that a thread keeps for its next item.
@@ -87,9 +123,7 @@ pub(crate) fn encode_item<T: Serialize + ?Sized, R>(
     spare.clear();
     let bytes = outside(|| postcard::serialize_with_flavor(value, Bytes(spare)), Error::Encode)?;
     let done = use_bytes(&bytes);
-    if bytes.capacity() <= SPARE_BYTES {
-        let _ = SPARE.try_with(|spare| spare.set(bytes));
-    }
+    keep(bytes);
     Ok(done)
 }
 

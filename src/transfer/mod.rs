@@ -21,7 +21,7 @@ mod failure;
 mod message;
 mod table;
 
-pub(crate) use codec::{decode, decode_item, encode, encode_item};
+pub(crate) use codec::{decode, decode_from, decode_item, encode, encode_and, encode_item};
 pub(crate) use failure::{de_error, ser_error};
 pub(crate) use message::Message;
-pub(crate) use table::{attach, detach};
+pub(crate) use table::{attach, attach_own, detach};

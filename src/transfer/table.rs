@@ -77,23 +77,41 @@ fn replace(table: Table) -> Table {
 /// # Errors
 /// [`Error::NotInTransfer`] outside of an encode, [`Error::TooManyFiles`] when `fd` can't be duplicated.
 pub(crate) fn attach(key: (u64, u64), fd: BorrowedFd<'_>) -> Result<u32> {
-    const OPERATION: &str = "attach a handle to a message";
+    sending(|outgoing| {
+        if let Some(&index) = outgoing.index_of.get(&key) {
+            return Ok(index);
+        }
+        let index = outgoing.add(fd)?;
+        outgoing.index_of.insert(key, index);
+        Ok(index)
+    })
+}
+
+/// As [`attach`], for a descriptor that rides by itself: two of one file may differ in position and access.
+///
+/// # Errors
+/// As `attach`.
+pub(crate) fn attach_own(fd: BorrowedFd<'_>) -> Result<u32> {
+    sending(|outgoing| outgoing.add(fd))
+}
+
+fn sending(put: impl FnOnce(&mut Outgoing) -> Result<u32>) -> Result<u32> {
     CURRENT
-        .try_with(|current| {
-            let mut current = current.borrow_mut();
-            let Table::Sending(outgoing) = &mut *current else {
-                return Err(Error::NotInTransfer);
-            };
-            if let Some(&index) = outgoing.index_of.get(&key) {
-                return Ok(index);
-            }
-            let index = u32::try_from(outgoing.fds.len()).map_err(|_| Error::too_many_files(OPERATION))?;
-            let fd = fcntl_dupfd_cloexec(fd, FIRST_FD).map_err(|errno| Error::os(OPERATION, errno))?;
-            outgoing.fds.push(fd);
-            outgoing.index_of.insert(key, index);
-            Ok(index)
+        .try_with(|current| match &mut *current.borrow_mut() {
+            Table::Sending(outgoing) => put(outgoing),
+            Table::Absent | Table::Receiving(_) => Err(Error::NotInTransfer),
         })
         .unwrap_or(Err(Error::NotInTransfer))
+}
+
+impl Outgoing {
+    fn add(&mut self, fd: BorrowedFd<'_>) -> Result<u32> {
+        const OPERATION: &str = "attach a handle to a message";
+        let index = u32::try_from(self.fds.len()).map_err(|_| Error::too_many_files(OPERATION))?;
+        let fd = fcntl_dupfd_cloexec(fd, FIRST_FD).map_err(|errno| Error::os(OPERATION, errno))?;
+        self.fds.push(fd);
+        Ok(index)
+    }
 }
 
 /// A duplicate of the descriptor with this index in the message being decoded.

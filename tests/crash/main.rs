@@ -23,6 +23,8 @@ mod case;
 #[cfg(target_arch = "x86_64")]
 mod condition;
 #[cfg(target_arch = "x86_64")]
+mod connection;
+#[cfg(target_arch = "x86_64")]
 mod crowd;
 #[cfg(target_arch = "x86_64")]
 mod dead_letters;
@@ -110,6 +112,7 @@ fn main() -> std::process::ExitCode {
         dead_letters::SCENARIOS,
         joinable::SCENARIOS,
         segment::SCENARIOS,
+        connection::SCENARIOS,
     ];
     scenario::run(&groups.concat(), victim::available, latencies::print)
 }
