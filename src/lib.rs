@@ -7,6 +7,7 @@
 //! | hand out jobs, and have those of a killed worker done by another | [`JoinableQueue`], [`JoinableQueue::tasks`] |
 //! | pass values between processes | [`Queue`] |
 //! | talk with one process, both ways, or pass on handles and descriptors | [`pipe`], [`Connection`] |
+//! | talk with another program, also over a network | [`Listener`], [`Client`] |
 //! | wait for several connections and processes at once | [`connection::wait`] |
 //! | share one value, read without waiting and never torn | [`Value`] |
 //! | share many elements under one lock | [`Array`] |
@@ -69,7 +70,7 @@ pub mod threads;
 mod transfer;
 
 #[cfg(all(feature = "process", not(all(test, loom))))]
-pub use connection::{AuthKey, Connection, ConnectionError, one_way_pipe, pipe};
+pub use connection::{Address, AuthKey, Client, Connection, ConnectionError, Listener, one_way_pipe, pipe};
 pub use error::{Error, Result};
 #[cfg(not(all(test, loom)))]
 pub use plain::{CChar, CLong, CType, CULong, Number, OutOfRange, TypeCode, UnknownTypeCode, WChar};

@@ -86,6 +86,73 @@ def condition(count):
     return round_trips(count, answer, lambda: pass_on(0))
 
 
+def pipe_8(count):
+    return one_way(count, 8)
+
+
+def pipe_64k(count):
+    return one_way(count, 1 << 16)
+
+
+def pipe_1m(count):
+    return one_way(count, 1 << 20)
+
+
+def one_way(count, size):
+    cores = sorted(os.sched_getaffinity(0))
+    receiver, sender = fork.Pipe()
+    message = b"x" * size
+
+    def send():
+        os.sched_setaffinity(0, {cores[-1]})
+        for _ in range(count + 1):
+            sender.send_bytes(message)
+
+    partner = fork.Process(target=send)
+    partner.start()
+    os.sched_setaffinity(0, {cores[0]})
+    receiver.recv_bytes()
+    begun = time.monotonic_ns()
+    for _ in range(count):
+        receiver.recv_bytes()
+    nanos = time.monotonic_ns() - begun
+    partner.join()
+    os.sched_setaffinity(0, set(cores))
+    return nanos
+
+
+def pipe_trip(count):
+    return pipe_trips(count, 0)
+
+
+def pipe_trip_apart(count):
+    return pipe_trips(count, -1)
+
+
+def pipe_trips(count, core):
+    cores = sorted(os.sched_getaffinity(0))
+    here, there = fork.Pipe()
+
+    def answer():
+        os.sched_setaffinity(0, {cores[core]})
+        for _ in range(count + 1):
+            there.send_bytes(there.recv_bytes())
+
+    partner = fork.Process(target=answer)
+    partner.start()
+    os.sched_setaffinity(0, {cores[0]})
+    here.send_bytes(b"12345678")
+    here.recv_bytes()
+    begun = time.monotonic_ns()
+    for _ in range(count):
+        here.send_bytes(b"12345678")
+        here.recv_bytes()
+    nanos = time.monotonic_ns() - begun
+    partner.join()
+    os.sched_setaffinity(0, set(cores))
+    return nanos
+
+
 def round_trips(count, answer, ask):
     # On one core, where a wake-up costs the same in each round.
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
@@ -102,7 +169,20 @@ def round_trips(count, answer, ask):
 
 OPERATIONS = {
     operation.__name__: operation
-    for operation in (lock, value_get, value_add, array_get, array_copy, event, condition)
+    for operation in (
+        lock,
+        value_get,
+        value_add,
+        array_get,
+        array_copy,
+        event,
+        condition,
+        pipe_8,
+        pipe_64k,
+        pipe_1m,
+        pipe_trip,
+        pipe_trip_apart,
+    )
 }
 
 print("%d.%d.%d" % sys.version_info[:3], flush=True)

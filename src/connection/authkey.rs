@@ -2,31 +2,25 @@
 
 use std::fmt;
 
+use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
+use sha2::Sha256;
 
-use crate::{Error, Result};
+use super::nonce;
+use crate::Result;
 
 /// A secret that a program's processes share: 32 random bytes, inherited by children, unless it is set. `Debug` does not
-/// show it.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// show it, and comparing two takes the same time whatever they are.
+#[derive(Clone, Serialize, Deserialize)]
 pub struct AuthKey(Vec<u8>);
 
 impl AuthKey {
     /// 32 random bytes of the system's.
     ///
     /// # Errors
-    /// [`Error::Os`].
+    /// [`Error::Os`](crate::Error::Os).
     pub fn random() -> Result<Self> {
-        let mut key = vec![0; 32];
-        let mut filled = 0;
-        while let Some(rest) = key.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match rustix::rand::getrandom(rest, rustix::rand::GetRandomFlags::empty()) {
-                Ok(more) => filled += more,
-                Err(rustix::io::Errno::INTR) => {}
-                Err(errno) => return Err(Error::os("make a random key", errno)),
-            }
-        }
-        Ok(Self(key))
+        nonce::random::<32>().map(Self::new)
     }
 
     /// A key of these bytes.
@@ -35,6 +29,7 @@ impl AuthKey {
     /// ```
     /// let key = multiproc::AuthKey::new(b"secret");
     /// assert_eq!(format!("{key:?}"), "AuthKey(..)");
+    /// assert!(key == multiproc::AuthKey::new(b"secret") && key != multiproc::AuthKey::new(b"other"));
     /// ```
     pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
         Self(bytes.into())
@@ -45,7 +40,25 @@ impl AuthKey {
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
+
+    /// An authenticator of `parts`, one after the other, by this key: HMAC-SHA256.
+    pub(super) fn authenticator(&self, parts: &[&[u8]]) -> Hmac<Sha256> {
+        #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("a key of any length");
+        parts.iter().for_each(|part| mac.update(part));
+        mac
+    }
 }
+
+/// In a time that does not depend on the bytes.
+impl PartialEq for AuthKey {
+    fn eq(&self, other: &Self) -> bool {
+        let own = self.authenticator(&[]).finalize().into_bytes();
+        other.authenticator(&[]).verify(&own).is_ok()
+    }
+}
+
+impl Eq for AuthKey {}
 
 impl fmt::Debug for AuthKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

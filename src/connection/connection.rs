@@ -7,14 +7,15 @@ use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 use rustix::io::Errno;
-use rustix::net::SocketType;
 use rustix::net::sockopt::{socket_domain, socket_type};
+use rustix::net::{AddressFamily, SocketType};
 
 use super::error::ConnectionError;
 use super::head::Kind;
 use super::packets::Packets;
 use super::patience::Patience;
 use super::received::Received;
+use super::stream::{Shared, Stream};
 use crate::sys::poll;
 use crate::{Error, Result};
 
@@ -27,6 +28,10 @@ use crate::{Error, Result};
 ///
 /// A message has its place in a buffer of the system's of about 200 KB; beyond that, sending waits. A message beyond 64 KiB
 /// also takes as much memory until it is received, and the sender keeps up to 8 MiB of that for its next ones.
+///
+/// Over a network ([`Client`](crate::Client), TCP) a message takes its time, and neither handles nor descriptors travel. A
+/// sender that gives up, or dies, in the middle of a message ends the connection:
+/// [`PartlySent`](ConnectionError::PartlySent), [`Broken`](ConnectionError::Broken), [`Truncated`](ConnectionError::Truncated).
 ///
 /// | | waits | not at all | for a while | until a moment |
 /// |---|---|---|---|---|
@@ -41,7 +46,8 @@ use crate::{Error, Result};
 /// # Process death
 /// A process killed while it sends has sent the message or nothing; one killed while it receives has taken the message or
 /// left it to the next receiver. What was sent stays there to be received, then follows [`ConnectionError::Eof`]: when *every*
-/// copy of the other end is closed or has died, so drop those that nobody here uses.
+/// copy of the other end is closed or has died, so drop those that nobody here uses. Over a network, a process killed in the
+/// middle of a message ends the connection for all.
 ///
 /// # Examples
 /// ```
@@ -68,8 +74,14 @@ pub struct Connection {
 }
 
 struct Inner {
-    packets: Packets,
+    channel: Channel,
     directions: Directions,
+}
+
+/// How messages travel.
+enum Channel {
+    Packets(Packets),
+    Stream(Box<Stream>),
 }
 
 /// What an end is for.
@@ -87,11 +99,15 @@ impl Directions {
 
 impl Connection {
     pub(super) fn of_packets(socket: OwnedFd, directions: Directions) -> Self {
-        Self { inner: Arc::new(Inner { packets: Packets::new(socket), directions }) }
+        Self::new(Channel::Packets(Packets::new(socket)), directions)
     }
 
-    /// The end of a connection that `socket` is: a Unix socket of type `SOCK_SEQPACKET`, whose other end is one of this
-    /// crate's too.
+    fn new(channel: Channel, directions: Directions) -> Self {
+        Self { inner: Arc::new(Inner { channel, directions }) }
+    }
+
+    /// The end of a connection that `socket` is: a Unix socket of type `SOCK_SEQPACKET`, or a connected socket of type
+    /// `SOCK_STREAM`, whose other end is one of this crate's too. Nobody else uses a stream's descriptors.
     ///
     /// # Errors
     /// [`Error::Mismatch`]: another kind of descriptor. [`Error::Os`].
@@ -110,21 +126,36 @@ impl Connection {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn from_fd(socket: OwnedFd) -> Result<Self> {
-        Self::received(socket, Directions::BOTH)
+        Self::received(socket, Directions::BOTH, None)
     }
 
-    /// An end that came from elsewhere.
-    pub(super) fn received(socket: OwnedFd, directions: Directions) -> Result<Self> {
+    /// An end that came from elsewhere. With a stream, whose users share something, comes that.
+    pub(super) fn received(socket: OwnedFd, directions: Directions, shared: Option<Shared>) -> Result<Self> {
         let found = match (socket_domain(&socket), socket_type(&socket)) {
-            (Ok(rustix::net::AddressFamily::UNIX), Ok(SocketType::SEQPACKET)) => {
+            (Ok(AddressFamily::UNIX), Ok(SocketType::SEQPACKET)) => {
                 return Ok(Self::of_packets(socket, directions));
+            }
+            (
+                Ok(AddressFamily::UNIX | AddressFamily::INET | AddressFamily::INET6),
+                Ok(SocketType::STREAM),
+            ) => {
+                let shared = shared.map_or_else(Shared::new, Ok)?;
+                return Ok(Self::new(Channel::Stream(Box::new(Stream::new(socket, shared)?)), directions));
             }
             (Err(Errno::NOTSOCK), _) => "no socket".to_owned(),
             (Err(errno), _) | (_, Err(errno)) => return Err(Error::os("open a connection", errno)),
             (Ok(domain), Ok(kind)) => format!("a socket of family {domain:?} and type {kind:?}"),
         };
-        let expected = "a Unix socket of packets (SOCK_SEQPACKET)".to_owned();
+        let expected = "a socket of packets (SOCK_SEQPACKET) or of a stream (SOCK_STREAM)".to_owned();
         Err(Error::Mismatch { object: "connection".to_owned(), expected, found })
+    }
+
+    /// What the users of a stream share.
+    pub(super) fn shared(&self) -> Option<&Shared> {
+        match &self.inner.channel {
+            Channel::Packets(_) => None,
+            Channel::Stream(stream) => Some(stream.shared()),
+        }
     }
 
     /// Whether this end receives.
@@ -230,7 +261,11 @@ impl Connection {
         if !self.is_writable() {
             return Err(ConnectionError::NotWritable);
         }
-        self.inner.packets.send(kind, bytes, fds, patience)
+        match &self.inner.channel {
+            Channel::Packets(packets) => packets.send(kind, bytes, fds, patience),
+            Channel::Stream(_) if !fds.is_empty() => Err(ConnectionError::NoDescriptors),
+            Channel::Stream(stream) => stream.send(kind, bytes, patience),
+        }
     }
 
     /// Receives a message of at most `max` bytes: its first into `body`, the next into `rest`.
@@ -245,7 +280,11 @@ impl Connection {
         if !self.is_readable() {
             return Err(ConnectionError::NotReadable);
         }
-        self.inner.packets.receive(body, rest, max, patience)?.expect(kind)
+        let received = match &self.inner.channel {
+            Channel::Packets(packets) => packets.receive(body, rest, max, patience),
+            Channel::Stream(stream) => stream.receive(rest, max, patience),
+        };
+        received?.expect(kind)
     }
 
     pub(super) fn directions(&self) -> Directions {
@@ -256,7 +295,10 @@ impl Connection {
 /// For `poll` and the like. It becomes readable when there is something to receive.
 impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.inner.packets.socket()
+        match &self.inner.channel {
+            Channel::Packets(packets) => packets.socket(),
+            Channel::Stream(stream) => stream.socket(),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::{fmt, io};
 
 use rustix::io::Errno;
 
+use super::authentication_error::AuthenticationError;
 use crate::Error;
 
 /// Why a message was not sent or received.
@@ -56,6 +57,8 @@ pub enum ConnectionError {
     NoDescriptors,
     /// There is no memory for a message of so many bytes.
     OutOfMemory(u64),
+    /// Connecting or accepting: the other end is not one to talk to.
+    Authentication(AuthenticationError),
     /// Sending: the value can't be encoded.
     Encode(Error),
     /// Receiving: the message is not what was asked for. It is gone; the next one can be received.
@@ -105,6 +108,7 @@ impl fmt::Display for ConnectionError {
             Self::TooManyFiles => "too many open files for a message's descriptors",
             Self::NoDescriptors => "handles and descriptors don't travel over a network",
             Self::OutOfMemory(bytes) => return write!(f, "no memory for a message of {bytes} bytes"),
+            Self::Authentication(error) => return error.fmt(f),
             Self::Encode(error) | Self::Decode(error) => return error.fmt(f),
             Self::Io(error) => return error.fmt(f),
         })
@@ -114,10 +118,17 @@ impl fmt::Display for ConnectionError {
 impl std::error::Error for ConnectionError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
+            Self::Authentication(error) => Some(error),
             Self::Encode(error) | Self::Decode(error) => Some(error),
             Self::Io(error) => Some(error),
             _ => None,
         }
+    }
+}
+
+impl From<AuthenticationError> for ConnectionError {
+    fn from(error: AuthenticationError) -> Self {
+        Self::Authentication(error)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Layer 4: messages between two processes.
 //!
-//! [`pipe`] makes two connected ends; [`Connection`] sends and receives values, with the handles in them, or bytes.
+//! [`pipe`] makes two connected ends, [`Listener`] and [`Client`] connect programs; [`Connection`] sends and receives values, with the handles in them, or bytes.
 //! [`wait`] waits for several at once, and for processes.
 //!
 //! # How a message travels
@@ -20,26 +20,40 @@
 //! head of 16 bytes, little endian: version u8 | kind u8 | flags u8 | 0 | descriptors u32 | length u64
 //! ```
 
+mod address;
+mod authentication_error;
 mod authkey;
 mod bytes;
+mod client;
 #[expect(clippy::module_inception, reason = "the folder is named after its type")]
 mod connection;
 mod descriptor;
+mod doorkeeper;
 mod error;
+mod greeting;
+mod handshake;
 mod head;
+mod listener;
 mod lots;
+mod nonce;
 mod overflow;
 mod packets;
 mod patience;
 mod pipe;
 mod received;
 mod reference;
+mod socket_file;
+mod stream;
 mod values;
 mod waiting;
 
+pub use address::Address;
+pub use authentication_error::AuthenticationError;
 pub use authkey::AuthKey;
+pub use client::Client;
 pub use connection::Connection;
 pub use descriptor::Descriptor;
 pub use error::ConnectionError;
+pub use listener::Listener;
 pub use pipe::{one_way_pipe, pipe};
 pub use waiting::wait;

@@ -1,4 +1,5 @@
-//! How a [`Connection`] is written in a message: the socket that rides along, and what this end is for.
+//! How a [`Connection`] is written in a message: the socket that rides along, what this end is for, and what the users of
+//! a stream share.
 
 use std::os::fd::AsFd;
 
@@ -18,15 +19,16 @@ impl Serialize for Connection {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let index = self.attach().map_err(transfer::ser_error)?;
         let Directions { readable, writable } = self.directions();
-        (index, readable, writable).serialize(serializer)
+        (index, readable, writable, self.shared()).serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Connection {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (index, readable, writable) = Deserialize::deserialize(deserializer)?;
+        let (index, readable, writable, shared) = Deserialize::deserialize(deserializer)?;
         let socket = transfer::detach(index);
-        let connection = socket.and_then(|socket| Self::received(socket, Directions { readable, writable }));
+        let connection =
+            socket.and_then(|socket| Self::received(socket, Directions { readable, writable }, shared));
         connection.map_err(transfer::de_error)
     }
 }
