@@ -5,6 +5,11 @@ import os
 import sys
 import time
 
+try:
+    import faster_fifo
+except ImportError:
+    faster_fifo = None
+
 fork = multiprocessing.get_context("fork")
 
 
@@ -121,6 +126,76 @@ def one_way(count, size):
     return nanos
 
 
+def queue_8(count):
+    return through(fork.Queue(1000), count, 8)
+
+
+def queue_64(count):
+    return through(fork.Queue(1000), count, 64)
+
+
+def queue_1k(count):
+    return through(fork.Queue(1000), count, 1 << 10)
+
+
+def queue_64k(count):
+    return through(fork.Queue(100), count, 1 << 16)
+
+
+def queue_1m(count):
+    return through(fork.Queue(10), count, 1 << 20)
+
+
+def fifo_8(count):
+    return through(fifo(), count, 8)
+
+
+def fifo_64(count):
+    return through(fifo(), count, 64)
+
+
+def fifo_1k(count):
+    return through(fifo(), count, 1 << 10)
+
+
+def fifo_64k(count):
+    return through(fifo(), count, 1 << 16)
+
+
+def fifo_1m(count):
+    return through(fifo(), count, 1 << 20)
+
+
+def fifo():
+    # Its default time limit is 10 s.
+    return faster_fifo.Queue(max_size_bytes=8 << 20, maxsize=1000) if faster_fifo else None
+
+
+def through(queue, count, size):
+    """Messages from one process to another; 0 if there is no such queue."""
+    if queue is None:
+        return 0
+    cores = sorted(os.sched_getaffinity(0))
+    message = b"x" * size
+
+    def send():
+        os.sched_setaffinity(0, {cores[-1]})
+        for _ in range(count + 1):
+            queue.put(message)
+
+    partner = fork.Process(target=send)
+    partner.start()
+    os.sched_setaffinity(0, {cores[0]})
+    queue.get()
+    begun = time.monotonic_ns()
+    for _ in range(count):
+        queue.get()
+    nanos = time.monotonic_ns() - begun
+    partner.join()
+    os.sched_setaffinity(0, set(cores))
+    return nanos
+
+
 def pipe_trip(count):
     return pipe_trips(count, 0)
 
@@ -180,6 +255,16 @@ OPERATIONS = {
         pipe_8,
         pipe_64k,
         pipe_1m,
+        queue_8,
+        queue_64,
+        queue_1k,
+        queue_64k,
+        queue_1m,
+        fifo_8,
+        fifo_64,
+        fifo_1k,
+        fifo_64k,
+        fifo_1m,
         pipe_trip,
         pipe_trip_apart,
     )

@@ -1,42 +1,210 @@
-//! `Queue<u64>` and `PlainQueue<u64>` with one producer and one consumer, beside crossbeam's bounded channel between threads:
-//! `cargo bench --bench queue [-- --quick]` in this directory.
+//! Queues beside their peers: `cargo bench --bench queue [--features iceoryx2] [-- --quick]` in this directory.
+//!
+//! Each actor is a process on a core of its own, or shares it if there are more actors than cores; those of crossbeam and
+//! rtrb are threads. Peers run interleaved with ours; figures are medians, ratios medians of ratios within a round. A full
+//! run writes QUEUE.md.
 
-#[path = "../rounds/queue.rs"]
-mod one_to_one;
+mod cpython;
+#[path = "queue/latency.rs"]
+mod latency;
+#[path = "locks/processes.rs"]
+mod processes;
+mod report;
 #[path = "../rounds/mod.rs"]
 mod rounds;
+#[path = "queue/topology.rs"]
+mod topology;
+#[path = "queue/wires.rs"]
+mod wires;
 
-use multiproc::Queue;
-use one_to_one::{CAPACITY, Producer};
-use rounds::Contestant;
+use cpython::CPython;
+use processes::Cores;
+use report::{Goal, Report};
+use rounds::{Contestant, Figures};
+use topology::{Topology, Wire};
+use wires::{Bare, Bytes, Cloudtoid, Crossbeam, Encoded, IpcChannel, Pipe, Plain, Rtrb};
 
+const BARE: &str = "bare ring, one to one";
 const CROSSBEAM: &str = "crossbeam-channel, threads";
-const POSTCARD: &str = "multiproc::Queue, threads";
-const THREADS: &str = "multiproc::PlainQueue, threads";
-const PROCESSES: &str = "multiproc::PlainQueue, processes";
+const RTRB: &str = "rtrb, threads";
+const CLOUDTOID: &str = "cloudtoid-interprocess";
+const ICEORYX: &str = "iceoryx2, in place";
+const PIPE: &str = "pipe";
+const IPC: &str = "ipc-channel, bytes";
+const PYTHON: &str = "CPython Queue";
+const FIFO: &str = "faster-fifo";
+const PLAIN: &str = "**PlainQueue**";
+const ENCODED: &str = "**Queue**, postcard";
+const BYTES: &str = "**Queue** of byte strings";
+const IN_PLACE: &str = "**Queue**, in place";
+
+const ONE_TO_ONE: Topology = Topology { producers: 1, consumers: 1 };
 
 fn main() -> multiproc::Result<()> {
-    let (rounds, operations) = if rounds::is_quick() { (1, 2_000) } else { (15, 1_000_000) };
-    let producer = Producer::spawn()?;
-    let (plain, queue) = (Queue::plain(CAPACITY)?, Queue::<u64>::bounded(CAPACITY)?);
-    let (sender, receiver) = crossbeam_channel::bounded(CAPACITY);
-    let mut contestants = [
-        Contestant::new(CROSSBEAM, |n| {
-            let send = |item| sender.send(item).expect("a receiver");
-            one_to_one::threads(n, send, || receiver.recv().expect("a sender"))
-        }),
-        Contestant::new(POSTCARD, |n| {
-            let send = |item| queue.put(item).expect("room in time");
-            one_to_one::threads(n, send, || queue.get().expect("an item"))
-        }),
-        Contestant::new(THREADS, |n| {
-            let send = |item| plain.put(item).expect("room in time");
-            one_to_one::threads(n, send, || plain.get().expect("an item"))
-        }),
-        Contestant::new(PROCESSES, |n| producer.run(n)),
-    ];
-    let figures = rounds::measure(&mut contestants, rounds, operations);
-    drop(contestants);
-    figures.print_rates(&[CROSSBEAM]);
-    producer.end()
+    let (cores, python) = (Cores::allowed(), CPython::start());
+    let mut report = Report::default();
+    report.head("Queues beside their peers", "queue", python.as_ref());
+    if cfg!(not(feature = "iceoryx2")) {
+        report.line("\niceoryx2 is not among them: it was built without `--features iceoryx2`.");
+    }
+    let bench = Bench { cores: &cores, python: python.as_ref() };
+    bench.small::<8>(&mut report, "8 B", "8", 2_000_000);
+    bench.small::<64>(&mut report, "64 B", "64", 1_000_000);
+    bench.small::<1024>(&mut report, "1 KiB", "1k", 300_000);
+    bench.large(&mut report, "64 KiB", "64k", 64 << 10, 20_000);
+    bench.large(&mut report, "1 MiB", "1m", 1 << 20, 1_000);
+    bench.crowd(&mut report, "two to two", Topology { producers: 2, consumers: 2 });
+    bench.crowd(&mut report, "one to three", Topology { producers: 1, consumers: 3 });
+    latency::run(&mut report, &cores)?;
+    if !rounds::is_quick() {
+        report.write("QUEUE.md");
+    }
+    Ok(())
+}
+
+struct Bench<'a> {
+    cores: &'a Cores,
+    python: Option<&'a CPython>,
+}
+
+/// Peers that sleep at each message do one of so many operations.
+const SLEEPERS_SHARE: u64 = 20;
+
+impl<'a> Bench<'a> {
+    fn between<'b, W: Wire>(&'b self, name: &'static str, wire: impl Fn() -> W + 'b) -> Contestant<'b> {
+        Contestant::new(name, move |n| ONE_TO_ONE.processes(n, self.cores, &wire()))
+    }
+
+    fn slowly<'b, W: Wire>(&'b self, name: &'static str, wire: impl Fn() -> W + 'b) -> Contestant<'b> {
+        Contestant::new(name, move |n| {
+            let share = n.div_ceil(SLEEPERS_SHARE);
+            ONE_TO_ONE.processes(share, self.cores, &wire()) * n / share
+        })
+    }
+
+    fn within<'b, W: Wire>(&'b self, name: &'static str, wire: impl Fn() -> W + 'b) -> Contestant<'b> {
+        Contestant::new(name, move |n| ONE_TO_ONE.threads(n, self.cores, &wire()))
+    }
+
+    /// CPython's queues, for messages of this size.
+    fn pythons<'b>(&'b self, size: &'static str) -> Vec<Contestant<'b>> {
+        let Some(python) = self.python else { return Vec::new() };
+        let queue = move |kind: &'static str| move |n| python.run(&format!("{kind}_{size}"), n);
+        let mut all = vec![Contestant::new(PYTHON, queue("queue"))];
+        if queue("fifo")(1) > 0 {
+            all.push(Contestant::new(FIFO, queue("fifo")));
+        }
+        all
+    }
+
+    /// Messages that go as plain data.
+    fn small<const N: usize>(&self, report: &mut Report, size: &str, tag: &'static str, messages: u64)
+    where
+        [u8; N]: bytemuck::Pod,
+    {
+        let mut contestants = vec![
+            self.between(BARE, || Bare::new(N)),
+            self.within(CROSSBEAM, || Crossbeam::new([1_u8; N])),
+            self.within(RTRB, || Rtrb::new([1_u8; N])),
+            self.between(CLOUDTOID, || Cloudtoid::new(N)),
+            self.slowly(PIPE, || Pipe::new(N)),
+            self.slowly(IPC, || IpcChannel::new(N)),
+        ];
+        #[cfg(feature = "iceoryx2")]
+        contestants.push(self.slowly(ICEORYX, || wires::Iceoryx::new(N)));
+        contestants.extend(self.pythons(tag));
+        contestants.push(self.between(PLAIN, Plain::<N>::new));
+        contestants.push(self.between(BYTES, || Bytes::new(N, false)));
+        contestants.push(self.between(IN_PLACE, || Bytes::new(N, true)));
+        if N == 8 {
+            contestants.push(self.between(ENCODED, Encoded::new));
+        }
+        let figures = measure(&mut contestants, messages);
+        section(report, size, &figures);
+        let targets = match N {
+            8 => vec![(PLAIN, CROSSBEAM, 1.0), (ENCODED, PLAIN, 0.5)],
+            64 => vec![(PLAIN, RTRB, 1.0)],
+            _ => vec![(PLAIN, BARE, 0.9)],
+        };
+        print_targets(report, &figures, &targets);
+    }
+
+    /// Messages that are byte strings.
+    fn large(&self, report: &mut Report, size: &str, tag: &'static str, bytes: usize, messages: u64) {
+        let mut contestants = vec![
+            self.between(BARE, || Bare::new(bytes)),
+            self.within(CROSSBEAM, || Crossbeam::new(vec![1_u8; bytes])),
+            self.within(RTRB, || Rtrb::new(vec![1_u8; bytes])),
+            self.between(CLOUDTOID, || Cloudtoid::new(bytes)),
+            self.between(PIPE, || Pipe::new(bytes)),
+            self.between(IPC, || IpcChannel::new(bytes)),
+        ];
+        #[cfg(feature = "iceoryx2")]
+        contestants.push(self.between(ICEORYX, || wires::Iceoryx::new(bytes)));
+        contestants.extend(self.pythons(tag));
+        contestants.push(self.between(BYTES, || Bytes::new(bytes, false)));
+        contestants.push(self.between(IN_PLACE, || Bytes::new(bytes, true)));
+        let figures = measure(&mut contestants, messages);
+        section(report, size, &figures);
+        let mut targets = vec![(IN_PLACE, BARE, 0.9)];
+        if figures.names().contains(&ICEORYX) {
+            targets.push((IN_PLACE, ICEORYX, 1.0));
+        }
+        print_targets(report, &figures, &targets);
+    }
+
+    /// Several at one or both ends, messages of 8 bytes.
+    fn crowd(&self, report: &mut Report, what: &str, topology: Topology) {
+        let cores = self.cores;
+        let mut contestants = [
+            Contestant::new(CROSSBEAM, |n| topology.threads(n, cores, &Crossbeam::new([1_u8; 8]))),
+            Contestant::new(CLOUDTOID, |n| topology.processes(n, cores, &Cloudtoid::new(8))),
+            Contestant::new(PLAIN, |n| topology.processes(n, cores, &Plain::<8>::new())),
+            Contestant::new(ENCODED, |n| topology.processes(n, cores, &Encoded::new())),
+        ];
+        let figures = measure(&mut contestants, 1_000_000);
+        section(report, &format!("8 B, {what}"), &figures);
+        print_targets(report, &figures, &[(PLAIN, CROSSBEAM, 0.8)]);
+    }
+}
+
+fn measure(contestants: &mut [Contestant<'_>], messages: u64) -> Figures {
+    let (rounds, messages) = if rounds::is_quick() { (1, messages.div_ceil(100)) } else { (9, messages) };
+    rounds::measure(contestants, rounds, messages)
+}
+
+fn section(report: &mut Report, what: &str, figures: &Figures) {
+    report.section(&format!("## {what}"), "Messages per second, and how many times as many as the peer.");
+    let peers: Vec<_> =
+        [BARE, CROSSBEAM, RTRB].into_iter().filter(|peer| figures.names().contains(peer)).collect();
+    let rows: Vec<_> = figures
+        .names()
+        .iter()
+        .map(|name| {
+            let mut row = vec![name.to_string(), rate(figures.nanos(name))];
+            row.extend(peers.iter().map(|peer| format!("{:.2}", figures.ratio(peer, name))));
+            row
+        })
+        .collect();
+    let heads: Vec<_> = peers.iter().map(|peer| format!("/ {peer}")).collect();
+    let heads: Vec<_> = std::iter::once("/s").chain(heads.iter().map(String::as_str)).collect();
+    report.table(&heads, &rows);
+}
+
+fn rate(nanos: f64) -> String {
+    match 1e9 / nanos {
+        rate if rate >= 1e6 => format!("{:.1} M", rate / 1e6),
+        rate if rate >= 1e4 => format!("{:.0} k", rate / 1e3),
+        rate => format!("{:.2} k", rate / 1e3),
+    }
+}
+
+fn print_targets(report: &mut Report, figures: &Figures, targets: &[(&str, &str, f64)]) {
+    let targets: Vec<_> = targets
+        .iter()
+        .map(|&(name, peer, least)| {
+            (format!("{name} / {peer}"), figures.ratio(peer, name), Goal::AtLeast(least))
+        })
+        .collect();
+    report.targets(&targets);
 }

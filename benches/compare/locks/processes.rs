@@ -4,6 +4,7 @@ use std::mem::MaybeUninit;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
+use std::sync::atomic::AtomicU64;
 
 /// A value in memory that this process and those it forks later share. Never unmapped.
 pub(crate) struct Shared<T>(NonNull<T>);
@@ -13,15 +14,28 @@ unsafe impl<T: Sync> Sync for Shared<T> {}
 
 impl<T> Shared<T> {
     pub(crate) fn new(value: T) -> Self {
+        let place = Self::map();
+        // SAFETY: the mapping is as long as a `T`, and aligned to a page.
+        unsafe { place.write(value) };
+        Self(place)
+    }
+
+    /// Room for a `T`, all bytes 0.
+    fn map() -> NonNull<T> {
         let (flags, protection) =
             (libc::MAP_SHARED | libc::MAP_ANONYMOUS, libc::PROT_READ | libc::PROT_WRITE);
         // SAFETY: a new mapping takes nobody's place.
         let start = unsafe { libc::mmap(std::ptr::null_mut(), size_of::<T>(), protection, flags, -1, 0) };
         assert_ne!(start, libc::MAP_FAILED, "shared memory");
-        let place = NonNull::new(start.cast::<T>()).expect("a mapping is not at 0");
-        // SAFETY: the mapping is as long as a `T`, and aligned to a page.
-        unsafe { place.write(value) };
-        Self(place)
+        NonNull::new(start.cast::<T>()).expect("a mapping is not at 0")
+    }
+}
+
+impl<const N: usize> Shared<[AtomicU64; N]> {
+    /// So many zeros, which are not on the stack first.
+    #[allow(dead_code)] // Each benchmark uses a part.
+    pub(crate) fn zeroed() -> Self {
+        Self(Self::map())
     }
 }
 
@@ -81,6 +95,7 @@ impl Cores {
         Self((0..size).filter(|&core| unsafe { libc::CPU_ISSET(core, &set) }).collect())
     }
 
+    #[allow(dead_code)] // Each benchmark uses a part.
     pub(crate) fn are_several(&self) -> bool {
         self.0.len() > 1
     }
