@@ -7,6 +7,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use super::child::Child;
+use super::zygote;
 use crate::Result;
 use crate::sys::Deadline;
 use crate::sys::pidfd::Status;
@@ -76,6 +77,7 @@ pub(super) extern "C" fn end() {
 /// ```
 pub fn active_children() -> Vec<ActiveChild> {
     sweep();
+    zygote::sweep();
     children().list.iter().map(|child| ActiveChild { child: Arc::clone(child) }).collect()
 }
 

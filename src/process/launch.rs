@@ -3,7 +3,9 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
+use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::process::{Pid, getegid, geteuid, getgid, getuid};
 
@@ -19,8 +21,8 @@ use super::setting::Setting;
 use super::start_method::StartMethod;
 use super::{children, constructor, lifeline, zygote};
 use crate::sys::pidfd::{self, Status};
-use crate::sys::poll::hung_up;
-use crate::sys::{frame, socket};
+use crate::sys::poll::{self, hung_up};
+use crate::sys::{Deadline, frame, socket};
 use crate::transfer::{Message, encode};
 use crate::{Error, Result};
 
@@ -166,6 +168,14 @@ pub(super) fn open_own(pid: Pid, socket: BorrowedFd<'_>) -> Result<Option<OwnedF
     };
     let own = !hung_up(socket)
         // It ended at once: then its remains are there to be reaped, or it isn't the one.
-        || !matches!(pidfd::peek(pidfd.as_fd()), Status::Running | Status::Unknown);
+        || match pidfd::peek(pidfd.as_fd()) {
+            Status::Exited(_) | Status::Signaled(_) => true,
+            Status::Unknown => false,
+            // A process that ends has closed its descriptors some microseconds before it has ended.
+            Status::Running => {
+                let soon = Deadline::after(Duration::from_secs(1));
+                poll::wait(&[(pidfd.as_fd(), PollFlags::IN)], soon)?
+            }
+        };
     Ok(own.then_some(pidfd))
 }

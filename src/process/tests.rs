@@ -1,20 +1,26 @@
-//! What only the inside can test: descriptors in arguments, and bootstraps that nobody should believe.
+//! What only the inside can test: descriptors in arguments, bootstraps that nobody should believe, reports at once.
+#![allow(unsafe_code)]
 
 use std::env::current_exe;
 use std::fs::{File, Permissions};
 use std::io::{Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use rustix::event::PollFlags;
+use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::bootstrap::VARIABLE;
 use super::image::Image;
-use super::{Process, constructor};
-use crate::sys::socket;
-use crate::transfer::{attach, de_error, detach, ser_error};
+use super::report::Failure;
+use super::{Process, constructor, exit, reporter};
+use crate::Event;
+use crate::sys::{Deadline, pidfd, poll, socket};
+use crate::transfer::{attach, de_error, detach, encode, ser_error};
 
 /// An anonymous file that travels.
 #[derive(Debug)]
@@ -127,6 +133,79 @@ fn a_child_whose_parent_has_ended_does_not_run_main() {
     drop(ours);
     let program = program(&current_exe().unwrap(), Stdio::null());
     assert!(!ran_as_usual(through_a_shell(&program).stdin(Stdio::from(theirs))));
+}
+
+/// Starts a copy of this program that waits for orders, forks, and ends: the fork keeps the socket open. Returns the
+/// numbers of the copy and of the fork.
+fn leave_a_fork_behind((output, waits): (PathBuf, bool)) -> (u32, i32) {
+    let (_ours, theirs) = socket::pair().unwrap();
+    let mut command = program(&current_exe().unwrap(), theirs.into());
+    let copy = command.stdout(File::create(output).unwrap()).spawn().unwrap().id();
+    let is_waiting = || {
+        let stdin = std::fs::read_link(format!("/proc/{copy}/fd/0")).unwrap();
+        let stat = std::fs::read_to_string(format!("/proc/{copy}/stat")).unwrap();
+        stdin == Path::new("/dev/null") && stat.contains(") S ")
+    };
+    while waits && !is_waiting() {
+        std::thread::yield_now();
+    }
+    // SAFETY: this process has one thread; the fork only waits to be killed.
+    match unsafe { libc::fork() } {
+        0 => loop {
+            std::thread::park();
+        },
+        fork => (copy, fork),
+    }
+}
+
+#[test]
+fn a_child_notices_its_parents_end_though_a_fork_keeps_the_socket_open() {
+    for waits in [false, true] {
+        let output = std::env::temp_dir().join(format!("multiproc-fork-{}-{waits}", std::process::id()));
+        let mut parent = Process::spawn(leave_a_fork_behind, (output.clone(), waits)).unwrap();
+        let (copy, fork) = parent.join().unwrap();
+        let ended = match pidfd::open(Pid::from_raw(copy.cast_signed()).unwrap()) {
+            Err(_) => true,
+            Ok(copy) => {
+                let soon = Deadline::after(Duration::from_secs(20));
+                poll::wait(&[(copy.as_fd(), PollFlags::IN)], soon).unwrap()
+            }
+        };
+        for pid in [fork, copy.cast_signed()].into_iter().take(2 - usize::from(ended)) {
+            let _ = rustix::process::kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL);
+        }
+        let printed = std::fs::read_to_string(&output).unwrap();
+        std::fs::remove_file(&output).unwrap();
+        assert!(ended, "waits: {waits}");
+        assert_eq!(printed, "", "main has run: {waits}");
+    }
+}
+
+/// Reports from two threads, of which the second fails while the first is sending.
+fn report_twice(begun: Event) -> Vec<u8> {
+    let result = encode(&vec![7_u8; 4 << 20]).unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        tell.send(rustix::thread::gettid().as_raw_nonzero()).unwrap();
+        reporter::report(Ok(result))
+    });
+    let stat = format!("/proc/self/task/{}/stat", told.recv().unwrap());
+    // Nobody reads before the event is set.
+    while !std::fs::read_to_string(&stat).unwrap().contains(") S ") {
+        std::thread::yield_now();
+    }
+    begun.set();
+    let failure = Failure::Panicked { message: "late".to_owned(), location: None, backtrace: None };
+    exit::exit(reporter::report(Err(failure)))
+}
+
+#[test]
+fn a_report_that_is_being_sent_is_not_cut_by_another() {
+    let begun = Event::new().unwrap();
+    let mut process = Process::spawn(report_twice, begun.clone()).unwrap();
+    begun.wait();
+    assert!(process.join().unwrap() == vec![7; 4 << 20]);
+    assert_eq!(process.exit_code(), Some(1));
 }
 
 #[test]

@@ -88,42 +88,34 @@ fn request(identity: &Identity, anchor: u64, theirs: &OwnedFd) -> Result<Option<
         other.retire();
         zygotes.retired.push(other);
     }
-    let zygote = match &zygotes.current {
-        Some(zygote) => Arc::clone(zygote),
+    let (zygote, is_new) = match zygotes.current.take() {
+        Some(zygote) => (zygote, false),
         None => match Zygote::start(identity.clone(), anchor)? {
-            Some(zygote) => Arc::clone(zygotes.current.insert(Arc::new(zygote))),
+            Some(zygote) => (Arc::new(zygote), true),
             None => return Ok(None),
         },
     };
-    match frame::send(zygote.socket.as_fd(), COPY, &[], &[theirs.as_fd()], None) {
-        Ok(()) => Ok(Some(zygote)),
-        Err(FrameError::Disconnected) => {
-            zygotes.current = None;
-            zygotes.retired.push(zygote);
-            Ok(None)
+    let socket = zygote.socket.as_fd();
+    let told = if is_new { frame::send(socket, SERVE, &[], &[], None) } else { Ok(()) };
+    let sent = told.and_then(|()| frame::send(socket, COPY, &[], &[theirs.as_fd()], None));
+    match sent {
+        Ok(()) => {
+            zygotes.current = Some(Arc::clone(&zygote));
+            Ok(Some(zygote))
         }
-        Err(error) => Err(error.into()),
+        Err(error) => {
+            zygote.retire();
+            zygotes.retired.push(zygote);
+            if matches!(error, FrameError::Disconnected) { Ok(None) } else { Err(error.into()) }
+        }
     }
 }
 
 impl Zygote {
-    /// A new one; `None` if it has ended at once.
+    /// A new one, which has to be told what it is; `None` if it has ended at once.
     fn start(identity: Identity, anchor: u64) -> Result<Option<Self>> {
-        let mut plan = Plan::default();
-        let Started { pidfd, socket, .. } = start_image(plan.command(), anchor)?;
-        let Some(pidfd) = pidfd else { return Ok(None) };
-        let zygote = Self { identity, socket, pidfd };
-        match frame::send(zygote.socket.as_fd(), SERVE, &[], &[], None) {
-            Ok(()) => Ok(Some(zygote)),
-            Err(FrameError::Disconnected) => {
-                zygote.end();
-                Ok(None)
-            }
-            Err(error) => {
-                zygote.end();
-                Err(error.into())
-            }
-        }
+        let Started { pidfd, socket, .. } = start_image(Plan::default().command(), anchor)?;
+        Ok(pidfd.map(|pidfd| Self { identity, socket, pidfd }))
     }
 
     /// What has become of the request whose other end is `socket`: number and descriptor of the copy; `None` if there is
@@ -162,13 +154,6 @@ impl Zygote {
     fn retire(&self) {
         // Fails if it has ended.
         let _ = shutdown(&self.socket, Shutdown::Write);
-    }
-
-    /// Ends it at once, and reaps it.
-    fn end(&self) {
-        let _ = pidfd::send_signal(self.pidfd.as_fd(), rustix::process::Signal::KILL);
-        let _ = poll::wait(&[(self.pidfd.as_fd(), PollFlags::IN)], None);
-        pidfd::reap(self.pidfd.as_fd());
     }
 
     /// Whether it lives; one that doesn't is reaped.

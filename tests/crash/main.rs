@@ -74,6 +74,8 @@ mod segment;
 mod semaphore;
 #[cfg(target_arch = "x86_64")]
 mod shutdown;
+#[cfg(all(target_arch = "x86_64", feature = "auto-init"))]
+mod start;
 #[cfg(target_arch = "x86_64")]
 mod trace;
 #[cfg(target_arch = "x86_64")]
@@ -113,6 +115,8 @@ fn main() -> std::process::ExitCode {
         joinable::SCENARIOS,
         segment::SCENARIOS,
         connection::SCENARIOS,
+        #[cfg(feature = "auto-init")]
+        start::SCENARIOS,
     ];
     scenario::run(&groups.concat(), victim::available, latencies::print)
 }

@@ -327,9 +327,9 @@ fn a_dropped_process_goes_on() {
 }
 
 #[test]
-fn eight_threads_spawn_at_once() {
+fn sixteen_threads_spawn_at_once() {
     std::thread::scope(|scope| {
-        for thread in 0..8 {
+        for thread in 0..16 {
             scope.spawn(move || {
                 for n in 0..5 {
                     assert_eq!(spawn(add, (thread, n)).unwrap().join().unwrap(), thread + n);

@@ -240,29 +240,33 @@ fn a_missing_directory_is_an_error_that_says_so() {
 }
 
 #[test]
-fn a_hundred_processes_at_once_end_and_leave_nothing() {
+fn a_thousand_processes_end_as_they_should_and_leave_nothing() {
     let many = |()| {
         let files = || std::fs::read_dir("/proc/self/fd").unwrap().count();
         let children = || std::fs::read_to_string("/proc/thread-self/children").unwrap();
         // A zygote stays.
         spawn(|()| (), ()).unwrap().join().unwrap();
         let before = (files(), children());
-        let mut processes: Vec<_> = (0..100).map(|n| spawn(|n: u32| n + 1, n).unwrap()).collect();
-        // Every tenth is ended before its code runs, or a little later.
-        processes.iter().step_by(10).for_each(|process| process.terminate().unwrap());
-        let ends: Vec<_> = processes.iter_mut().map(|process| process.join().ok()).collect();
-        let codes: Vec<_> = processes.iter().map(|process| process.exit_code()).collect();
-        drop(processes);
-        assert!(active_children().is_empty());
-        (before, (files(), children()), ends, codes)
-    };
-    let (before, after, ends, codes) = Worker::spawn(many, ()).join();
-    assert_eq!(before, after);
-    for (n, (end, code)) in (0..).zip(ends.into_iter().zip(codes)) {
-        match (end, code) {
-            (Some(result), Some(0)) => assert_eq!(result, n + 1),
-            (None, Some(-15)) => assert_eq!(n % 10, 0),
-            other => panic!("process {n}: {other:?}"),
+        for _ in 0..10 {
+            let mut processes: Vec<_> = (0..90).map(|n| spawn(|n: u32| n + 1, n).unwrap()).collect();
+            let mut doomed = Vec::new();
+            for _ in 0..10 {
+                // At once: as a rule before its code runs.
+                let process = spawn(sleep, LONG).unwrap();
+                process.terminate().unwrap();
+                doomed.push(process);
+            }
+            for (n, process) in (0..).zip(&mut processes) {
+                assert_eq!((process.join().unwrap(), process.exit_code()), (n + 1, Some(0)));
+            }
+            for process in &mut doomed {
+                assert!(matches!(process.join(), Err(ProcessError::Signaled(15))));
+                assert_eq!(process.exit_code(), Some(-15));
+            }
         }
-    }
+        assert!(active_children().is_empty());
+        (before, (files(), children()))
+    };
+    let (before, after) = Worker::spawn(many, ()).join();
+    assert_eq!(before, after);
 }
