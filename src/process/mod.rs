@@ -46,6 +46,9 @@ pub use constructor::init;
 pub use current::{CurrentProcess, ParentProcess, cpu_count, current_process, parent_process};
 pub use error::ProcessError;
 pub use handle::Process;
+pub(crate) use image::Image;
+pub(crate) use panics::failure_of;
+pub(crate) use report::Failure;
 
 #[cfg(test)]
 mod tests;
