@@ -62,6 +62,9 @@ pub use current::{CurrentProcess, ParentProcess, cpu_count, current_process, par
 pub use error::ProcessError;
 pub use fork::ForkError;
 pub use handle::Process;
+pub(crate) use image::Image;
+pub(crate) use panics::failure_of;
+pub(crate) use report::Failure;
 pub use start_method::StartMethod;
 
 #[cfg(test)]

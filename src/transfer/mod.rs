@@ -19,9 +19,11 @@
 mod codec;
 mod failure;
 mod message;
+mod sequence;
 mod table;
 
 pub(crate) use codec::{decode, decode_from, decode_item, encode, encode_and, encode_item};
 pub(crate) use failure::{de_error, ser_error};
 pub(crate) use message::Message;
+pub(crate) use sequence::{Decoder, Encoder};
 pub(crate) use table::{attach, attach_own, detach};
