@@ -110,6 +110,8 @@ pub use task::{AsyncResult, MapOptions, PoolStillRunning, Results, TaskError};
 #[doc(hidden)]
 #[cfg(not(all(test, loom)))]
 pub mod testing {
+    #[cfg(feature = "process")]
+    pub use crate::process::read_bootstrap;
     pub use crate::sys::slice::set_sleep_slice;
     pub use crate::sys::spin::set_spins;
 }

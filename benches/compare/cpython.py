@@ -242,6 +242,32 @@ def round_trips(count, answer, ask):
     return nanos
 
 
+def nothing():
+    pass
+
+
+def start(method, count):
+    context = multiprocessing.get_context(method)
+    begun = time.monotonic_ns()
+    for _ in range(count):
+        process = context.Process(target=nothing)
+        process.start()
+        process.join()
+    return time.monotonic_ns() - begun
+
+
+def start_fork(count):
+    return start("fork", count)
+
+
+def start_forkserver(count):
+    return start("forkserver", count)
+
+
+def start_spawn(count):
+    return start("spawn", count)
+
+
 OPERATIONS = {
     operation.__name__: operation
     for operation in (
@@ -267,10 +293,15 @@ OPERATIONS = {
         fifo_1m,
         pipe_trip,
         pipe_trip_apart,
+        start_fork,
+        start_forkserver,
+        start_spawn,
     )
 }
 
-print("%d.%d.%d" % sys.version_info[:3], flush=True)
-for line in sys.stdin:
-    name, count = line.split()
-    print(OPERATIONS[name](int(count)), flush=True)
+# Processes that are not forked import this file, too.
+if __name__ == "__main__":
+    print("%d.%d.%d" % sys.version_info[:3], flush=True)
+    for line in sys.stdin:
+        name, count = line.split()
+        print(OPERATIONS[name](int(count)), flush=True)

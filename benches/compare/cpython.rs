@@ -30,7 +30,16 @@ impl CPython {
 
     /// The nanoseconds of so many operations.
     pub(crate) fn run(&self, operation: &str, operations: u64) -> u64 {
-        let own = (operations / SHARE).max(20);
+        self.run_some(operation, operations, (operations / SHARE).max(20))
+    }
+
+    /// The same for operations that take milliseconds.
+    #[allow(dead_code)] // Each benchmark uses a part.
+    pub(crate) fn run_few(&self, operation: &str, operations: u64) -> u64 {
+        self.run_some(operation, operations, (operations / SHARE).max(1))
+    }
+
+    fn run_some(&self, operation: &str, operations: u64, own: u64) -> u64 {
         let (orders, answers) = &mut *self.pipes.borrow_mut();
         writeln!(orders, "{operation} {own}").expect("Python listens");
         let mut answer = String::new();

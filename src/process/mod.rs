@@ -34,6 +34,7 @@ mod child;
 mod children;
 mod constructor;
 mod current;
+mod dry_run;
 mod entry;
 mod error;
 mod exit;
@@ -59,6 +60,8 @@ pub use builder::ProcessBuilder;
 pub use children::{ActiveChild, active_children};
 pub use constructor::init;
 pub use current::{CurrentProcess, ParentProcess, cpu_count, current_process, parent_process};
+#[doc(hidden)]
+pub use dry_run::read_bootstrap;
 pub use error::ProcessError;
 pub use fork::ForkError;
 pub use handle::Process;

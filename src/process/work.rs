@@ -79,7 +79,11 @@ fn introduced(upstream: &mut Upstream) -> Result<Frame> {
     }
 }
 
-fn expect(frame: Frame, expected: u32) -> Result<Message> {
+/// The message in a frame that has this tag.
+///
+/// # Errors
+/// [`Error::Decode`]: it has another one.
+pub(super) fn expect(frame: Frame, expected: u32) -> Result<Message> {
     let Frame { tag, bytes, fds } = frame;
     if tag == expected {
         Ok(Message { bytes, fds })
