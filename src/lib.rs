@@ -3,6 +3,8 @@
 //! | I want to | I take |
 //! |---|---|
 //! | run a function in another process | [`Process::spawn`] |
+//! | call a function with many values, in several processes | [`Pool`] |
+//! | have futures of what processes do, as in Python's `concurrent.futures` | [`futures::ProcessPoolExecutor`] |
 //! | call functions on threads, and have futures of their results | [`futures::ThreadPoolExecutor`], [`threads::Pool`] |
 //! | hand out jobs, and have those of a killed worker done by another | [`JoinableQueue`], [`JoinableQueue::tasks`] |
 //! | pass values between processes | [`Queue`] |
@@ -51,6 +53,8 @@ pub mod futures;
 #[cfg(not(all(test, loom)))]
 mod plain;
 #[cfg(all(feature = "process", not(all(test, loom))))]
+mod pool;
+#[cfg(all(feature = "process", not(all(test, loom))))]
 pub mod process;
 #[cfg(not(all(test, loom)))]
 mod queue;
@@ -74,6 +78,8 @@ pub use connection::{Address, AuthKey, Client, Connection, ConnectionError, List
 pub use error::{Error, Result};
 #[cfg(not(all(test, loom)))]
 pub use plain::{CChar, CLong, CType, CULong, Number, OutOfRange, TypeCode, UnknownTypeCode, WChar};
+#[cfg(all(feature = "process", not(all(test, loom))))]
+pub use pool::{Pool, PoolBuilder};
 #[cfg(all(feature = "process", not(all(test, loom))))]
 pub use process::{
     ActiveChild, CurrentProcess, ForkError, ParentProcess, Process, ProcessBuilder, ProcessError,

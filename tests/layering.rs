@@ -106,7 +106,7 @@ fn root_names(lib: &str) -> BTreeMap<String, String> {
 
 /// What is wrong with a file of a folder: each import that does not go downward, and each that does not say `crate`.
 fn violations(folder: &str, source: &str, root: &BTreeMap<String, String>) -> Vec<String> {
-    found_in(folder, source, root, "super::super")
+    found_in(folder, source, root, "super::super::")
 }
 
 /// The same for the file that stands for the folder: there `super` is the crate already.

@@ -50,7 +50,7 @@ impl From<Unfinished> for Error {
 /// assert_eq!(sum, 14);
 /// # Ok::<(), multiproc::Error>(())
 /// ```
-pub fn as_completed<R>(
+pub fn as_completed<R: 'static>(
     futures: impl IntoIterator<Item = Future<R>>,
     timeout: Option<Duration>,
 ) -> AsCompleted<R> {
@@ -64,7 +64,7 @@ pub fn as_completed<R>(
 
 /// See [`as_completed`].
 #[must_use = "it waits only when it is asked for the next"]
-pub struct AsCompleted<R> {
+pub struct AsCompleted<R: 'static> {
     /// Those that were not given yet.
     futures: Vec<Option<Future<R>>>,
     watcher: Arc<Watcher>,
@@ -76,7 +76,7 @@ pub struct AsCompleted<R> {
     is_over: bool,
 }
 
-impl<R> Iterator for AsCompleted<R> {
+impl<R: 'static> Iterator for AsCompleted<R> {
     type Item = Result<Future<R>, Unfinished>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -107,7 +107,7 @@ impl<R> Iterator for AsCompleted<R> {
     }
 }
 
-impl<R> Drop for AsCompleted<R> {
+impl<R: 'static> Drop for AsCompleted<R> {
     fn drop(&mut self) {
         for future in self.futures.iter().flatten() {
             future.core().unwatch(&self.watcher);
@@ -115,7 +115,7 @@ impl<R> Drop for AsCompleted<R> {
     }
 }
 
-impl<R> fmt::Debug for AsCompleted<R> {
+impl<R: 'static> fmt::Debug for AsCompleted<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AsCompleted").field("done", &self.done).field("of", &self.of).finish_non_exhaustive()
     }

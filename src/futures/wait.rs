@@ -20,7 +20,7 @@ pub enum ReturnWhen {
 /// What [`wait`] found: each distinct future in one of both, in the order in which they were given.
 #[derive(Debug)]
 #[must_use]
-pub struct Waited<R> {
+pub struct Waited<R: 'static> {
     /// Finished or cancelled.
     pub done: Vec<Future<R>>,
     /// Neither.
@@ -42,7 +42,11 @@ pub struct Waited<R> {
 /// assert_eq!((waited.done.len(), waited.not_done.len()), (4, 0));
 /// # Ok::<(), multiproc::Error>(())
 /// ```
-pub fn wait<R>(futures: &[Future<R>], timeout: Option<Duration>, return_when: ReturnWhen) -> Waited<R> {
+pub fn wait<R: 'static>(
+    futures: &[Future<R>],
+    timeout: Option<Duration>,
+    return_when: ReturnWhen,
+) -> Waited<R> {
     let deadline = timeout.and_then(Deadline::after);
     let futures = distinct(futures);
     let watcher = Arc::new(Watcher::default());
@@ -70,7 +74,7 @@ pub fn wait<R>(futures: &[Future<R>], timeout: Option<Duration>, return_when: Re
 }
 
 /// Each future once.
-pub(super) fn distinct<R>(futures: &[Future<R>]) -> Vec<&Future<R>> {
+pub(super) fn distinct<R: 'static>(futures: &[Future<R>]) -> Vec<&Future<R>> {
     let mut seen = std::collections::HashSet::new();
     futures.iter().filter(|future| seen.insert(Arc::as_ptr(future.core()))).collect()
 }

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 /// The main executable as the loader mapped it.
 #[derive(Debug, Default)]
-pub(super) struct Image {
+pub(crate) struct Image {
     base: usize,
     all: Vec<Range<usize>>,
     text: Vec<Range<usize>>,
@@ -15,7 +15,7 @@ pub(super) struct Image {
 
 impl Image {
     /// The main executable of this process.
-    pub(super) fn main() -> &'static Self {
+    pub(crate) fn main() -> &'static Self {
         static MAIN: OnceLock<Image> = OnceLock::new();
         MAIN.get_or_init(|| {
             let mut image = Self::default();
@@ -32,12 +32,12 @@ impl Image {
     }
 
     /// The distance of `address` from the load address, if it lies in the image's code.
-    pub(super) fn code_offset_of(&self, address: usize) -> Option<u64> {
+    pub(crate) fn code_offset_of(&self, address: usize) -> Option<u64> {
         self.is_code(address).then(|| address.wrapping_sub(self.base) as u64)
     }
 
     /// The address at that distance, if it lies in the image's code.
-    pub(super) fn code_at(&self, offset: u64) -> Option<usize> {
+    pub(crate) fn code_at(&self, offset: u64) -> Option<usize> {
         let address = self.base.checked_add(usize::try_from(offset).ok()?)?;
         self.is_code(address).then_some(address)
     }

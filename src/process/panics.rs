@@ -37,7 +37,7 @@ pub(super) fn install(ending: fn(&Failure)) {
 }
 
 /// The failure for a caught panic: what the hook noted of it, or what the payload says if it was raised past the hook.
-pub(super) fn failure_of(payload: &(dyn Any + Send)) -> Failure {
+pub(crate) fn failure_of(payload: &(dyn Any + Send)) -> Failure {
     let said = text(payload);
     let noted = LAST.try_with(|last| last.take()).ok().flatten();
     match noted {

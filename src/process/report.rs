@@ -53,7 +53,7 @@ pub(super) struct Start {
 
 /// Why a child has no result.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// The function panicked.
     Panicked { message: String, location: Option<String>, backtrace: Option<String> },
     /// The arguments were not decoded.

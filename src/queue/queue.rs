@@ -433,7 +433,7 @@ impl<T, C> Queue<T, C> {
 
     /// Gets an item's payload, which `read` is given as words and bytes of them, once.
     #[inline]
-    pub(super) fn get_by<R>(
+    pub(crate) fn get_by<R>(
         &self,
         wait: Wait,
         mut read: impl FnMut(&[AtomicU64], usize) -> R,
@@ -447,6 +447,24 @@ impl<T, C> Queue<T, C> {
         }
         // SAFETY: as above.
         unsafe { self.ring()?.get_with(wait, read) }
+    }
+
+    /// Gets up to `count` payloads, and at least one, for which it waits; `read` is given each. Says how many.
+    pub(crate) fn get_many_by(
+        &self,
+        wait: Wait,
+        count: usize,
+        read: impl FnMut(&[AtomicU64], usize),
+    ) -> Result<usize, RingError> {
+        // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
+        unsafe { self.ring()?.get_many(wait, count, read) }
+    }
+
+    /// Puts a payload as it is.
+    #[inline]
+    pub(crate) fn put_payload(&self, wait: Wait, payload: &[u8]) -> Result<(), RingError> {
+        // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
+        unsafe { self.ring()?.put_with(wait, payload.len(), |words| raw::write(words, payload)) }
     }
 
     #[inline]

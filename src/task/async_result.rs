@@ -35,7 +35,7 @@ pub struct AsyncResult<R> {
     progress: Option<Arc<Progress>>,
 }
 
-impl<R> AsyncResult<R> {
+impl<R: 'static> AsyncResult<R> {
     pub(crate) fn new(future: Future<R>, progress: Option<Arc<Progress>>) -> Self {
         Self { future, progress }
     }
@@ -141,7 +141,7 @@ impl<R> AsyncResult<R> {
     }
 }
 
-impl<R> fmt::Debug for AsyncResult<R> {
+impl<R: 'static> fmt::Debug for AsyncResult<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AsyncResult")
             .field("completed", &self.completed())

@@ -14,6 +14,7 @@
 //! Waiters are woken before the callbacks run; these run in the order in which they were added, in the thread that finished
 //! or cancelled the task, each by itself: one that panics is the end of that one only.
 
+use std::cell::RefCell;
 use std::mem::take;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -26,6 +27,33 @@ use super::error::TaskError;
 use super::sink::Sink;
 use super::watcher::Watcher;
 use crate::sys::Deadline;
+
+type Later = Box<dyn FnOnce()>;
+
+thread_local! {
+    /// Callbacks that whoever takes in results calls later; `None` where they are called at once.
+    static LATER: RefCell<Option<Vec<Later>>> = const { RefCell::new(None) };
+}
+
+/// Callbacks of tasks that have ended.
+#[must_use]
+pub(crate) struct Callbacks(Vec<Later>);
+
+impl Callbacks {
+    /// Runs `deliver`, and keeps the callbacks of the tasks that it ends.
+    pub(crate) fn of(deliver: impl FnOnce()) -> Self {
+        let outer = LATER.replace(Some(Vec::new()));
+        deliver();
+        Self(LATER.replace(outer).unwrap_or_default())
+    }
+
+    /// Calls them.
+    pub(crate) fn call(self) {
+        for callback in self.0 {
+            callback();
+        }
+    }
+}
 
 type Callback<R> = Box<dyn FnOnce(&Arc<Core<R>>) + Send>;
 
@@ -57,7 +85,7 @@ enum Phase {
     Cancelled,
 }
 
-impl<R> Core<R> {
+impl<R: 'static> Core<R> {
     /// A task that nobody has begun.
     pub(crate) fn new(driver: Option<Arc<dyn Driver>>) -> Arc<Self> {
         let inner =
@@ -70,6 +98,11 @@ impl<R> Core<R> {
             driver,
             ticket: AtomicU64::new(NO_TICKET),
         })
+    }
+
+    /// Notes what its driver calls it, before anybody else knows of it.
+    pub(crate) fn set_ticket(&self, ticket: u64) {
+        self.ticket.store(ticket, Ordering::Relaxed); // Relaxed: published with the handle.
     }
 
     /// Its worker begins it; `false` if it is not to be done.
@@ -113,6 +146,9 @@ impl<R> Core<R> {
         match inner.phase {
             Phase::Pending => {
                 self.end(inner, Phase::Cancelled, Err(TaskError::Cancelled));
+                if let Some(driver) = &self.driver {
+                    driver.nudge();
+                }
                 true
             }
             phase => phase == Phase::Cancelled,
@@ -138,8 +174,20 @@ impl<R> Core<R> {
             watcher.tell(index, failed);
         }
         wakers.into_iter().for_each(Waker::wake);
-        for callback in callbacks {
-            self.call(callback);
+        if callbacks.is_empty() {
+            return;
+        }
+        let this = Arc::clone(self);
+        let call = move || callbacks.into_iter().for_each(|callback| this.call(callback));
+        let now = LATER.with_borrow_mut(|later| match later {
+            Some(later) => {
+                later.push(Box::new(call));
+                None
+            }
+            None => Some(call),
+        });
+        if let Some(call) = now {
+            call();
         }
     }
 

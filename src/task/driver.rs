@@ -13,6 +13,9 @@ pub(crate) trait Driver: Send + Sync {
     /// Takes the task back unless a worker has begun it; whether nobody will begin it.
     fn withdraw(&self, ticket: u64) -> bool;
 
+    /// A task has ended by other means than a result: whoever [helps](Self::help) asks again whether it is done.
+    fn nudge(&self);
+
     /// The caller waits until `done`, and may do something useful meanwhile: take in results, its own among them. It returns
     /// when `done` says so, at the deadline, or if there is nothing to do for the caller.
     fn help(&self, done: &dyn Fn() -> bool, deadline: Option<Deadline>);

@@ -46,7 +46,7 @@ pub struct Future<R> {
     is_counted: bool,
 }
 
-impl<R> Future<R> {
+impl<R: 'static> Future<R> {
     /// The first handle of a task.
     pub(crate) fn new(core: Arc<Core<R>>) -> Self {
         Self { core, is_counted: true }
@@ -238,7 +238,7 @@ impl<R> PartialEq for Future<R> {
 
 impl<R> Eq for Future<R> {}
 
-impl<R> fmt::Debug for Future<R> {
+impl<R: 'static> fmt::Debug for Future<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match (self.cancelled(), self.done(), self.running()) {
             (true, ..) => "cancelled",
@@ -250,7 +250,7 @@ impl<R> fmt::Debug for Future<R> {
     }
 }
 
-impl<R> IntoFuture for Future<R> {
+impl<R: 'static> IntoFuture for Future<R> {
     type Output = Result<R, TaskError>;
     type IntoFuture = Awaited<R>;
 
@@ -274,7 +274,7 @@ enum Stage<R> {
 // Nothing in it is pinned.
 impl<R> Unpin for Awaited<R> {}
 
-impl<R> std::future::Future for Awaited<R> {
+impl<R: 'static> std::future::Future for Awaited<R> {
     type Output = Result<R, TaskError>;
 
     /// # Panics

@@ -35,20 +35,20 @@ struct Gathered<R> {
     is_complete: bool,
 }
 
-/// Launches a map over `items`.
+/// Launches a map over `items`. Nothing that knows of its result is left here when this returns.
 pub(crate) fn gather<A, R: Send + Sync + 'static>(
-    launch: &mut dyn Launch<A, R>,
+    mut launch: impl Launch<A, R>,
     items: impl IntoIterator<Item = A>,
     options: &Checked,
 ) -> AsyncResult<Vec<R>> {
     let items = items.into_iter();
     match items.size_hint() {
-        (least, Some(most)) if least == most => gather_known(launch, items, least, options),
+        (least, Some(most)) if least == most => gather_known(&mut launch, items, least, options),
         _ => {
             // The chunk depends on how many there are.
             let items: Vec<A> = items.collect();
             let count = items.len();
-            gather_known(launch, items.into_iter(), count, options)
+            gather_known(&mut launch, items.into_iter(), count, options)
         }
     }
 }

@@ -18,13 +18,16 @@ mod sink;
 mod stream;
 mod watcher;
 
-pub(crate) use self::core::Core;
+pub(crate) use self::core::{Callbacks, Core};
 pub use async_result::AsyncResult;
 pub(crate) use crew::{Calls, Crew, CrewOptions, call};
+pub(crate) use driver::Driver;
 pub use error::{PoolStillRunning, TaskError};
 pub use future::{Awaited, Future};
 pub(crate) use gather::gather;
+pub(crate) use launch::Launch;
 pub use options::MapOptions;
 pub(crate) use results::Manner;
 pub use results::Results;
+pub(crate) use sink::Sink;
 pub(crate) use watcher::Watcher;

@@ -132,7 +132,7 @@ impl Pool {
         R: Send + Sync + 'static,
     {
         let checked = options.check()?;
-        gather(&mut Calls::new(&self.crew, f), items, &checked).within(checked.deadline)
+        gather(Calls::new(&self.crew, f), items, &checked).within(checked.deadline)
     }
 
     /// Has `f` called with each of `items`. The input is taken whole before this returns.
@@ -155,7 +155,7 @@ impl Pool {
         R: Send + Sync + 'static,
     {
         match options.check() {
-            Ok(checked) => gather(&mut Calls::new(&self.crew, f), items, &checked),
+            Ok(checked) => gather(Calls::new(&self.crew, f), items, &checked),
             Err(error) => AsyncResult::new(Future::failed(error), None),
         }
     }

@@ -28,7 +28,7 @@ pub(super) trait Ending: Send + Sync {
     fn has_ended(&self) -> bool;
 }
 
-impl<R: Send + Sync> Ending for Core<R> {
+impl<R: Send + Sync + 'static> Ending for Core<R> {
     fn has_ended(&self) -> bool {
         self.outcome().is_some()
     }
@@ -93,7 +93,7 @@ impl<R: Send + Sync + 'static> Process<R> {
 }
 
 /// Moves the result out. The thread lets go of it in a moment, and a list of children may look at it.
-fn take<R>(mut core: Arc<Core<R>>) -> Option<R> {
+fn take<R: 'static>(mut core: Arc<Core<R>>) -> Option<R> {
     loop {
         core = match Arc::try_unwrap(core) {
             Ok(core) => return core.into_outcome().and_then(Result::ok),
@@ -115,7 +115,7 @@ fn failure(error: &TaskError) -> ProcessError {
     }
 }
 
-impl<R> Process<R> {
+impl<R: 'static> Process<R> {
     /// Its name: `Process-1` and so on, unless it was given one.
     pub fn name(&self) -> &str {
         &self.name
@@ -154,7 +154,7 @@ impl Process<()> {
     }
 }
 
-impl<R> fmt::Debug for Process<R> {
+impl<R: 'static> fmt::Debug for Process<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Process").field("name", &self.name).finish_non_exhaustive()
     }

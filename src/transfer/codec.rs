@@ -139,7 +139,10 @@ pub(crate) fn decode_item<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
 }
 
 /// Runs postcard outside of every transfer. `wrap` makes the error of a failure that no handle explains.
-fn outside<T>(run: impl FnOnce() -> postcard::Result<T>, wrap: impl FnOnce(String) -> Error) -> Result<T> {
+pub(super) fn outside<T>(
+    run: impl FnOnce() -> postcard::Result<T>,
+    wrap: impl FnOnce(String) -> Error,
+) -> Result<T> {
     // As a rule there is no transfer, and nothing to put aside.
     let scope = (!table::is_absent()).then(|| Scope::enter(Table::Absent));
     let earlier = failure::take();
@@ -154,7 +157,7 @@ fn outside<T>(run: impl FnOnce() -> postcard::Result<T>, wrap: impl FnOnce(Strin
 
 /// What a handle failed with, or else what postcard says.
 #[cold]
-fn why(failure: Option<Box<Error>>, otherwise: impl FnOnce() -> Error) -> Error {
+pub(super) fn why(failure: Option<Box<Error>>, otherwise: impl FnOnce() -> Error) -> Error {
     failure.map_or_else(otherwise, |failure| *failure)
 }
 

@@ -1,0 +1,237 @@
+//! [`ProcessPoolExecutor`]: functions called in processes.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::executor::{Executor, Shutdown};
+use crate::Result;
+use crate::pool::{Calls, Engine, Staffing, submit};
+use crate::task::{Future, Manner, MapOptions, Results, TaskError};
+
+/// Calls functions in processes: `fn(A) -> R`, so functions and closures that capture nothing. Arguments and results travel
+/// by serde, the handles of this crate included.
+///
+/// Workers are started with the executor, and are daemons: they end with this process, however it ends. When the executor is
+/// dropped, it waits for what was submitted.
+///
+/// A future is [running](Future::running) when a worker has begun its task, and can be cancelled until then.
+///
+/// # Process death
+/// A worker that dies fails the future whose task it has, with [`TaskError::WorkerDied`] or [`TaskError::WorkerExited`],
+/// unless the task is to be [given to another](ProcessPoolExecutorBuilder::retries). All others are done, and the worker is
+/// replaced.
+///
+/// # Examples
+/// ```
+/// use multiproc::futures::ProcessPoolExecutor;
+/// let executor = ProcessPoolExecutor::new(2)?;
+/// let sum = executor.submit(|(a, b): (u32, u32)| a + b, (40, 2));
+/// assert_eq!(sum.result(), Ok(&42));
+/// let squares: Result<Vec<u64>, _> = executor.map(|n: u64| n * n, 0..4).collect();
+/// assert_eq!(squares?, [0, 1, 4, 9]);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
+pub struct ProcessPoolExecutor {
+    engine: Arc<Engine>,
+}
+
+impl ProcessPoolExecutor {
+    /// An executor of so many workers.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for 0; [`Error::OutOfMemory`](crate::Error::OutOfMemory); those of [`Process::spawn`](crate::Process::spawn).
+    pub fn new(max_workers: usize) -> Result<Self> {
+        Self::builder().max_workers(max_workers).build()
+    }
+
+    /// An executor with options.
+    pub fn builder() -> ProcessPoolExecutorBuilder {
+        ProcessPoolExecutorBuilder { staffing: Staffing::new("max_workers") }
+    }
+
+    /// Has `f(args)` called. What goes wrong is told by the future.
+    ///
+    /// # Process death
+    /// A worker that dies with the task fails the future.
+    pub fn submit<A, R>(&self, f: fn(A) -> R, args: A) -> Future<R>
+    where
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned + Send + Sync + 'static,
+    {
+        submit(&self.engine, f, args)
+    }
+
+    /// Has `f` called with each of `items`. The results come in their order; after the first failure none comes, and what no
+    /// worker has begun is not done.
+    ///
+    /// # Process death
+    /// A worker that dies is a failure of the chunk that it had.
+    pub fn map<A, R, I>(&self, f: fn(A) -> R, items: I) -> Results<I::IntoIter, R>
+    where
+        I: IntoIterator<Item = A>,
+        A: Serialize + DeserializeOwned + 'static,
+        R: Serialize + DeserializeOwned + Send + Sync + 'static,
+    {
+        self.map_with(f, items, MapOptions::default())
+    }
+
+    /// As [`map`](Self::map), with options.
+    ///
+    /// # Process death
+    /// As for [`map`](Self::map).
+    pub fn map_with<A, R, I>(&self, f: fn(A) -> R, items: I, options: MapOptions) -> Results<I::IntoIter, R>
+    where
+        I: IntoIterator<Item = A>,
+        A: Serialize + DeserializeOwned + 'static,
+        R: Serialize + DeserializeOwned + Send + Sync + 'static,
+    {
+        Results::new(Calls::new(&self.engine, f, false), items.into_iter(), options, Manner::UntilError)
+    }
+
+    /// Takes no more tasks. What was submitted is done, unless it is to be cancelled. More than once does no harm.
+    pub fn shutdown(&self, how: Shutdown) {
+        if how.cancel_futures {
+            self.engine.close_and_cancel();
+        } else {
+            self.engine.close();
+        }
+        if how.wait {
+            self.engine.join();
+        }
+    }
+
+    /// Ends all workers, by `SIGTERM`, and by `SIGKILL` those that live on for 0.1 s. What is not done fails with
+    /// [`TaskError::Terminated`], and no more tasks are taken.
+    pub fn terminate_workers(&self) {
+        self.engine.end(&TaskError::Terminated);
+        self.engine.join();
+    }
+
+    /// Ends all workers, by `SIGKILL`. What is not done fails with [`TaskError::Terminated`], and no more tasks are taken.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::TaskError;
+    /// use multiproc::futures::ProcessPoolExecutor;
+    /// let executor = ProcessPoolExecutor::new(1)?;
+    /// let future = executor.submit(|()| std::thread::sleep(std::time::Duration::from_secs(600)), ());
+    /// executor.kill_workers();
+    /// assert_eq!(future.exception(), Some(&TaskError::Terminated));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn kill_workers(&self) {
+        self.engine.kill(&TaskError::Terminated);
+        self.engine.join();
+    }
+
+    /// The numbers of the workers' processes at this moment.
+    #[must_use]
+    pub fn pids(&self) -> Vec<u32> {
+        self.engine.pids()
+    }
+}
+
+impl Executor for ProcessPoolExecutor {
+    fn submit<A, R>(&self, f: fn(A) -> R, args: A) -> Future<R>
+    where
+        A: Serialize + DeserializeOwned + Send + 'static,
+        R: Serialize + DeserializeOwned + Send + Sync + 'static,
+    {
+        self.submit(f, args)
+    }
+
+    fn map_with<A, R, I>(&self, f: fn(A) -> R, items: I, options: MapOptions) -> Results<I::IntoIter, R>
+    where
+        I: IntoIterator<Item = A>,
+        A: Serialize + DeserializeOwned + Send + 'static,
+        R: Serialize + DeserializeOwned + Send + Sync + 'static,
+    {
+        self.map_with(f, items, options)
+    }
+
+    fn shutdown(&self, how: Shutdown) {
+        self.shutdown(how);
+    }
+}
+
+impl Drop for ProcessPoolExecutor {
+    fn drop(&mut self) {
+        self.shutdown(Shutdown::default());
+    }
+}
+
+impl fmt::Debug for ProcessPoolExecutor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProcessPoolExecutor")
+            .field("max_workers", &self.engine.workers())
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a [`ProcessPoolExecutor`] is to be.
+#[must_use = "a builder makes nothing until `build` is called"]
+pub struct ProcessPoolExecutorBuilder {
+    staffing: Staffing,
+}
+
+impl ProcessPoolExecutorBuilder {
+    /// How many workers. Default: as many as there are processors.
+    pub fn max_workers(mut self, max_workers: usize) -> Self {
+        self.staffing.workers = Some(max_workers);
+        self
+    }
+
+    /// Has each worker call `f(args)` before anything else, those that replace others too. If that panics, the executor is
+    /// broken: every task fails with [`TaskError::Initializer`].
+    pub fn initializer<I>(mut self, f: fn(I), args: I) -> Self
+    where
+        I: Serialize + DeserializeOwned + Send + Sync + 'static,
+    {
+        self.staffing.set_initializer(f, args);
+        self
+    }
+
+    /// After how many tasks a worker is replaced; a chunk of a map is one. 0, the default, is never.
+    pub fn max_tasks_per_child(mut self, tasks: u64) -> Self {
+        self.staffing.most_tasks = tasks;
+        self
+    }
+
+    /// How often a task is given to another worker when the one that has it dies. Default 0.
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.staffing.retries = retries;
+        self
+    }
+
+    /// How long a task may take; see [`PoolBuilder::task_timeout`](crate::PoolBuilder::task_timeout).
+    pub fn task_timeout(mut self, timeout: Duration) -> Self {
+        self.staffing.task_timeout = Some(timeout);
+        self
+    }
+
+    /// Whether workers that crash may leave core files. Default false.
+    pub fn core_dumps(mut self, allowed: bool) -> Self {
+        self.staffing.dumps_core = allowed;
+        self
+    }
+
+    /// The executor, with its workers.
+    ///
+    /// # Errors
+    /// Those of [`ProcessPoolExecutor::new`].
+    pub fn build(self) -> Result<ProcessPoolExecutor> {
+        Ok(ProcessPoolExecutor { engine: self.staffing.engine()? })
+    }
+}
+
+impl fmt::Debug for ProcessPoolExecutorBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProcessPoolExecutorBuilder")
+            .field("max_workers", &self.staffing.workers)
+            .finish_non_exhaustive()
+    }
+}

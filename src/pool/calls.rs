@@ -1,0 +1,178 @@
+//! [`Calls`]: a function that a pool's workers call.
+
+use std::marker::PhantomData;
+use std::mem::take;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::engine::Engine;
+use super::load::{Beside, Decoded, Load, Receiver};
+use super::message::{TASK_HEAD, TaskHead};
+use super::runner::Runner;
+use crate::task::{Core, Driver, Future, Launch, Sink, TaskError};
+use crate::transfer::Encoder;
+
+/// Tasks handed over at a time.
+const BATCH: usize = 64;
+
+/// Whom to tell that a task can't be encoded, and why.
+type Refused = (Arc<dyn Receiver>, TaskError);
+
+/// Encodes tasks of one function.
+struct Encoding {
+    runner: Result<Runner, TaskError>,
+    /// Longer messages go by the wire.
+    longest: usize,
+    retries: u32,
+}
+
+impl Encoding {
+    fn new<A: DeserializeOwned, R: Serialize>(engine: &Engine, function: fn(A) -> R) -> Self {
+        Self {
+            runner: Runner::new(function).map_err(|error| TaskError::Encode(error.to_string())),
+            longest: engine.tasks.max_message(),
+            retries: engine.policy.retries,
+        }
+    }
+
+    /// The task of these items; an error if one of them can't be encoded, after all were taken.
+    fn encode<A: Serialize>(
+        &self,
+        spare: Vec<u8>,
+        receiver: Arc<dyn Receiver>,
+        chunk: u64,
+        items: &mut dyn Iterator<Item = A>,
+    ) -> (usize, Result<Load, Refused>) {
+        let mut bytes = spare;
+        bytes.resize(TASK_HEAD, 0);
+        let mut encoder = Encoder::behind(bytes);
+        let mut failure = self.runner.as_ref().err().cloned();
+        let mut count = 0_u32;
+        for item in items {
+            count += 1;
+            if failure.is_none()
+                && let Err(error) = encoder.push(&item)
+            {
+                failure = Some(TaskError::Encode(error.to_string()));
+            }
+        }
+        let (Ok(runner), None) = (&self.runner, &failure) else {
+            let error = failure.unwrap_or(TaskError::PoolClosed);
+            return (count as usize, Err((receiver, error)));
+        };
+        let (mut message, fds) = encoder.into_parts();
+        let is_beside = !fds.is_empty() || message.len() > self.longest;
+        let head = TaskHead {
+            id: 0,
+            runner: runner.wrapper,
+            function: runner.function,
+            items: count,
+            is_beside: u32::from(is_beside),
+        };
+        if let Some(place) = message.first_chunk_mut::<TASK_HEAD>() {
+            place.copy_from_slice(bytemuck::bytes_of(&head));
+        }
+        let beside = is_beside.then(|| {
+            let bytes = message.split_off(TASK_HEAD);
+            Arc::new(Beside { bytes, fds })
+        });
+        let load = Load {
+            receiver,
+            chunk,
+            items: count,
+            message,
+            beside,
+            ticket: 0,
+            retries: self.retries,
+            is_withdrawn: false,
+        };
+        (count as usize, Ok(load))
+    }
+}
+
+/// Has `function(args)` called by a worker.
+pub(crate) fn submit<A, R>(engine: &Arc<Engine>, function: fn(A) -> R, args: A) -> Future<R>
+where
+    A: Serialize + DeserializeOwned,
+    R: Serialize + DeserializeOwned + Send + Sync + 'static,
+{
+    let driver: Arc<dyn Driver> = engine.clone();
+    let core = Core::new(Some(driver));
+    let future = Future::new(Arc::clone(&core));
+    let encoding = Encoding::new(engine, function);
+    match encoding.encode(engine.spare(), core, 0, &mut std::iter::once(args)).1 {
+        Ok(load) => engine.submit([load], false),
+        Err((receiver, error)) => receiver.fail(0, 1, error),
+    }
+    future
+}
+
+/// A function that a pool's workers call with the items of a map.
+pub(crate) struct Calls<A, R> {
+    engine: Arc<Engine>,
+    encoding: Encoding,
+    receiver: Option<Arc<dyn Receiver>>,
+    batch: Vec<Load>,
+    /// Whether the caller waits for all results anyway: then it waits for room, too.
+    is_patient: bool,
+    types: PhantomData<fn(A) -> R>,
+}
+
+impl<A: DeserializeOwned, R: Serialize> Calls<A, R> {
+    pub(crate) fn new(engine: &Arc<Engine>, function: fn(A) -> R, is_patient: bool) -> Self {
+        Self {
+            encoding: Encoding::new(engine, function),
+            engine: Arc::clone(engine),
+            receiver: None,
+            batch: Vec::new(),
+            is_patient,
+            types: PhantomData,
+        }
+    }
+}
+
+impl<A, R> Launch<A, R> for Calls<A, R>
+where
+    A: Serialize,
+    R: DeserializeOwned + Send + Sync + 'static,
+{
+    fn workers(&self) -> usize {
+        self.engine.workers()
+    }
+
+    fn driver(&self) -> Option<Arc<dyn Driver>> {
+        Some(self.engine.clone())
+    }
+
+    fn launch(&mut self, chunk: u64, items: &mut dyn Iterator<Item = A>, sink: &Arc<dyn Sink<R>>) -> usize {
+        let receiver = self.receiver.get_or_insert_with(|| Arc::new(Decoded { sink: Arc::clone(sink) }));
+        let spare = Vec::with_capacity(TASK_HEAD * 2);
+        let (count, load) = self.encoding.encode(spare, Arc::clone(receiver), chunk, items);
+        if count == 0 {
+            return 0;
+        }
+        match load {
+            Ok(load) => self.batch.push(load),
+            Err((receiver, error)) => receiver.fail(chunk, count, error),
+        }
+        if self.batch.len() >= BATCH {
+            self.flush();
+        }
+        count
+    }
+
+    fn flush(&mut self) {
+        let mut batch = take(&mut self.batch);
+        self.engine.submit(batch.drain(..), self.is_patient);
+        self.batch = batch;
+    }
+
+    fn abandon(&mut self) {
+        self.batch.clear();
+        if let Some(receiver) = self.receiver.take() {
+            self.engine.withdraw_all(Some(&receiver), &TaskError::Cancelled);
+        }
+    }
+}

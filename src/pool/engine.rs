@@ -1,0 +1,318 @@
+//! [`Engine`]: the heart of a pool, which its handles, its threads and its futures share.
+
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustix::event::{EventfdFlags, eventfd};
+
+use super::board::Board;
+use super::load::{Load, Receiver};
+use super::message::{NUDGE, ResultHead};
+use super::reader::Reader;
+use super::state::{Stage, State};
+use super::supervisor::Member;
+use super::wire::Wire;
+use super::worker::Ending;
+use crate::raw::{Deadline, RingError, Wait};
+use crate::sys::socket;
+use crate::task::{Driver, TaskError};
+use crate::{Error, Process, Queue, QueueOptions, Result};
+
+/// Tasks in the ring and in workers' hands at a time, at most.
+const ENTRIES: u32 = 1024;
+/// Longer messages go by the wire.
+const MAX_MESSAGE: usize = 32 << 10;
+const RING_BYTES: usize = 256 << 10;
+/// How often a caller that waits for room looks, while somebody else takes in results.
+const PATIENT_LOOK: Duration = Duration::from_millis(1);
+
+/// How a pool treats its workers and tasks.
+#[derive(Clone, Debug)]
+pub(crate) struct Policy {
+    pub(super) workers: u32,
+    pub(super) retries: u32,
+    pub(super) task_timeout: Option<Duration>,
+}
+
+type Hire = dyn Fn(&Engine, u32, Wire) -> Result<Process<Ending>> + Send + Sync;
+
+/// The heart of a pool.
+pub(crate) struct Engine {
+    pub(super) policy: Policy,
+    pub(super) tasks: Queue<Vec<u8>>,
+    pub(super) results: Queue<Vec<u8>>,
+    pub(super) board: Board,
+    state: Mutex<State>,
+    /// Told when there may be room in the ring, and at the end.
+    changed: Condvar,
+    /// Held by whoever takes in results.
+    pub(super) reader: Mutex<Reader>,
+    /// How often callers have taken in results themselves.
+    pub(super) helped: AtomicU64,
+    /// Whether a caller would like to, and the pool's thread is at it.
+    pub(super) is_wanted: AtomicBool,
+    /// The pool's thread waits here while callers take in results; true: it is to do so itself.
+    pub(super) turn: Mutex<bool>,
+    pub(super) turn_changed: Condvar,
+    /// Wakes the supervisor.
+    pub(super) bell: OwnedFd,
+    hire: Box<Hire>,
+}
+
+impl Engine {
+    /// A pool with its workers, which `hire` starts, and its threads.
+    ///
+    /// # Errors
+    /// A worker or a thread could not be started; those that were, end.
+    pub(super) fn start(policy: Policy, hire: Box<Hire>) -> Result<Arc<Self>> {
+        let ring = || {
+            QueueOptions::new(ENTRIES as usize)
+                .ring_bytes(RING_BYTES)
+                .max_message(MAX_MESSAGE)
+                .queue::<Vec<u8>>()
+        };
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+            .map_err(|errno| Error::os("start a pool", errno))?;
+        let engine = Arc::new(Self {
+            tasks: ring()?,
+            results: ring()?,
+            board: Board::new(ENTRIES as usize, policy.workers as usize)?,
+            state: Mutex::new(State::new(ENTRIES, policy.workers as usize)),
+            changed: Condvar::new(),
+            reader: Mutex::new(Reader::default()),
+            helped: AtomicU64::new(0),
+            is_wanted: AtomicBool::new(false),
+            turn: Mutex::new(false),
+            turn_changed: Condvar::new(),
+            bell,
+            hire,
+            policy,
+        });
+        super::supervisor::start(&engine)?;
+        Ok(engine)
+    }
+
+    /// Starts a worker.
+    pub(super) fn hire(&self, seat: u32) -> Result<Member> {
+        let (ours, theirs) = socket::pair().map_err(|errno| Error::os("start a worker", errno))?;
+        let process = (self.hire)(self, seat, Wire::new(theirs))?;
+        Ok(Member::new(process, Wire::new(ours)))
+    }
+
+    /// Hands over tasks. A patient caller waits until all are in the ring.
+    pub(super) fn submit(&self, loads: impl IntoIterator<Item = Load>, is_patient: bool) {
+        let mut loads = loads.into_iter();
+        loop {
+            let mut state = self.state();
+            if let Some(error) = state.refusal() {
+                drop(state);
+                loads.for_each(|load| load.fail(error.clone()));
+                return;
+            }
+            let mut waits = false;
+            for mut load in loads.by_ref() {
+                load.ticket = state.ticket();
+                load.receiver.set_ticket(load.ticket);
+                if !state.backlog.is_empty() {
+                    state.backlog.push_back(load);
+                } else if let Err(load) = state.offer(load, &self.tasks, &self.board) {
+                    state.backlog.push_back(load);
+                }
+                waits = is_patient && !state.backlog.is_empty();
+                if waits {
+                    break;
+                }
+            }
+            drop(state);
+            if !waits {
+                return;
+            }
+            self.wait_for_room();
+        }
+    }
+
+    fn wait_for_room(&self) {
+        loop {
+            // The caller is back soon.
+            self.read_until(&|| self.has_room(), None);
+            let state = self.state();
+            if state.has_room() || state.has_ended() {
+                return;
+            }
+            // Somebody else takes in results.
+            drop(self.changed.wait_timeout(state, PATIENT_LOOK));
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        let state = self.state();
+        state.has_room() || state.has_ended()
+    }
+
+    /// A buffer for a message.
+    pub(super) fn spare(&self) -> Vec<u8> {
+        let mut spare = self.state().spare().unwrap_or_default();
+        spare.clear();
+        spare
+    }
+
+    /// Withdraws the tasks of one receiver, or of all, that no worker has begun.
+    pub(super) fn withdraw_all(&self, of: Option<&Arc<dyn Receiver>>, error: &TaskError) {
+        let told = self.state().withdraw_all(of, &self.board);
+        for (receiver, chunk, items) in told {
+            receiver.fail(chunk, items, error.clone());
+        }
+        self.nudge();
+        self.close_if_done();
+    }
+
+    /// Takes no more tasks.
+    pub(crate) fn close(&self) {
+        {
+            let mut state = self.state();
+            if matches!(state.stage, Stage::Open) {
+                state.stage = Stage::Closed;
+            }
+        }
+        self.close_if_done();
+    }
+
+    /// Takes no more tasks and cancels those that no worker has begun.
+    pub(crate) fn close_and_cancel(&self) {
+        self.close();
+        self.withdraw_all(None, &TaskError::Cancelled);
+    }
+
+    /// Closes the ring if everything is done: the workers end.
+    fn close_if_done(&self) {
+        let mut state = self.state();
+        self.close_ring_if_done(&mut state);
+    }
+
+    pub(super) fn close_ring_if_done(&self, state: &mut State) {
+        if state.is_done() && !state.is_drained {
+            state.is_drained = true;
+            self.tasks.shutdown();
+            self.ring();
+        }
+    }
+
+    /// Fails everything with `error` and ends the workers.
+    pub(crate) fn end(&self, error: &TaskError) {
+        let loads = {
+            let mut state = self.state();
+            let loads = state.end(error);
+            self.close_ring_if_done(&mut state);
+            loads
+        };
+        self.ring();
+        self.changed.notify_all();
+        for load in loads {
+            load.fail(error.clone());
+        }
+        self.nudge();
+    }
+
+    /// Fails everything with `error` and kills the workers.
+    pub(crate) fn kill(&self, error: &TaskError) {
+        self.state().kills = true;
+        self.end(error);
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.state().stage, Stage::Open)
+    }
+
+    /// Waits until all workers have ended.
+    pub(crate) fn join(&self) {
+        let mut state = self.state();
+        while !state.is_over {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Numbers of the processes that live.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        self.state().seats.iter().map(|seat| seat.pid).filter(|pid| *pid != 0).collect()
+    }
+
+    /// How many workers there are.
+    pub(crate) fn workers(&self) -> usize {
+        self.policy.workers as usize
+    }
+
+    /// Wakes the supervisor.
+    pub(super) fn ring(&self) {
+        // It fails only if the bell rings already.
+        let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+    }
+
+    /// Puts a message of the pool itself in the result ring.
+    pub(super) fn say(&self, head: &ResultHead) {
+        let put = self.results.put_payload(Wait::Until(None), bytemuck::bytes_of(head));
+        if let Err(error) = put
+            && error != RingError::Closed
+        {
+            self.end(&TaskError::NoWorkers(error.to_string()));
+        }
+    }
+
+    /// Tells those who wait for room, or for the end.
+    pub(super) fn notify(&self) {
+        self.changed.notify_all();
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The calling thread takes in results until `done`, or until the deadline; `false` if somebody else does.
+    fn read_until(&self, done: &dyn Fn() -> bool, deadline: Option<Deadline>) -> bool {
+        loop {
+            let Ok(reader) = self.reader.try_lock() else {
+                self.is_wanted.store(true, Ordering::Relaxed); // Relaxed: a hint.
+                return false;
+            };
+            self.helped.fetch_add(1, Ordering::Relaxed); // Relaxed: a hint.
+            // After the lock is taken: what somebody else took in before is known.
+            if done() || deadline.is_some_and(Deadline::has_passed) || self.state().is_over {
+                return true;
+            }
+            let outcome = self.receive(reader, Wait::Until(deadline));
+            if !matches!(outcome, Ok(_) | Err(RingError::TimedOut)) {
+                return true;
+            }
+        }
+    }
+}
+
+impl Driver for Engine {
+    fn nudge(&self) {
+        let head = ResultHead { id: 0, kind: NUDGE, seat: 0 };
+        // Of a ring that does not work, nobody expects results.
+        let _ = self.results.put_payload(Wait::Until(None), bytemuck::bytes_of(&head));
+    }
+
+    fn is_begun(&self, ticket: u64) -> bool {
+        let id = self.state().id_of_ticket(ticket);
+        id.is_some_and(|id| self.board.begun_by(id).is_some())
+    }
+
+    fn withdraw(&self, ticket: u64) -> bool {
+        let withdrawn = self.state().withdraw(ticket, &self.board);
+        if withdrawn {
+            self.close_if_done();
+        }
+        withdrawn
+    }
+
+    fn help(&self, done: &dyn Fn() -> bool, deadline: Option<Deadline>) {
+        if self.read_until(done, deadline) && self.state().offered() > 0 {
+            // Others may wait for what is still to come.
+            *self.turn.lock().unwrap_or_else(PoisonError::into_inner) = true;
+            self.turn_changed.notify_one();
+        }
+    }
+}

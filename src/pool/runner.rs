@@ -1,0 +1,155 @@
+//! [`Function`] and [`Runner`]: what a worker calls, in a form that travels.
+#![allow(unsafe_code)]
+
+use std::marker::PhantomData;
+use std::mem::transmute;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::message::{ITEM_DONE, ITEM_FAILED};
+use crate::process::{Failure, Image, failure_of};
+use crate::transfer::{Decoder, Encoder};
+use crate::{Error, Result};
+
+/// Decodes the arguments of so many items, calls the function with each, encodes what comes of it. Unsafe: the address must
+/// be that of the function type that the wrapper was made for.
+type Wrapper = unsafe fn(usize, u32, &mut Decoder<'_>, &mut Encoder);
+
+/// A function and the wrapper made for its type, as distances from the image's load address.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Runner {
+    pub(super) wrapper: u32,
+    pub(super) function: u32,
+}
+
+impl Runner {
+    /// # Errors
+    /// [`Error::Unsupported`]: the code lies in a shared library, which a worker may load elsewhere or not at all.
+    pub(super) fn new<A: DeserializeOwned, R: Serialize>(function: fn(A) -> R) -> Result<Self> {
+        let wrapper: Wrapper = run::<A, R>;
+        Ok(Self { wrapper: offset_of(wrapper as usize)?, function: offset_of(function as usize)? })
+    }
+
+    /// Runs so many items. `false` if the addresses are not in the image's code.
+    ///
+    /// # Safety
+    /// The distances were made by [`Runner::new`] in a process that runs the same image.
+    pub(super) unsafe fn run(self, items: u32, input: &mut Decoder<'_>, output: &mut Encoder) -> bool {
+        let image = Image::main();
+        let addresses = (image.code_at(u64::from(self.wrapper)), image.code_at(u64::from(self.function)));
+        let (Some(wrapper), Some(function)) = addresses else { return false };
+        // SAFETY: at this distance from the load address lies a `run::<A, R>` in the pool's process, hence here.
+        let wrapper = unsafe { transmute::<usize, Wrapper>(wrapper) };
+        // SAFETY: `new` took the function's distance with that of the wrapper of its type.
+        unsafe { wrapper(function, items, input, output) };
+        true
+    }
+}
+
+/// Where in the image code lies.
+fn offset_of(address: usize) -> Result<u32> {
+    let offset = Image::main().code_offset_of(address).and_then(|offset| u32::try_from(offset).ok());
+    offset
+        .ok_or_else(|| Error::Unsupported { what: "a task's function outside of the main executable".into() })
+}
+
+/// # Safety
+/// `function` is the address of an `fn(A) -> R`.
+unsafe fn run<A: DeserializeOwned, R: Serialize>(
+    function: usize,
+    items: u32,
+    input: &mut Decoder<'_>,
+    output: &mut Encoder,
+) {
+    // SAFETY: the caller's promise.
+    let function = unsafe { transmute::<usize, fn(A) -> R>(function) };
+    for _ in 0..items {
+        let start = output.bytes().len();
+        output.push_byte(ITEM_DONE);
+        let done = catch_unwind(AssertUnwindSafe(|| {
+            let arguments = input.next::<A>().map_err(|error| Failure::Arguments(error.to_string()))?;
+            let result = function(arguments);
+            output.push(&result).map_err(|error| Failure::Encode(error.to_string()))
+        }));
+        if let Err(failure) = done.unwrap_or_else(|payload| Err(failure_of(&*payload))) {
+            output.truncate(start);
+            output.push_byte(ITEM_FAILED);
+            if output.push(&failure).is_err() {
+                // Texts can be encoded.
+                output.truncate(start);
+            }
+        }
+    }
+}
+
+/// A function, which travels to a process of the same program.
+pub(super) struct Function<A, R> {
+    function: fn(A) -> R,
+}
+
+impl<A, R> Function<A, R> {
+    pub(super) fn new(function: fn(A) -> R) -> Self {
+        Self { function }
+    }
+
+    pub(super) fn call(&self, arguments: A) -> R {
+        (self.function)(arguments)
+    }
+}
+
+impl<A, R> Clone for Function<A, R> {
+    fn clone(&self) -> Self {
+        Self { function: self.function }
+    }
+}
+
+impl<A, R> Serialize for Function<A, R> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let offset = offset_of(self.function as usize).map_err(serde::ser::Error::custom)?;
+        serializer.serialize_u32(offset)
+    }
+}
+
+impl<'de, A, R> Deserialize<'de> for Function<A, R> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let offset = u32::deserialize(deserializer)?;
+        let address = Image::main().code_at(u64::from(offset));
+        let address = address.ok_or_else(|| D::Error::custom("a function outside of the program's code"))?;
+        // SAFETY: it is deserialised in the arguments of a pool's worker only, which come from the process that started it
+        // from the same image and serialised a function of this type there: the worker's own function is of one type.
+        let function = unsafe { transmute::<usize, fn(A) -> R>(address) };
+        Ok(Self { function })
+    }
+}
+
+/// Results of `R`, as [`Runner::run`] encodes them.
+pub(super) struct Outcomes<'d, 'a, R> {
+    decoder: &'d mut Decoder<'a>,
+    results: PhantomData<R>,
+}
+
+impl<'d, 'a, R> Outcomes<'d, 'a, R> {
+    pub(super) fn new(decoder: &'d mut Decoder<'a>) -> Self {
+        Self { decoder, results: PhantomData }
+    }
+}
+
+impl<R: DeserializeOwned> Iterator for Outcomes<'_, '_, R> {
+    type Item = Result<R, crate::TaskError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let undecoded = |error: Error| crate::TaskError::Decode(error.to_string());
+        Some(match self.decoder.next_byte()? {
+            ITEM_DONE => catch_unwind(AssertUnwindSafe(|| self.decoder.next::<R>())).map_or_else(
+                |_| Err(crate::TaskError::Decode("decoding the result panicked".to_owned())),
+                |result| result.map_err(undecoded),
+            ),
+            ITEM_FAILED => {
+                Err(self.decoder.next::<Failure>().map_or_else(undecoded, super::message::error_of))
+            }
+            other => Err(crate::TaskError::Decode(format!("a result begins with {other}"))),
+        })
+    }
+}

@@ -1,0 +1,177 @@
+//! [`Encoder`] and [`Decoder`]: several values in one message, one after the other.
+
+use std::mem::take;
+use std::os::fd::OwnedFd;
+
+use postcard::ser_flavors::Flavor;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::codec::{outside, why};
+use super::table::{Outgoing, Scope, Table};
+use crate::{Error, Result};
+
+/// Encodes values, one after the other; the handles in them put their descriptors beside.
+#[derive(Default)]
+pub(crate) struct Encoder {
+    bytes: Vec<u8>,
+    outgoing: Outgoing,
+}
+
+impl Encoder {
+    /// Encodes behind `bytes`.
+    pub(crate) fn behind(bytes: Vec<u8>) -> Self {
+        Self { bytes, outgoing: Outgoing::default() }
+    }
+
+    /// Encodes a value. One that fails leaves no bytes.
+    ///
+    /// # Errors
+    /// What a handle failed with, or [`Error::Encode`].
+    pub(crate) fn push<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<()> {
+        let start = self.bytes.len();
+        let scope = Scope::enter(Table::Sending(take(&mut self.outgoing)));
+        let encoded = postcard::serialize_with_flavor(value, Behind(&mut self.bytes));
+        let (table, failure) = scope.leave();
+        if let Table::Sending(outgoing) = table {
+            self.outgoing = outgoing;
+        }
+        encoded.map_err(|error| {
+            self.bytes.truncate(start);
+            why(failure, || Error::Encode(error.to_string()))
+        })
+    }
+
+    /// Puts a byte behind what was encoded.
+    pub(crate) fn push_byte(&mut self, byte: u8) {
+        self.bytes.push(byte);
+    }
+
+    /// Takes back what was encoded from `length` bytes on.
+    pub(crate) fn truncate(&mut self, length: usize) {
+        self.bytes.truncate(length);
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The bytes, and the descriptors that belong to them.
+    pub(crate) fn into_parts(self) -> (Vec<u8>, Vec<OwnedFd>) {
+        (self.bytes, self.outgoing.fds)
+    }
+}
+
+/// Where postcard writes: at the end of bytes that stay if it fails.
+struct Behind<'a>(&'a mut Vec<u8>);
+
+impl Flavor for Behind<'_> {
+    type Output = ();
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
+/// Decodes values, one after the other; the handles in them take their descriptors from beside.
+pub(crate) struct Decoder<'a> {
+    rest: &'a [u8],
+    fds: Vec<OwnedFd>,
+}
+
+impl<'a> Decoder<'a> {
+    pub(crate) fn new(bytes: &'a [u8], fds: Vec<OwnedFd>) -> Self {
+        Self { rest: bytes, fds }
+    }
+
+    /// The next value.
+    ///
+    /// # Errors
+    /// What a handle failed with, or [`Error::Decode`]; what comes behind can't be decoded then.
+    pub(crate) fn next<T: DeserializeOwned>(&mut self) -> Result<T> {
+        let (value, rest) = if self.fds.is_empty() {
+            outside(|| postcard::take_from_bytes(self.rest), Error::Decode)?
+        } else {
+            let scope = Scope::enter(Table::Receiving(take(&mut self.fds)));
+            let decoded = postcard::take_from_bytes(self.rest);
+            let (table, failure) = scope.leave();
+            if let Table::Receiving(fds) = table {
+                self.fds = fds;
+            }
+            decoded.map_err(|error| why(failure, || Error::Decode(error.to_string())))?
+        };
+        self.rest = rest;
+        Ok(value)
+    }
+
+    /// The next byte.
+    pub(crate) fn next_byte(&mut self) -> Option<u8> {
+        let (byte, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        Some(*byte)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_come_back_in_their_order() {
+        let mut encoder = Encoder::behind(vec![9]);
+        encoder.push(&1_u32).unwrap();
+        encoder.push_byte(7);
+        encoder.push("text").unwrap();
+        let (bytes, fds) = encoder.into_parts();
+        let mut decoder = Decoder::new(&bytes[1..], fds);
+        assert_eq!(decoder.next::<u32>().unwrap(), 1);
+        assert_eq!(decoder.next_byte(), Some(7));
+        assert_eq!(decoder.next::<String>().unwrap(), "text");
+        assert!(decoder.next::<u32>().is_err() && decoder.next_byte().is_none());
+    }
+
+    #[test]
+    fn handles_in_several_values_find_their_descriptors() {
+        let (one, two) =
+            (crate::Value::new(1_u8).unwrap(), crate::RawArray::from_slice(&[2_u64; 4096]).unwrap());
+        let mut encoder = Encoder::default();
+        for _ in 0..2 {
+            encoder.push(&one).unwrap();
+            encoder.push(&two).unwrap();
+        }
+        let (bytes, fds) = encoder.into_parts();
+        assert_eq!(fds.len(), 2, "each file once");
+        let mut decoder = Decoder::new(&bytes, fds);
+        for _ in 0..2 {
+            assert_eq!(decoder.next::<crate::Value<u8>>().unwrap().get(), 1);
+            assert_eq!(decoder.next::<crate::RawArray<u64>>().unwrap().load(0).unwrap(), 2);
+        }
+    }
+
+    #[test]
+    fn a_value_that_fails_leaves_no_bytes() {
+        struct Fails;
+        impl Serialize for Fails {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                use serde::ser::{Error, SerializeTuple};
+                let mut tuple = serializer.serialize_tuple(2)?;
+                tuple.serialize_element(&1_u64)?;
+                Err(S::Error::custom("on purpose"))
+            }
+        }
+        let mut encoder = Encoder::default();
+        encoder.push(&3_u8).unwrap();
+        assert!(matches!(encoder.push(&Fails), Err(Error::Encode(_))));
+        assert_eq!(encoder.bytes(), [3]);
+    }
+}
