@@ -62,13 +62,10 @@ pub use current::{CurrentProcess, ParentProcess, cpu_count, current_process, par
 pub use error::ProcessError;
 pub use fork::ForkError;
 pub use handle::Process;
-<<<<<<< HEAD
-pub use start_method::StartMethod;
-=======
 pub(crate) use image::Image;
 pub(crate) use panics::failure_of;
 pub(crate) use report::Failure;
->>>>>>> 1d4f9ad (Pool and ProcessPoolExecutor: tasks and results through rings, a dead worker costs its own task)
+pub use start_method::StartMethod;
 
 #[cfg(test)]
 mod tests;

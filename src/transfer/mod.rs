@@ -25,9 +25,5 @@ mod table;
 pub(crate) use codec::{decode, decode_from, decode_item, encode, encode_and, encode_item};
 pub(crate) use failure::{de_error, ser_error};
 pub(crate) use message::Message;
-<<<<<<< HEAD
-pub(crate) use table::{attach, attach_own, detach};
-=======
 pub(crate) use sequence::{Decoder, Encoder};
-pub(crate) use table::{attach, detach};
->>>>>>> 1d4f9ad (Pool and ProcessPoolExecutor: tasks and results through rings, a dead worker costs its own task)
+pub(crate) use table::{attach, attach_own, detach};
