@@ -8,9 +8,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::executor::{Executor, Shutdown};
-use crate::Result;
 use crate::pool::{Calls, Engine, Staffing, submit};
 use crate::task::{Future, Manner, MapOptions, Results, TaskError};
+use crate::{Result, StartMethod};
 
 /// Calls functions in processes: `fn(A) -> R`, so functions and closures that capture nothing. Arguments and results travel
 /// by serde, the handles of this crate included.
@@ -210,6 +210,12 @@ impl ProcessPoolExecutorBuilder {
     /// How long a task may take; see [`PoolBuilder::task_timeout`](crate::PoolBuilder::task_timeout).
     pub fn task_timeout(mut self, timeout: Duration) -> Self {
         self.staffing.task_timeout = Some(timeout);
+        self
+    }
+
+    /// How workers are started; see [`PoolBuilder::start_method`](crate::PoolBuilder::start_method).
+    pub fn start_method(mut self, method: StartMethod) -> Self {
+        self.staffing.method = method;
         self
     }
 

@@ -14,7 +14,7 @@ use super::runner::Function;
 use super::wire::Wire;
 use super::worker::{Common, Employment, Ending, Initializer, work};
 use crate::process::cpu_count;
-use crate::{Error, Process, Result};
+use crate::{Error, Process, Result, StartMethod};
 
 /// How workers are started and treated: what pools and executors have in common.
 pub(crate) struct Staffing {
@@ -24,6 +24,7 @@ pub(crate) struct Staffing {
     pub(crate) retries: u32,
     pub(crate) task_timeout: Option<Duration>,
     pub(crate) dumps_core: bool,
+    pub(crate) method: StartMethod,
     hire: Arc<Hire>,
 }
 
@@ -36,6 +37,7 @@ struct Terms {
     name: String,
     most_tasks: u64,
     dumps_core: bool,
+    method: StartMethod,
 }
 
 impl Staffing {
@@ -48,6 +50,7 @@ impl Staffing {
             retries: 0,
             task_timeout: None,
             dumps_core: false,
+            method: StartMethod::Zygote,
             hire: Arc::new(|engine, terms| hire::<()>(engine, terms, None)),
         }
     }
@@ -65,7 +68,7 @@ impl Staffing {
     pub(crate) fn engine(self) -> Result<Arc<Engine>> {
         // Relaxed: a counter, nothing depends on the order.
         static COUNT: AtomicU64 = AtomicU64::new(1);
-        let Self { what, workers, most_tasks, retries, task_timeout, dumps_core, hire } = self;
+        let Self { what, workers, most_tasks, retries, task_timeout, dumps_core, method, hire } = self;
         let workers = u32::try_from(workers.unwrap_or_else(cpu_count)).unwrap_or(u32::MAX);
         if workers == 0 {
             return Err(Error::InvalidArgument {
@@ -80,7 +83,7 @@ impl Staffing {
             policy,
             Box::new(move |engine, seat, wire| {
                 let name = format!("PoolWorker-{number}:{}", seat + 1);
-                hire(engine, Terms { seat, wire, name, most_tasks, dumps_core })
+                hire(engine, Terms { seat, wire, name, most_tasks, dumps_core, method })
             }),
         )
     }
@@ -90,7 +93,7 @@ fn hire<I>(engine: &Engine, terms: Terms, initializer: Option<Initializer<I>>) -
 where
     I: Serialize + DeserializeOwned,
 {
-    let Terms { seat, wire, name, most_tasks, dumps_core } = terms;
+    let Terms { seat, wire, name, most_tasks, dumps_core, method } = terms;
     let employment = Employment {
         tasks: engine.tasks.clone(),
         results: engine.results.clone(),
@@ -102,7 +105,7 @@ where
         dumps_core,
         initializer,
     };
-    Process::builder().name(name).daemon(true).spawn(work::<I>, employment)
+    Process::builder().name(name).daemon(true).start_method(method).spawn(work::<I>, employment)
 }
 
 /// How a [`Pool`] is to be.
@@ -160,6 +163,13 @@ impl PoolBuilder {
     /// [`TaskError::TaskTimedOut`](crate::TaskError::TaskTimedOut), an eighth of that time later at most, or 0.2 s. Default: no limit.
     pub fn task_timeout(mut self, timeout: Duration) -> Self {
         self.staffing.task_timeout = Some(timeout);
+        self
+    }
+
+    /// How workers are started. Default [`StartMethod::Zygote`]: they are copies of a helper, which is quicker, above all where
+    /// workers are replaced.
+    pub fn start_method(mut self, method: StartMethod) -> Self {
+        self.staffing.method = method;
         self
     }
 
