@@ -286,7 +286,7 @@ fn round_trips(report: &mut Report, cores: &Cores, python: Option<&CPython>, apa
     ];
     let in_python = if apart { "pipe_trip_apart" } else { "pipe_trip" };
     contestants.extend(python.map(|python| Contestant::new(PYTHON, |n| python.run(in_python, n))));
-    let (rounds, operations) = size(10_000);
+    let (rounds, operations) = size(5_000);
     let figures = rounds::measure(&mut contestants, rounds, operations);
     let where_ = if apart { "on two cores" } else { "on one core" };
     report.section(&format!("## 8 B, there and back, {where_}"), "Microseconds; less is better.");
