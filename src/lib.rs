@@ -33,7 +33,7 @@
 //! `serde` (on): queues, and handles in messages. `process` (on): [`Process`], [`Connection`]. `auto-init` (on): spawned copies of this
 //! executable become workers before `main`; without it, call [`init`]. With `default-features = false` what is left is
 //! [`raw`], [`Segment`], the locks, [`Event`], [`Value`], [`Array`] and their kin. `derive` (off): `#[derive(Share)]` for
-//! a structure of one's own. `shared_memory` (off): `Segment::from_shmem`, for memory that the crate of that name mapped.
+//! a structure of one's own. `tokio` (off): `AsyncConnection` and `Process::wait`. `shared_memory` (off): `Segment::from_shmem`, for memory that the crate of that name mapped.
 //! `raw_sync` (off): `compat::raw_sync`, the interface of the crate of that name on robust primitives. No feature changes
 //! a layout.
 #![cfg_attr(not(feature = "auto-init"), allow(rustdoc::broken_intra_doc_links))]
@@ -73,6 +73,8 @@ pub mod threads;
 #[cfg(all(feature = "serde", not(all(test, loom))))]
 mod transfer;
 
+#[cfg(all(feature = "tokio", not(all(test, loom))))]
+pub use connection::AsyncConnection;
 #[cfg(all(feature = "process", not(all(test, loom))))]
 pub use connection::{Address, AuthKey, Client, Connection, ConnectionError, Listener, one_way_pipe, pipe};
 pub use error::{Error, Result};
@@ -111,7 +113,11 @@ pub use task::{AsyncResult, MapOptions, PoolStillRunning, Results, TaskError};
 #[cfg(not(all(test, loom)))]
 pub mod testing {
     #[cfg(feature = "process")]
+    pub use crate::connection::handshake::testing::handshake;
+    #[cfg(feature = "process")]
     pub use crate::process::read_bootstrap;
+    #[cfg(feature = "process")]
+    pub use crate::sys::frame::testing::read_frames;
     pub use crate::sys::slice::set_sleep_slice;
     pub use crate::sys::spin::set_spins;
 }

@@ -6,11 +6,13 @@
 
 mod cpython;
 #[path = "locks/processes.rs"]
+#[allow(dead_code)] // Each benchmark uses a part.
 mod processes;
 mod report;
 #[path = "../rounds/mod.rs"]
 mod rounds;
 
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Instant;
 
@@ -22,6 +24,7 @@ use report::{Goal, Report};
 use rounds::{Contestant, Figures};
 
 const SOCKET: &str = "Unix socket of packets";
+const SOCKET_FDS: &str = "the same, ready for descriptors";
 const STREAM: &str = "Unix socket of a stream";
 const INTO: &str = "**Connection** recv_bytes_into";
 const BYTES: &str = "**Connection** recv_bytes";
@@ -93,6 +96,23 @@ fn receive(fd: RawFd, bytes: &mut [u8]) {
     }
 }
 
+/// As [`receive`], by a call that takes descriptors too, if any come.
+fn receive_with_room(fd: RawFd, bytes: &mut [u8]) {
+    let mut filled = 0;
+    while filled < bytes.len() {
+        let rest = &mut bytes[filled..];
+        let mut part = libc::iovec { iov_base: rest.as_mut_ptr().cast(), iov_len: rest.len() };
+        let mut control = MaybeUninit::<[u64; 130]>::uninit();
+        // SAFETY: zeroes are a message without anything.
+        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+        (message.msg_iov, message.msg_iovlen) = (&raw mut part, 1);
+        (message.msg_control, message.msg_controllen) = (control.as_mut_ptr().cast(), size_of_val(&control));
+        // SAFETY: the part and the control data have room for as many bytes as they say.
+        let received = unsafe { libc::recvmsg(fd, &raw mut message, libc::MSG_CMSG_CLOEXEC) };
+        filled += usize::try_from(received).ok().filter(|more| *more > 0).expect("recvmsg");
+    }
+}
+
 fn nanos(begun: Instant) -> u64 {
     u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
@@ -151,7 +171,7 @@ fn rate(
     goal: f64,
 ) {
     let message = vec![1_u8; bytes];
-    let bare = |kind| {
+    let bare = |kind, receive: fn(RawFd, &mut [u8])| {
         let message = &message;
         move |n| {
             let (left, right) = sockets(kind);
@@ -166,8 +186,9 @@ fn rate(
     };
     let mut buffer = vec![0; bytes];
     let mut contestants = vec![
-        Contestant::new(SOCKET, bare(libc::SOCK_SEQPACKET)),
-        Contestant::new(STREAM, bare(libc::SOCK_STREAM)),
+        Contestant::new(SOCKET, bare(libc::SOCK_SEQPACKET, receive)),
+        Contestant::new(SOCKET_FDS, bare(libc::SOCK_SEQPACKET, receive_with_room)),
+        Contestant::new(STREAM, bare(libc::SOCK_STREAM, receive)),
         Contestant::new(INTO, |n| {
             ours(n, &mut |end| assert_eq!(end.recv_bytes_into(&mut buffer).expect("a message"), bytes))
         }),
@@ -197,7 +218,8 @@ fn rate(
     let figures = rounds::measure(&mut contestants, rounds, operations);
     report.section(
         &format!("## {name} messages, one way"),
-        "Thousand messages a second; more is better. The bare sockets receive into one buffer, as recv_bytes_into does.",
+        "Thousand messages a second; more is better. The bare sockets receive into one buffer, as recv_bytes_into does. \
+         \"Ready for descriptors\": by recvmsg(2), without which they would be lost.",
     );
     let row = |name: &&'static str| {
         let ratio = |peer| format!("{:.2}", figures.ratio(peer, name));
@@ -207,7 +229,7 @@ fn rate(
     let against = |peer, least| (format!("{INTO} / {peer}"), figures.ratio(peer, INTO), Goal::AtLeast(least));
     // A bare socket takes no longer message in one packet.
     let socket = if bytes > PACKET { STREAM } else { SOCKET };
-    let mut targets = vec![against(socket, goal), against(IPC, 1.3)];
+    let mut targets = vec![against(socket, goal), against(SOCKET_FDS, goal), against(IPC, 1.3)];
     if python.is_some() {
         targets.push(against(PYTHON, 2.0));
     }
@@ -264,7 +286,7 @@ fn round_trips(report: &mut Report, cores: &Cores, python: Option<&CPython>, apa
     ];
     let in_python = if apart { "pipe_trip_apart" } else { "pipe_trip" };
     contestants.extend(python.map(|python| Contestant::new(PYTHON, |n| python.run(in_python, n))));
-    let (rounds, operations) = size(10_000);
+    let (rounds, operations) = size(5_000);
     let figures = rounds::measure(&mut contestants, rounds, operations);
     let where_ = if apart { "on two cores" } else { "on one core" };
     report.section(&format!("## 8 B, there and back, {where_}"), "Microseconds; less is better.");

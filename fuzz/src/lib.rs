@@ -6,9 +6,11 @@
 
 mod handles;
 mod memory;
+mod sockets;
 
 pub use handles::{Handles, Manner};
 pub use memory::{Memory, PAGE};
+pub use sockets::{Ride, send_packet, seqpacket};
 
 use multiproc::{
     Array, Barrier, BoundedSemaphore, Condition, DynValue, Event, Lock, Permits, QueueOptions, RLock,

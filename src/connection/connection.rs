@@ -287,6 +287,15 @@ impl Connection {
         received?.expect(kind)
     }
 
+    /// The stream that it is, if it is one.
+    #[cfg(feature = "tokio")]
+    pub(super) fn stream(&self) -> Option<&Stream> {
+        match &self.inner.channel {
+            Channel::Packets(_) => None,
+            Channel::Stream(stream) => Some(stream),
+        }
+    }
+
     pub(super) fn directions(&self) -> Directions {
         self.inner.directions
     }

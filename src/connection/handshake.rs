@@ -236,6 +236,29 @@ fn check_head(head: &[u8]) -> Result<(), AuthenticationError> {
     Ok(())
 }
 
+/// For this crate's own fuzz targets.
+pub(crate) mod testing {
+    use super::{AuthKey, AuthenticationError, Handshake, Role};
+
+    /// Has a listener's, or a client's, end of a handshake take `pieces`. Whether it is done then, what it said after its
+    /// hello, and why it failed.
+    pub fn handshake<'a>(
+        listens: bool,
+        key: Option<AuthKey>,
+        pieces: impl IntoIterator<Item = &'a [u8]>,
+    ) -> (bool, Vec<u8>, Option<AuthenticationError>) {
+        let role = if listens { Role::Listener } else { Role::Client };
+        let mut said = Vec::new();
+        let Ok((mut handshake, _)) = Handshake::begin(role, key) else { return (false, said, None) };
+        for piece in pieces {
+            if let Err(error) = handshake.feed(piece, &mut said) {
+                return (handshake.is_done(), said, Some(error));
+            }
+        }
+        (handshake.is_done(), said, None)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,6 +21,8 @@
 //! ```
 
 mod address;
+#[cfg(feature = "tokio")]
+mod asynchronous;
 mod authentication_error;
 mod authkey;
 mod bytes;
@@ -31,7 +33,7 @@ mod descriptor;
 mod doorkeeper;
 mod error;
 mod greeting;
-mod handshake;
+pub(crate) mod handshake;
 mod head;
 mod listener;
 mod lots;
@@ -48,6 +50,8 @@ mod values;
 mod waiting;
 
 pub use address::Address;
+#[cfg(feature = "tokio")]
+pub use asynchronous::AsyncConnection;
 pub use authentication_error::AuthenticationError;
 pub use authkey::AuthKey;
 pub use client::Client;

@@ -63,8 +63,8 @@ impl Shared {
 pub(super) struct Stream {
     socket: OwnedFd,
     shared: Shared,
-    /// Says that a part of a message is here and nowhere else. Not 0.
-    own_mark: u64,
+    /// A number that no other handle has, but for its copies in forked processes.
+    number: u64,
     partial: Mutex<Partial>,
 }
 
@@ -81,9 +81,14 @@ struct Partial {
 
 impl Stream {
     pub(super) fn new(socket: OwnedFd, shared: Shared) -> Result<Self> {
-        let own_mark = super::nonce::random::<8>()?;
-        let own_mark = (u64::from_le_bytes(own_mark) >> 1) | 1;
-        Ok(Self { socket, shared, own_mark, partial: Mutex::default() })
+        let number = u64::from_le_bytes(super::nonce::random()?);
+        Ok(Self { socket, shared, number, partial: Mutex::default() })
+    }
+
+    /// The mark that says that a part of a message is in this process, by this handle. Neither 0 nor [`LOST`].
+    fn own_mark(&self) -> u64 {
+        let process = u64::from(std::process::id()) << 2;
+        ((self.number ^ process) >> 1) | 1
     }
 
     pub(super) fn socket(&self) -> BorrowedFd<'_> {
@@ -153,18 +158,19 @@ impl Stream {
         patience: Patience,
     ) -> Result<Received, ConnectionError> {
         let guard = lock(&self.shared.receiving, patience)?;
+        let own_mark = self.own_mark();
         let partial = &mut *self.partial.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            if ![0, self.own_mark].contains(&self.shared.mark(RECEIVING)) {
+            if ![0, own_mark].contains(&self.shared.mark(RECEIVING)) {
                 return Err(ConnectionError::Broken);
             }
             if partial.head_len == 0 {
                 // Nothing is marked while nothing has come: a receiver killed in its wait does no harm.
                 self.wait(PollFlags::IN, patience)?;
-                self.shared.set_mark(RECEIVING, self.own_mark);
+                self.shared.set_mark(RECEIVING, own_mark);
             }
             let step = self.step(partial, max);
-            if let Some(mark) = mark_after(&step, partial, self.own_mark) {
+            if let Some(mark) = mark_after(&step, partial, own_mark) {
                 self.shared.set_mark(RECEIVING, mark);
             }
             match step {
@@ -233,6 +239,60 @@ impl Stream {
             Ok(true) => Ok(()),
             Ok(false) => Err(patience.is_over()),
             Err(errno) => Err(ConnectionError::os(errno)),
+        }
+    }
+}
+
+/// A message that is sent piece by piece, by the only sender of a stream.
+#[cfg(feature = "tokio")]
+#[derive(Debug)]
+pub(super) struct Outgoing<'a> {
+    stream: &'a Stream,
+    head: [u8; HEAD],
+    bytes: &'a [u8],
+    sent: usize,
+    ended: bool,
+}
+
+#[cfg(feature = "tokio")]
+impl<'a> Outgoing<'a> {
+    /// Marks the stream as one on which a message is half sent.
+    pub(super) fn begin(stream: &'a Stream, kind: Kind, bytes: &'a [u8]) -> Result<Self, ConnectionError> {
+        let shared = &stream.shared;
+        let guard = lock(&shared.sending, Patience::Forever)?;
+        if shared.mark(SENDING) != 0 {
+            return Err(ConnectionError::Broken);
+        }
+        shared.set_mark(SENDING, 1);
+        drop(guard);
+        let head = Head { kind, overflows: false, in_lots: false, fds: 0, len: bytes.len() as u64 };
+        Ok(Self { stream, head: head.to_bytes(), bytes, sent: 0, ended: false })
+    }
+
+    /// Sends what there is room for, up to the end.
+    pub(super) fn advance(&mut self) -> Result<(), ConnectionError> {
+        let head = self.head.get(self.sent..).unwrap_or(&[]);
+        let bytes = self.bytes.get(self.sent.saturating_sub(HEAD)..).unwrap_or(&[]);
+        let mut sent = 0;
+        let done = self.stream.send_all([head, bytes], &mut sent, Patience::Never);
+        self.sent += usize::try_from(sent).unwrap_or(usize::MAX);
+        done
+    }
+
+    /// All is sent.
+    pub(super) fn end(mut self) {
+        self.ended = true;
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl Drop for Outgoing<'_> {
+    fn drop(&mut self) {
+        if !self.ended && self.sent > 0 {
+            // Nobody will send the rest. The mark stays.
+            let _ = shutdown(&self.stream.socket, Shutdown::Write);
+        } else {
+            self.stream.shared.set_mark(SENDING, 0);
         }
     }
 }

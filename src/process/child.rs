@@ -144,6 +144,12 @@ impl Child {
         self.pidfd.as_ref().unwrap_or(&self.socket).as_fd()
     }
 
+    /// What becomes readable when it has ended, and when it sends something.
+    #[cfg(feature = "tokio")]
+    pub(super) fn fds(&self) -> [BorrowedFd<'_>; 2] {
+        [self.sentinel(), self.socket.as_fd()]
+    }
+
     /// Nobody wants its result: it need not wait until that is read.
     pub(super) fn abandon(&self) {
         // Fails if the child has ended.

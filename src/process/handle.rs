@@ -165,6 +165,11 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
         self.join_until(Deadline::after(timeout))
     }
 
+    #[cfg(feature = "tokio")]
+    pub(super) fn child(&self) -> &Child {
+        &self.child
+    }
+
     fn join_until(&mut self, deadline: Option<Deadline>) -> Result<R, ProcessError> {
         let message = self.child.join(deadline)?;
         decode(message).map_err(ProcessError::Decode)

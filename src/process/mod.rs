@@ -28,6 +28,8 @@
 //! distance from the image's load address and must lie in the image's code, at both ends; what it points to was made
 //! by the same monomorphised code on both sides.
 
+#[cfg(feature = "tokio")]
+mod asynchronous;
 mod bootstrap;
 mod builder;
 mod child;

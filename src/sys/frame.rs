@@ -306,6 +306,24 @@ fn receive_bytes(socket: BorrowedFd<'_>, into: &mut [u8]) -> Result<usize, Frame
     }
 }
 
+/// For this crate's own fuzz targets.
+pub(crate) mod testing {
+    use std::os::fd::{AsFd, OwnedFd};
+
+    use super::{FrameReader, Progress};
+
+    /// Reads what has come by `socket` as frames of at most `max` bytes: the lengths of their bytes, and how many
+    /// descriptors they have.
+    pub fn read_frames(socket: &OwnedFd, max: u64) -> Vec<(usize, usize)> {
+        let mut reader = FrameReader::new(max);
+        let mut frames = Vec::new();
+        while let Ok(Progress::Frame(frame)) = reader.advance(socket.as_fd()) {
+            frames.push((frame.bytes.len(), frame.fds.len()));
+        }
+        frames
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs::File;

@@ -30,6 +30,8 @@ pub(crate) mod poll;
 pub(crate) mod reaper;
 #[cfg(not(all(test, loom)))]
 pub(crate) mod region;
+#[cfg(all(feature = "tokio", not(all(test, loom))))]
+pub(crate) mod registered;
 #[cfg(not(all(test, loom)))]
 pub(crate) mod robust;
 #[cfg(all(feature = "process", not(all(test, loom))))]

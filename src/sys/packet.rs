@@ -39,6 +39,9 @@ pub(crate) fn send(
     wait: bool,
 ) -> Result<(), Errno> {
     let flags = if wait { SendFlags::NOSIGNAL } else { SendFlags::NOSIGNAL | SendFlags::DONTWAIT };
+    if fds.is_empty() && head.len() + body.len() <= SHORT {
+        return send_short(socket, head, body, flags);
+    }
     let mut space = [MaybeUninit::uninit(); CONTROL];
     loop {
         let mut control = SendAncillaryBuffer::new(&mut space);
@@ -46,6 +49,22 @@ pub(crate) fn send(
             return Err(Errno::TOOMANYREFS);
         }
         match sendmsg(socket, &[IoSlice::new(head), IoSlice::new(body)], &mut control, flags) {
+            Err(Errno::INTR) => {}
+            sent => return sent.map(drop),
+        }
+    }
+}
+
+/// To copy so many bytes costs less than to have the kernel gather them.
+const SHORT: usize = 512;
+
+fn send_short(socket: BorrowedFd<'_>, head: &[u8], body: &[u8], flags: SendFlags) -> Result<(), Errno> {
+    let mut bytes = [0; SHORT];
+    let (first, rest) = bytes.split_at_mut(head.len());
+    first.copy_from_slice(head);
+    rest[..body.len()].copy_from_slice(body);
+    loop {
+        match rustix::net::send(socket, &bytes[..head.len() + body.len()], flags) {
             Err(Errno::INTR) => {}
             sent => return sent.map(drop),
         }
@@ -72,11 +91,19 @@ pub(crate) fn receive(
 ) -> Result<usize, Errno> {
     rest.clear();
     let free = rest.spare_capacity_mut();
+    let beyond = libc::iovec { iov_base: free.as_mut_ptr().cast(), iov_len: free.len() };
     let mut parts = [
         libc::iovec { iov_base: head.as_mut_ptr().cast(), iov_len: head.len() },
         libc::iovec { iov_base: body.as_mut_ptr().cast(), iov_len: body.len() },
-        libc::iovec { iov_base: free.as_mut_ptr().cast(), iov_len: free.len() },
+        beyond,
     ];
+    // The kernel takes its time for each part.
+    let parts = if body.is_empty() {
+        parts[1] = beyond;
+        &mut parts[..2]
+    } else {
+        &mut parts[..]
+    };
     let mut control = Control([MaybeUninit::uninit(); CONTROL]);
     // SAFETY: all zeros is a valid value of this C structure: null pointers, no lengths.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };

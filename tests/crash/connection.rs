@@ -1,5 +1,8 @@
 //! `Connection`: a killed sender has sent its message, whole, or nothing, and a killed receiver has taken one message or none;
-//! whoever uses the same end goes on.
+//! whoever uses the same end goes on. Over a stream, where a message takes many steps, the others may find it broken instead;
+//! they never find a part of a message.
+
+use std::os::unix::net::UnixStream;
 
 use multiproc::{Connection, ConnectionError, pipe};
 
@@ -8,6 +11,7 @@ use crate::tracer::{Kill, Mode, Operation, kill_at_every_instruction};
 
 const SENT: &str = "the message sent";
 const NOT_SENT: &str = "no message";
+const BROKEN: &str = "a broken stream";
 const TAKEN: &str = "the message taken";
 const LEFT: &str = "the message left";
 
@@ -31,6 +35,14 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "connection::recv_bytes_long", run: || Receiving::new(LONG, recv_bytes).test() },
     Scenario { name: "connection::try_recv_bytes", run: || Receiving::new(SHORT, try_recv_bytes).test() },
     Scenario { name: "connection::recv", run: || Receiving::new(SHORT, recv).test() },
+    Scenario {
+        name: "connection::send_by_stream",
+        run: || Streaming::new(false)?.test(&[SENT, NOT_SENT, BROKEN]),
+    },
+    Scenario {
+        name: "connection::recv_by_stream",
+        run: || Streaming::new(true)?.test(&[TAKEN, LEFT, BROKEN]),
+    },
 ];
 
 /// The bytes of a message of that length; `recv` decodes them as an array of bytes.
@@ -204,6 +216,97 @@ impl Operation for Receiving {
             true if kill.is_after_the_end() => Err("received, and still there".to_owned()),
             true => Ok(LEFT),
             false => Ok(TAKEN),
+        }
+    }
+}
+
+/// A message by a stream, sent or received, killed at each instruction.
+struct Streaming {
+    receives: bool,
+}
+
+impl Streaming {
+    fn new(receives: bool) -> Result<Streaming, String> {
+        // This process's first use of a lock starts a thread; a victim's must not.
+        rehearse(&stream_ends()?);
+        Ok(Streaming { receives })
+    }
+
+    fn test(&self, notes: &[&str]) -> Result<Report, String> {
+        kill_at_every_instruction(self, Mode::Replay)?.demand(notes)
+    }
+}
+
+fn stream_ends() -> Result<Ends, String> {
+    let (left, right) = UnixStream::pair().map_err(|error| error.to_string())?;
+    let end = |stream: UnixStream| Connection::from_fd(stream.into()).map_err(|error| error.to_string());
+    Ok(Ends { sender: end(left)?, receiver: end(right)?, bytes: message(SHORT) })
+}
+
+fn rehearse(ends: &Ends) {
+    for _ in 0..2 {
+        send_bytes(&ends.sender, &ends.bytes);
+        recv_bytes(&ends.receiver);
+    }
+}
+
+impl Operation for Streaming {
+    type State = Ends;
+
+    fn prepare(&self) -> Result<Ends, String> {
+        multiproc::testing::set_sleep_slice(None);
+        let ends = stream_ends()?;
+        if self.receives {
+            send_bytes(&ends.sender, &ends.bytes);
+        }
+        Ok(ends)
+    }
+
+    fn enter(&self, _: &Ends) {
+        rehearse(&stream_ends().expect("as before"));
+    }
+
+    fn run(&self, ends: &Ends) {
+        if self.receives { recv_bytes(&ends.receiver) } else { send_bytes(&ends.sender, &ends.bytes) }
+    }
+
+    fn turns(&self) -> usize {
+        TURNS
+    }
+
+    fn verify(&self, ends: Ends, kill: &Kill) -> Result<&'static str, String> {
+        let Ends { sender, receiver, bytes } = ends;
+        let next = message(SHORT + 1);
+        let survivor = sender.try_send_bytes(&next);
+        // So that the receiver comes to an end.
+        drop(sender);
+        let mut received = Vec::new();
+        let end = loop {
+            match receiver.try_recv_bytes() {
+                Ok(message) => received.push(message),
+                Err(error) => break error,
+            }
+        };
+        let was_first = received.first() == Some(&bytes);
+        let others = &received[usize::from(was_first)..];
+        let done = match (&survivor, &end) {
+            (Ok(()), ConnectionError::Eof) if *others == [next] => was_first,
+            (Ok(()), ConnectionError::Broken) if self.receives && received.is_empty() => return Ok(BROKEN),
+            (Err(ConnectionError::Broken), ConnectionError::Eof | ConnectionError::Truncated)
+                if !self.receives && others.is_empty() =>
+            {
+                return Ok(BROKEN);
+            }
+            _ => return Err(format!("{survivor:?}, {} messages, {end:?}", received.len())),
+        };
+        match (self.receives, done) {
+            (false, false) | (true, true) if kill.is_after_the_end() => {
+                Err("the operation was over, and has done nothing".to_owned())
+            }
+            (false, true) => Ok(SENT),
+            (false, false) => Ok(NOT_SENT),
+            (true, true) => Ok(LEFT),
+            (true, false) => Ok(TAKEN),
         }
     }
 }

@@ -22,7 +22,7 @@ mod batches;
 mod case;
 #[cfg(target_arch = "x86_64")]
 mod condition;
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", feature = "process"))]
 mod connection;
 #[cfg(target_arch = "x86_64")]
 mod crowd;
@@ -114,6 +114,7 @@ fn main() -> std::process::ExitCode {
         dead_letters::SCENARIOS,
         joinable::SCENARIOS,
         segment::SCENARIOS,
+        #[cfg(feature = "process")]
         connection::SCENARIOS,
         #[cfg(feature = "auto-init")]
         start::SCENARIOS,
