@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use multiproc::{
     Address, AsyncConnection, Client, Connection, ConnectionError, Event, Listener, Process, ProcessError,
-    pipe,
+    StartMethod, pipe,
 };
 use tokio::time::timeout;
 use worker::{SOON, Worker};
@@ -161,6 +161,8 @@ fn processes_are_waited_for_in_tasks() {
         let mut large = Process::spawn(|len: usize| vec![7_u8; len], 10 * MIB).unwrap();
         let mut panicking = Process::spawn(|()| -> u8 { panic!("planned") }, ()).unwrap();
         let mut sleeping = Process::spawn(|()| std::thread::sleep(SOON * 10), ()).unwrap();
+        let forked = Process::builder().start_method(StartMethod::Zygote).spawn(|n: u64| n + 1, 41);
+        assert_eq!(forked.unwrap().wait().await.unwrap(), 42);
         assert!(large.wait().await.unwrap() == vec![7; 10 * MIB]);
         assert!(matches!(panicking.wait().await, Err(ProcessError::Panicked { .. })));
         assert!(timeout(INSTANT, sleeping.wait()).await.is_err());
