@@ -13,7 +13,9 @@
 use std::time::{Duration, Instant};
 
 use bytemuck::{Pod, Zeroable};
-use multiproc::{Array, GetError, JoinableQueue, Process, ProcessError, Queue, RawValue, Result, Value};
+use multiproc::{
+    Array, GetError, JoinableQueue, Process, ProcessError, Queue, RawValue, Result, StartMethod, Value,
+};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use serde::{Deserialize, Serialize};
 
@@ -181,8 +183,11 @@ fn main() -> Result<()> {
     for _ in 0..2 * workers {
         harness.inputs.put(corpus[0].clone())?;
     }
-    let spawn =
-        |current: &Value<Input>, seed| Process::spawn(child, (harness.clone(), current.clone(), seed));
+    // Copies of a helper: a harness that starts many pays little for each.
+    let spawn = |current: &Value<Input>, seed| {
+        let builder = Process::builder().start_method(StartMethod::Zygote);
+        builder.spawn(child, (harness.clone(), current.clone(), seed))
+    };
     let mut children = Vec::new();
     for seed in 0..workers {
         let current = Value::new(Input::default())?;
