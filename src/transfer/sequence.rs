@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::codec::{outside, why};
 use super::table::{Outgoing, Scope, Table};
+use super::{failure, table};
 use crate::{Error, Result};
 
 /// Encodes values, one after the other; the handles in them put their descriptors beside.
@@ -24,12 +25,34 @@ impl Encoder {
         Self { bytes, outgoing: Outgoing::default() }
     }
 
-    /// Encodes a value. One that fails leaves no bytes.
+    /// Encodes a value. One that fails leaves no bytes. One with handles is asked twice.
     ///
     /// # Errors
     /// What a handle failed with, or [`Error::Encode`].
     pub(crate) fn push<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<()> {
         let start = self.bytes.len();
+        // As a rule there are no handles in it, and nothing to set up; one that there is refuses.
+        if self.outgoing.fds.is_empty() && table::is_absent() {
+            match postcard::serialize_with_flavor(value, Behind(&mut self.bytes)) {
+                Ok(()) => return Ok(()),
+                Err(error) => self.refused(start, &error)?,
+            }
+        }
+        self.push_with_handles(start, value)
+    }
+
+    /// Takes back what was encoded; an error that is not a handle's is the value's.
+    #[cold]
+    fn refused(&mut self, start: usize, error: &postcard::Error) -> Result<()> {
+        self.bytes.truncate(start);
+        match failure::take() {
+            Some(failure) if matches!(*failure, Error::NotInTransfer) => Ok(()),
+            failure => Err(why(failure, || Error::Encode(error.to_string()))),
+        }
+    }
+
+    #[inline(never)]
+    fn push_with_handles<T: Serialize + ?Sized>(&mut self, start: usize, value: &T) -> Result<()> {
         let scope = Scope::enter(Table::Sending(take(&mut self.outgoing)));
         let encoded = postcard::serialize_with_flavor(value, Behind(&mut self.bytes));
         let (table, failure) = scope.leave();
@@ -99,7 +122,10 @@ impl<'a> Decoder<'a> {
     /// # Errors
     /// What a handle failed with, or [`Error::Decode`]; what comes behind can't be decoded then.
     pub(crate) fn next<T: DeserializeOwned>(&mut self) -> Result<T> {
-        let (value, rest) = if self.fds.is_empty() {
+        let (value, rest) = if self.fds.is_empty() && table::is_absent() {
+            let decoded = postcard::take_from_bytes(self.rest);
+            decoded.map_err(|error| why(failure::take(), || Error::Decode(error.to_string())))?
+        } else if self.fds.is_empty() {
             outside(|| postcard::take_from_bytes(self.rest), Error::Decode)?
         } else {
             let scope = Scope::enter(Table::Receiving(take(&mut self.fds)));
