@@ -31,6 +31,8 @@ mod event;
 #[cfg(target_arch = "x86_64")]
 mod fifo;
 #[cfg(target_arch = "x86_64")]
+mod growth;
+#[cfg(target_arch = "x86_64")]
 mod handle;
 #[cfg(target_arch = "x86_64")]
 mod harness;
@@ -107,6 +109,7 @@ fn main() -> std::process::ExitCode {
         queue::SCENARIOS,
         queue_holes::SCENARIOS,
         batches::SCENARIOS,
+        growth::SCENARIOS,
         dead_letters::SCENARIOS,
         joinable::SCENARIOS,
         segment::SCENARIOS,
