@@ -132,7 +132,7 @@ fn the_header_of_a_segment_is_as_written_down() {
     let namespace = std::fs::metadata("/proc/self/ns/pid").unwrap();
     golden("PID namespace", image.u64(32), std::os::unix::fs::MetadataExt::ino(&namespace));
     golden("creator", image.u32(56), std::process::id());
-    golden("reserved", image.u32(60), 0);
+    golden("flags", image.u32(60), 0);
     golden("reaper and what is unused", image.bytes::<64>(64), [0; 64]);
 }
 
@@ -226,8 +226,8 @@ fn both_queues_are_as_written_down() {
     let segment = empty();
     let options = multiproc::QueueOptions::new(4).ring_bytes(512).max_message(64).max_taken(2);
     let queue = options.queue_in::<u32>(&segment, "queue").unwrap();
-    golden_object(&segment, "queue", ("Queue", "postcard: u32"), (5, 0, 0, 0, 1, 576 + 768));
-    golden_words(&segment, "queue", &[(0x180, 4), (0x200, 4), (0x208, 8), (0x210, 64)]);
+    golden_object(&segment, "queue", ("Queue", "postcard: u32"), (5, 0, 0, 0, 1, 640 + 768));
+    golden_words(&segment, "queue", &[(0x180, 4), (0x240, 4), (0x248, 8), (0x250, 64)]);
     queue.put(77).unwrap();
     golden_words(
         &segment,
@@ -237,19 +237,19 @@ fn both_queues_are_as_written_down() {
             (0x20, LINK),
             (0x28, 1),
             (0x180, 4),
-            (0x200, 4),
-            (0x208, 8),
-            (0x210, 64),
+            (0x240, 4),
+            (0x248, 8),
+            (0x250, 64),
             // The slot of item 0: ready, 1 byte, the payload.
-            (0x240, 0x2000_0000_4000_0000),
-            (0x248, 1),
-            (0x250, 77),
+            (0x280, 0x2000_0000_4000_0000),
+            (0x288, 1),
+            (0x290, 77),
         ],
     );
     let jobs = options.joinable_queue_in::<u64>(&segment, "jobs").unwrap();
-    golden_object(&segment, "jobs", ("JoinableQueue", "postcard: u64"), (6, 0, 0, 0, 1, 576 + 768 + 256));
-    let shape = [(0x180, 4), (0x200, 4), (0x208, 8), (0x210, 64)];
-    golden_words(&segment, "jobs", &[shape.as_slice(), &[(0x220, 2), (0x228, 8)]].concat());
+    golden_object(&segment, "jobs", ("JoinableQueue", "postcard: u64"), (6, 0, 0, 0, 1, 640 + 768 + 256));
+    let shape = [(0x180, 4), (0x240, 4), (0x248, 8), (0x250, 64)];
+    golden_words(&segment, "jobs", &[shape.as_slice(), &[(0x260, 2), (0x268, 8)]].concat());
     jobs.put(77).unwrap();
     jobs.put(78).unwrap();
     let task = jobs.take().unwrap();
@@ -263,25 +263,25 @@ fn both_queues_are_as_written_down() {
             (0x60, LINK),
             (0x68, 1),
             (0x180, 4),
-            (0x1d0, 1),
-            (0x200, 4),
-            (0x208, 8),
-            (0x210, 64),
-            (0x220, 2),
-            (0x228, 8),
+            (0x210, 1),
+            (0x240, 4),
+            (0x248, 8),
+            (0x250, 64),
+            (0x260, 2),
+            (0x268, 8),
             // Free for item 4; ready.
-            (0x240, 0x8000_0000_2000_0004),
-            (0x248, 1),
-            (0x250, 77),
-            (0x280, 0x2000_0001_4000_0000),
+            (0x280, 0x8000_0000_2000_0004),
             (0x288, 1),
-            (0x290, 78),
+            (0x290, 77),
+            (0x2c0, 0x2000_0001_4000_0000),
+            (0x2c8, 1),
+            (0x2d0, 78),
             // The task's entry: lease, number + 1, attempt and length; its payload.
-            (0x540, own_tid()),
-            (0x560, LINK),
-            (0x568, 1),
-            (0x570, 0x0000_0001_0000_0001),
-            (0x5c0, 77),
+            (0x580, own_tid()),
+            (0x5a0, LINK),
+            (0x5a8, 1),
+            (0x5b0, 0x0000_0001_0000_0001),
+            (0x600, 77),
         ],
     );
     task.done();
@@ -357,7 +357,7 @@ fn raw_primitives_have_the_sizes_written_down() {
         RawCondvar: (8 + 64 * 80, 8),
         RawBarrier<1>: (48 + 48, 8),
         RawBarrier: (48 + 64 * 48, 8),
-        RawRing: (448, 64),
+        RawRing: (512, 64),
         RawTasks: (64, 64),
         TaskEntry: (64, 64),
     }

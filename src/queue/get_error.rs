@@ -23,6 +23,8 @@ pub enum GetError {
     Deadlock,
     /// The calling thread holds as many locks as a thread can.
     TooManyHeld,
+    /// A chunk of the queue, which grows, can't be mapped: address space or mappings are exhausted. The item stays.
+    OutOfMemory,
     /// Another process overwrote the queue.
     Corrupt,
     /// Robust locks don't work here; the text says what is missing.
@@ -39,6 +41,7 @@ impl fmt::Display for GetError {
             Self::Busy => "another consumer is stopped in the middle of its get",
             Self::Deadlock => "the calling thread is getting from this queue already",
             Self::TooManyHeld => "the calling thread holds too many locks",
+            Self::OutOfMemory => "a part of the queue can't be mapped",
             Self::Corrupt => "the queue was overwritten by another process",
             Self::Unsupported(what) => return write!(f, "not supported here: {what}"),
         })
@@ -63,7 +66,9 @@ impl From<RingError> for GetError {
             RingError::Deadlock => Self::Deadlock,
             RingError::TooManyHeld => Self::TooManyHeld,
             RingError::Unsupported(what) => Self::Unsupported(what),
-            RingError::Corrupt | RingError::TooLarge => Self::Corrupt,
+            RingError::OutOfMemory => Self::OutOfMemory,
+            // `Moved` is for the queue, which tries again.
+            RingError::Corrupt | RingError::TooLarge | RingError::Moved => Self::Corrupt,
         }
     }
 }

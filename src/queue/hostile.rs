@@ -22,6 +22,14 @@ fn jobs() -> Jobs {
     options.joinable_queue_in(&segment, "jobs").unwrap()
 }
 
+/// One that has grown by a chunk, half of it drained.
+fn grown() -> Jobs {
+    let jobs: Jobs = QueueOptions::unbounded().max_message(100).max_taken(3).joinable_queue().unwrap();
+    (0..1100).for_each(|_| jobs.put(ITEM.to_vec()).unwrap());
+    (0..1000).for_each(|_| drop(jobs.get().unwrap()));
+    jobs
+}
+
 /// Numbers that look random, the same for the same seed.
 struct Random(u64);
 
@@ -62,6 +70,21 @@ fn scribble(jobs: &Jobs, random: &mut Random) {
         _ => u32::try_from(random.next() >> 32).unwrap(),
     };
     segment.store(at, &new.to_ne_bytes()).unwrap();
+}
+
+/// The same in the first chunk: its links, its slots.
+fn scribble_over_chunk(jobs: &Jobs, random: &mut Random) {
+    let segment = jobs.placed().segment();
+    let words = if random.below(2) == 0 { 2 } else { 1000 };
+    let at = segment.size().next_multiple_of(64 << 10) + random.below(words) * 8;
+    let new = match random.below(4) {
+        0 => 0,
+        // The chunk itself, or one like it.
+        1 => jobs.placed().ring.head_chunk_word() ^ (random.next() & 3) << 48,
+        2 => 1 << random.below(64),
+        _ => random.next(),
+    };
+    rustix::io::pwrite(segment.descriptor().unwrap(), &new.to_ne_bytes(), at as u64).unwrap();
 }
 
 /// Any operation, none of which may wait long.
@@ -126,6 +149,29 @@ fn nonsense_between_operations_ends_in_errors() {
             }
         }
         assert!(outcomes.iter().all(|&count| count > 30), "both are seen: {outcomes:?}");
+    });
+}
+
+#[test]
+fn nonsense_in_links_and_chunks_ends_in_errors() {
+    ends(|| {
+        let mut outcomes = [0_u32; 2];
+        for seed in 1..=300 {
+            let mut random = Random(seed);
+            let (jobs, mut tasks) = (grown(), Vec::new());
+            for _ in 0..30 {
+                if random.below(2) == 0 {
+                    scribble(&jobs, &mut random);
+                } else {
+                    scribble_over_chunk(&jobs, &mut random);
+                }
+                for _ in 0..6 {
+                    operate(&jobs, &mut random, &mut tasks);
+                }
+            }
+            outcomes[usize::from(matches!(jobs.try_get(), Err(super::GetError::Corrupt)))] += 1;
+        }
+        assert!(outcomes.iter().all(|&count| count > 10), "both are seen: {outcomes:?}");
     });
 }
 

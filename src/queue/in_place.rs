@@ -31,7 +31,7 @@ impl<T, C> Queue<T, C> {
             return Err(PutError::TooLarge(()));
         }
         let mut fill = Some(fill);
-        let put = |words: &[AtomicU64]| {
+        let mut put = |words: &[AtomicU64]| {
             let start = words.as_ptr().cast::<u8>().cast_mut();
             let length = length.min(size_of_val(words));
             // SAFETY: so many bytes lie there, in atomics, which may be written through a shared reference; the producers'
@@ -42,9 +42,9 @@ impl<T, C> Queue<T, C> {
                 fill(bytes);
             }
         };
-        let ring = self.ring().map_err(|error| PutError::new((), error))?;
         // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
-        unsafe { ring.put_with(Wait::Until(None), length, put) }.map_err(|error| PutError::new((), error))
+        self.at_tail(|ring| unsafe { ring.put_with(Wait::Until(None), length, &mut put) })
+            .map_err(|error| PutError::new((), error))
     }
 
     /// Gets an item by giving its bytes, as the queue's codec made them, to `read` where they lie: nothing is copied.

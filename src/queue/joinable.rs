@@ -60,6 +60,25 @@ pub struct TaskDoneTooOften;
 
 #[cfg(feature = "serde")]
 impl<T: serde::Serialize + serde::de::DeserializeOwned + 'static> JoinableQueue<T> {
+    /// A queue of any number of items that wait, 256 that are taken, and 16 KiB for each of those.
+    ///
+    /// Its memory grows and shrinks with what is in it; the 5 MiB for the taken items are reserved.
+    ///
+    /// # Errors
+    /// As for [`Queue::unbounded`].
+    ///
+    /// # Examples
+    /// ```
+    /// let jobs = multiproc::JoinableQueue::unbounded()?;
+    /// (0..10_000).try_for_each(|n| jobs.put(n))?;
+    /// jobs.take()?.done();
+    /// assert_eq!(jobs.unfinished()?, 9_999);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn unbounded() -> Result<Self> {
+        QueueOptions::unbounded().joinable_queue()
+    }
+
     /// A queue of at most `max_items` items at a time that wait, 256 that are taken, and 16 KiB for each of them.
     ///
     /// # Errors
@@ -109,6 +128,14 @@ impl<T: serde::Serialize + serde::de::DeserializeOwned + 'static> JoinableQueue<
 }
 
 impl<T: bytemuck::Pod> JoinableQueue<T, Plain> {
+    /// A queue of any number of items of plain data that wait, and of 256 that are taken.
+    ///
+    /// # Errors
+    /// As for [`Queue::unbounded`].
+    pub fn plain_unbounded() -> Result<Self> {
+        QueueOptions::unbounded().codec(Plain).joinable_queue()
+    }
+
     /// A queue of at most `max_items` items of plain data at a time that wait, and of 256 that are taken.
     ///
     /// # Errors
@@ -214,17 +241,18 @@ impl<T: 'static, C: Codec<T>> JoinableQueue<T, C> {
     }
 
     fn take_waiting(&self, wait: Wait) -> Result<Task<T, C>, GetError> {
-        let tasks = self.queue.tasks()?;
         let mut bytes = Vec::new();
-        // SAFETY: the handle keeps the memory mapped for as long as it is borrowed; the task that is returned has one too.
-        let taken = unsafe {
-            tasks.ring.consume(wait, || tasks.seem_orphaned(), |consuming| tasks.take(consuming, &mut bytes))
-        }?;
+        let taken = self.queue.with_tasks(|tasks| {
+            let orphaned = || tasks.seem_orphaned();
+            // SAFETY: the handle keeps the memory mapped for as long as it is borrowed; the task that is returned has one
+            // too.
+            unsafe { tasks.ring.consume(wait, orphaned, |consuming| tasks.take(consuming, &mut bytes)) }
+        })?;
         match Queue::<T, C>::decode(&bytes) {
             Ok(item) => Ok(Task::new(item, taken, self.queue.clone())),
             Err(error) => {
                 // Nobody could decode it: given back it would come again for ever.
-                tasks.finish(taken);
+                let _ = self.queue.with_tasks(|tasks| Ok(tasks.finish(taken)));
                 Err(error)
             }
         }
@@ -239,11 +267,12 @@ impl<T: 'static, C: Codec<T>> JoinableQueue<T, C> {
     /// [`GetError::Decode`], [`GetError::Deadlock`], [`GetError::TooManyHeld`], [`GetError::Corrupt`],
     /// [`GetError::Unsupported`].
     pub fn dead_letters(&self) -> Result<Vec<DeadLetter<T>>, GetError> {
-        let tasks = self.queue.tasks()?;
-        // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
-        let letters = unsafe {
-            tasks.ring.consume(Wait::Until(None), || false, |consuming| tasks.dead_letters(consuming))
-        }?;
+        let letters = self.queue.with_tasks(|tasks| {
+            // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
+            unsafe {
+                tasks.ring.consume(Wait::Until(None), || false, |consuming| tasks.dead_letters(consuming))
+            }
+        })?;
         let decode = |letter: raw::DeadLetter| {
             let item = Queue::<T, C>::decode(&letter.payload)?;
             Ok(DeadLetter { item, number: letter.number, attempts: letter.attempts })
@@ -261,15 +290,16 @@ impl<T, C> JoinableQueue<T, C> {
     /// # Process death
     /// Killed here, the dead letter is removed or not.
     pub fn remove_dead_letter(&self, number: u64) -> Result<bool, GetError> {
-        let tasks = self.queue.tasks()?;
-        // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
-        let removed = unsafe {
-            tasks.ring.consume(
-                Wait::Until(None),
-                || false,
-                |consuming| tasks.remove_dead_letter(consuming, number),
-            )
-        };
+        let removed = self.queue.with_tasks(|tasks| {
+            // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
+            unsafe {
+                tasks.ring.consume(
+                    Wait::Until(None),
+                    || false,
+                    |consuming| tasks.remove_dead_letter(consuming, number),
+                )
+            }
+        });
         Ok(removed?)
     }
 
@@ -289,7 +319,7 @@ impl<T, C> JoinableQueue<T, C> {
     /// ```
     pub fn task_done(&self) -> Result<(), TaskDoneTooOften> {
         // In an overwritten queue no count stands for anything.
-        match self.queue.tasks().and_then(|tasks| tasks.task_done()) {
+        match self.queue.with_tasks(|tasks| tasks.task_done()) {
             Ok(true) => Ok(()),
             Ok(false) | Err(_) => Err(TaskDoneTooOften),
         }
@@ -335,23 +365,25 @@ impl<T, C> JoinableQueue<T, C> {
     /// # Errors
     /// As for [`join`](Self::join).
     pub fn unfinished(&self) -> Result<usize, GetError> {
-        let tasks = self.queue.tasks()?;
-        let unfinished = count_unfinished(&tasks, None)?;
+        let unfinished = self.queue.with_tasks(|tasks| count_unfinished(&tasks, None))?;
         Ok(usize::try_from(unfinished).unwrap_or(usize::MAX))
     }
 
     fn join_until(&self, deadline: Option<Deadline>) -> Result<bool, GetError> {
-        let tasks = self.queue.tasks()?;
-        loop {
-            let late = deadline.is_some_and(Deadline::has_passed);
-            let spot = tasks.spot();
-            match count_unfinished(&tasks, deadline) {
-                Ok(0) => return Ok(true),
-                Ok(_) if late => return Ok(false),
-                Ok(_) => Tasks::wait(spot, deadline),
-                Err(RingError::TimedOut) => return Ok(false),
-                Err(error) => return Err(error.into()),
+        let joined = self.queue.with_tasks(|tasks| {
+            loop {
+                let late = deadline.is_some_and(Deadline::has_passed);
+                let spot = tasks.spot();
+                match count_unfinished(&tasks, deadline)? {
+                    0 => return Ok(true),
+                    _ if late => return Ok(false),
+                    _ => Tasks::wait(spot, deadline),
+                }
             }
+        });
+        match joined {
+            Err(RingError::TimedOut) => Ok(false),
+            joined => Ok(joined?),
         }
     }
 }

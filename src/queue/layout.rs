@@ -11,6 +11,11 @@ use crate::segment::{ObjectType, Placed, Shape, Share, Site};
 /// ring's data.
 const INLINE_BYTES: usize = 48;
 const LEAST_BYTES: usize = 512;
+/// Of the home ring of an unbounded queue: its slots, and the data of a ring that has any.
+const HOME_BYTES: usize = 64 << 10;
+const HOME_DATA: usize = 32 << 10;
+/// Items of one length lie in slots up to so many bytes; the longer ones of a queue that grows in its data.
+const MOST_FIXED: usize = 4 << 10;
 
 /// The head of a queue's object. Behind it: the ring's words, the task entries, the words of their payloads.
 #[repr(C, align(64))]
@@ -21,6 +26,8 @@ pub(super) struct QueueHead {
     max_taken: AtomicU64,
     /// Words of a task's payload.
     task_words: AtomicU64,
+    /// Bytes of the longest item of a queue that grows; 0 if it doesn't.
+    longest: AtomicU64,
 }
 
 // SAFETY: repr(C) of raw primitives and atomics; any bytes are valid, and all-zero ones are the initial state.
@@ -32,9 +39,60 @@ pub(super) struct Layout {
     shape: RingShape,
     max_taken: usize,
     task_words: usize,
+    /// Bytes of the longest item, if the queue grows.
+    grows: Option<usize>,
 }
 
 impl Layout {
+    /// That of a new queue that grows, of items all of `bytes` or of up to `max_message`, with room for `max_taken` tasks;
+    /// with `max_items`, its home ring has the slots for so many, as far as they fit into `ring_bytes`.
+    pub(super) fn growing(
+        max_items: usize,
+        bytes: Option<usize>,
+        max_message: usize,
+        ring_bytes: usize,
+        max_taken: usize,
+    ) -> Result<Self> {
+        let bytes = bytes.filter(|&bytes| bytes <= MOST_FIXED);
+        let unbounded = max_items == usize::MAX;
+        let slot = if bytes.is_some() { 8 + max_message.next_multiple_of(8) } else { INLINE_BYTES + 16 };
+        let in_bytes = if unbounded { HOME_BYTES / slot } else { ring_bytes / slot };
+        // One more, for the mark; and not rounded up to more than there are bytes for.
+        let most = 1 << in_bytes.max(2).ilog2();
+        let slots = most.min(max_items.saturating_add(1));
+        let data = match max_message {
+            _ if unbounded => HOME_DATA,
+            longest => ring_bytes.max(longest.saturating_mul(2)),
+        };
+        let shape = match bytes.and_then(|bytes| u32::try_from(bytes).ok()) {
+            Some(bytes) => RingShape::fixed(slots, bytes),
+            None => {
+                RingShape::varying(slots, INLINE_BYTES, if max_message <= INLINE_BYTES { 0 } else { data })
+            }
+        };
+        let too_large = || Error::beyond_addresses("create queue", u64::MAX);
+        let longest = shape.map_or(max_message, |shape| {
+            usize::try_from(Ring::longest_of_growing(shape)).map_or(max_message, |most| most.min(max_message))
+        });
+        let task_words = if max_taken > 0 { longest.div_ceil(8).next_multiple_of(8) } else { 0 };
+        let shape = shape.ok_or_else(too_large)?;
+        let layout = Self { shape, max_taken, task_words, grows: Some(longest) };
+        layout.bytes().ok_or_else(too_large)?;
+        Ok(layout)
+    }
+
+    /// Whether a ring of this layout holds `max_items` items, whatever their length.
+    pub(super) fn holds(self, max_items: usize) -> bool {
+        let data = match self.shape.fixed_bytes() {
+            Some(_) => Some(0),
+            None if self.max_message() <= INLINE_BYTES => Some(0),
+            None => max_items.checked_mul(self.max_message()),
+        };
+        // What does not fit before the data's end goes to its start.
+        self.shape.items() >= max_items
+            && data.is_some_and(|data| data <= self.shape.data_words().saturating_mul(4))
+    }
+
     /// That of a new queue of up to `max_items` items, all of `bytes` or of up to `max_message`, with room for `max_taken`
     /// tasks.
     pub(super) fn new(
@@ -57,7 +115,7 @@ impl Layout {
             None => RingShape::varying(slots(INLINE_BYTES + 16), INLINE_BYTES, ring_bytes),
         };
         let task_words = if max_taken > 0 { max_message.div_ceil(8).next_multiple_of(8) } else { 0 };
-        let layout = Self { shape: shape.ok_or_else(too_large)?, max_taken, task_words };
+        let layout = Self { shape: shape.ok_or_else(too_large)?, max_taken, task_words, grows: None };
         layout.bytes().ok_or_else(too_large)?;
         Ok(layout)
     }
@@ -91,6 +149,10 @@ impl Layout {
         let shape = Shape::new::<QueueHead>(ty, 1, bytes, 64);
         Placed::make(site, shape, |placed: &Placed<QueueHead>| {
             placed.ring.set_max_items(max_items as u64);
+            if let Some(longest) = self.grows {
+                placed.ring.set_base(placed.segment().size() as u64);
+                placed.longest.store(longest as u64, Ordering::Relaxed);
+            }
             placed.tasks.set_limits(max_attempts, max_dead);
             for (to, from) in placed.shape.iter().zip(self.shape.to_words()) {
                 to.store(from, Ordering::Relaxed);
@@ -110,8 +172,12 @@ impl Layout {
             shape,
             max_taken: read(&placed.max_taken),
             task_words: read(&placed.task_words),
+            grows: Some(read(&placed.longest)).filter(|&longest| longest > 0),
         });
-        let fits = |layout: &Self| layout.bytes().is_some_and(|bytes| bytes <= room);
+        let grows = placed.segment().grows();
+        let fits = |layout: &Self| {
+            layout.bytes().is_some_and(|bytes| bytes <= room) && layout.grows.is_some() == grows
+        };
         layout.filter(fits).ok_or_else(|| Error::Mismatch {
             object: "queue".to_owned(),
             expected: format!("a ring and a task table within {room} bytes"),
@@ -122,18 +188,37 @@ impl Layout {
     /// The ring of `placed`, which has this layout.
     #[inline]
     pub(super) fn ring(self, placed: &Placed<QueueHead>) -> Result<Ring<'_>, RingError> {
-        let words = placed.tail_slice(0, self.shape.words()).ok_or(RingError::Corrupt)?;
-        placed.ring.with_words(self.shape, words)
+        placed.ring.with_words(self.shape, self.words(placed)?)
     }
 
-    /// The tasks of `placed`, which has this layout.
-    pub(super) fn tasks(self, placed: &Placed<QueueHead>) -> Result<Tasks<'_>, RingError> {
+    /// The words of the ring of `placed`, which has this layout; of its home ring, if it grows.
+    #[inline]
+    pub(super) fn words(self, placed: &Placed<QueueHead>) -> Result<&[AtomicU64], RingError> {
+        placed.tail_slice(0, self.shape.words()).ok_or(RingError::Corrupt)
+    }
+
+    /// Whether the queue grows.
+    pub(super) fn grows(self) -> bool {
+        self.grows.is_some()
+    }
+
+    #[inline]
+    pub(super) fn shape(self) -> RingShape {
+        self.shape
+    }
+
+    /// The tasks of `placed`, which has this layout and this ring.
+    pub(super) fn tasks<'a>(
+        self,
+        placed: &'a Placed<QueueHead>,
+        ring: Ring<'a>,
+    ) -> Result<Tasks<'a>, RingError> {
         let slices = || {
             let entries = placed.tail_slice(self.entries_at()?, self.max_taken)?;
             Some((entries, placed.tail_slice(self.payloads_at()?, self.payload_words()?)?))
         };
         let (entries, payloads) = slices().ok_or(RingError::Corrupt)?;
-        Ok(Tasks { ring: self.ring(placed)?, raw: &placed.tasks, entries, payloads })
+        Ok(Tasks { ring, raw: &placed.tasks, entries, payloads })
     }
 
     /// Whether items can be taken as tasks.
@@ -145,7 +230,10 @@ impl Layout {
     /// Bytes of the longest encoded item.
     #[inline]
     pub(super) fn max_message(self) -> usize {
-        let ring = usize::try_from(self.shape.max_payload()).unwrap_or(usize::MAX);
+        let ring = match self.grows {
+            Some(longest) => longest,
+            None => usize::try_from(self.shape.max_payload()).unwrap_or(usize::MAX),
+        };
         if self.max_taken == 0 { ring } else { ring.min(self.task_words.saturating_mul(8)) }
     }
 }

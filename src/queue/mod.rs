@@ -4,6 +4,7 @@
 //! [`raw::RawTasks`](crate::raw::RawTasks)) with the words of the ring behind it, and behind those the table of the tasks
 //! that are in somebody's hands. What goes through it is encoded in `put`, in the caller.
 
+mod chunks;
 mod codec;
 mod get_error;
 #[cfg(all(test, feature = "serde"))]

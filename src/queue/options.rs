@@ -15,7 +15,11 @@ const RING_BYTES: usize = 1 << 20;
 const MAX_TAKEN: usize = 256;
 const MAX_DEAD_LETTERS: usize = 64;
 
-/// The sizes of a queue that is to be made, and its codec. All memory is reserved when it is made.
+/// The sizes of a queue that is to be made, and its codec.
+///
+/// A queue *grows* unless [`ring_bytes`](Self::ring_bytes) are given or it lies in a segment: it then takes as many items
+/// as it may, however long they are, and memory as they come. It gives back what it does not need any more. All other
+/// memory is reserved when the queue is made.
 ///
 /// # Examples
 /// ```
@@ -38,6 +42,19 @@ pub struct QueueOptions<C = Postcard> {
 }
 
 impl QueueOptions {
+    /// A queue of any number of items, which [`Postcard`] encodes.
+    ///
+    /// # Examples
+    /// ```
+    /// let queue = multiproc::QueueOptions::unbounded().queue()?;
+    /// (0..100_000).try_for_each(|n: u32| queue.put(n))?;
+    /// assert_eq!(queue.len(), 100_000);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn unbounded() -> Self {
+        Self::new(usize::MAX)
+    }
+
     /// A queue of at most `max_items` items at a time, which [`Postcard`] encodes.
     pub fn new(max_items: usize) -> Self {
         Self {
@@ -49,6 +66,12 @@ impl QueueOptions {
             max_dead_letters: None,
             codec: PhantomData,
         }
+    }
+}
+
+impl Default for QueueOptions {
+    fn default() -> Self {
+        Self::unbounded()
     }
 }
 
@@ -69,15 +92,15 @@ impl<C> QueueOptions<C> {
         QueueOptions { max_items, ring_bytes, max_message, max_taken, max_attempts, max_dead_letters, codec }
     }
 
-    /// Bytes for the data of the items that are in the queue, rounded up to a power of two. An item of up to 48 bytes takes
-    /// none: it lies in one of the slots, of which there is one for each item, up to as many bytes. Default 1 MiB, or what
-    /// two items of `max_message` take.
+    /// Makes a queue that does not grow: bytes for the data of the items that are in it, rounded up to a power of two. An item of up to 48 bytes takes
+    /// none: it lies in one of the slots, of which there is one for each item, up to as many bytes. At least
+    /// what two items of `max_message` take. Default, in a segment: 1 MiB.
     pub fn ring_bytes(self, bytes: usize) -> Self {
         Self { ring_bytes: Some(bytes), ..self }
     }
 
-    /// Bytes of the longest encoded item. Default 256 KiB, of a joinable queue 16 KiB; where the codec always makes as many
-    /// ([`Codec::BYTES`]), so many.
+    /// Bytes of the longest encoded item. Default 256 KiB, of a joinable queue 16 KiB, of an unbounded one that is not
+    /// joinable no limit below 4 GiB; where the codec always makes as many ([`Codec::BYTES`]), so many.
     pub fn max_message(self, bytes: usize) -> Self {
         Self { max_message: Some(bytes), ..self }
     }
@@ -174,13 +197,26 @@ impl<C> QueueOptions<C> {
     ///
     /// # Errors
     /// [`Error::InvalidArgument`], [`Error::OutOfMemory`].
-    pub(super) fn layout(&self, bytes: Option<usize>, kind: Kind) -> Result<Layout> {
+    pub(super) fn layout(&self, bytes: Option<usize>, kind: Kind, may_grow: bool) -> Result<Layout> {
         let least_one = |what: &'static str, value: usize| match value {
             0 => Err(Error::InvalidArgument { what, expected: "at least 1".into(), found: "0".into() }),
             _ => Ok(()),
         };
         let joinable = kind == Kind::JoinableQueue;
-        let usual = bytes.unwrap_or(if joinable { TASK_BYTES } else { MESSAGE_BYTES });
+        let unbounded = self.max_items == usize::MAX;
+        let may_grow = may_grow && self.ring_bytes.is_none();
+        if unbounded && !may_grow && self.ring_bytes.is_none() {
+            return Err(Error::InvalidArgument {
+                what: "queue in a segment, which can't grow",
+                expected: "max_items or ring_bytes".into(),
+                found: "neither".into(),
+            });
+        }
+        let usual = bytes.unwrap_or(match joinable {
+            true => TASK_BYTES,
+            false if unbounded && may_grow => u32::MAX as usize,
+            false => MESSAGE_BYTES,
+        });
         let (longest, taken) = (self.max_message.unwrap_or(usual), self.max_taken.unwrap_or(MAX_TAKEN));
         if u32::try_from(longest).is_err() {
             return Err(Error::InvalidArgument {
@@ -199,7 +235,15 @@ impl<C> QueueOptions<C> {
         // Where less is asked for than every item takes, each put says so.
         let bytes = bytes.filter(|&bytes| bytes <= longest);
         let longest = bytes.unwrap_or(longest);
-        Layout::new(self.max_items, bytes, longest, self.ring_bytes.unwrap_or(RING_BYTES), entries)
+        let ring_bytes = self.ring_bytes.unwrap_or(RING_BYTES);
+        if unbounded && may_grow {
+            return Layout::growing(self.max_items, bytes, longest, ring_bytes, entries);
+        }
+        let fixed = Layout::new(self.max_items, bytes, longest, ring_bytes, entries)?;
+        if may_grow && !fixed.holds(self.max_items) {
+            return Layout::growing(self.max_items, bytes, longest, ring_bytes, entries);
+        }
+        Ok(fixed)
     }
 
     /// How often a task is taken, 0 for no limit, and how many dead letters there may be.

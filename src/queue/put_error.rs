@@ -26,6 +26,8 @@ pub enum PutError<T> {
     Deadlock(T),
     /// The calling thread holds as many locks as a thread can.
     TooManyHeld(T),
+    /// The queue is full and has to grow, and there is no memory, or `RLIMIT_FSIZE` forbids it.
+    OutOfMemory(T),
     /// Another process overwrote the queue.
     Corrupt(T),
     /// Robust locks don't work here; the text says what is missing.
@@ -55,7 +57,9 @@ impl<T> PutError<T> {
             RingError::Busy => Self::Busy(item),
             RingError::Deadlock => Self::Deadlock(item),
             RingError::TooManyHeld => Self::TooManyHeld(item),
-            RingError::Corrupt => Self::Corrupt(item),
+            RingError::OutOfMemory => Self::OutOfMemory(item),
+            // `Moved` is for the queue, which tries again.
+            RingError::Corrupt | RingError::Moved => Self::Corrupt(item),
             RingError::Unsupported(what) => Self::Unsupported(item, what),
         }
     }
@@ -70,6 +74,7 @@ impl<T> PutError<T> {
             Self::Busy(item) => (item, PutError::Busy(())),
             Self::Deadlock(item) => (item, PutError::Deadlock(())),
             Self::TooManyHeld(item) => (item, PutError::TooManyHeld(())),
+            Self::OutOfMemory(item) => (item, PutError::OutOfMemory(())),
             Self::Corrupt(item) => (item, PutError::Corrupt(())),
             Self::Unsupported(item, what) => (item, PutError::Unsupported((), what)),
         }
@@ -87,6 +92,7 @@ impl<T> fmt::Display for PutError<T> {
             Self::Busy(_) => "another producer is stopped in the middle of its put",
             Self::Deadlock(_) => "the calling thread is putting into this queue already",
             Self::TooManyHeld(_) => "the calling thread holds too many locks",
+            Self::OutOfMemory(_) => "the queue is full, and there is no memory for it to grow",
             Self::Corrupt(_) => "the queue was overwritten by another process",
             Self::Unsupported(_, what) => return write!(f, "not supported here: {what}"),
         })
@@ -104,6 +110,7 @@ impl<T> fmt::Debug for PutError<T> {
             Self::Busy(_) => "Busy",
             Self::Deadlock(_) => "Deadlock",
             Self::TooManyHeld(_) => "TooManyHeld",
+            Self::OutOfMemory(_) => "OutOfMemory",
             Self::Corrupt(_) => "Corrupt",
             Self::Unsupported(_, what) => return write!(f, "Unsupported(.., {what:?})"),
         };

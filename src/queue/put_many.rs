@@ -107,10 +107,8 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
             }
             let length = |index: usize| batch.range(put + index).len();
             let fill = |index: usize, words: &_| raw::write(words, &batch.bytes[batch.range(put + index)]);
-            let some = self.ring().and_then(|ring| {
-                // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
-                unsafe { ring.put_many(Wait::Until(None), left, length, fill) }
-            });
+            // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
+            let some = self.at_tail(|ring| unsafe { ring.put_many(Wait::Until(None), left, length, fill) });
             match some {
                 Ok(some) => put += some,
                 Err(error) => break error,

@@ -3,20 +3,26 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
+use super::chunks::{Chunks, Growing};
 use super::codec::{Buffer, Codec, Payload, Plain};
 use super::layout::{Layout, QueueHead};
 use super::{GetError, Postcard, PutError, QueueIter, QueueOptions, QueueStats};
 use crate::error::Result;
-use crate::raw::{self, Deadline, Ring, RingError, Tasks, Wait};
+use crate::raw::{self, Chunk, Deadline, RawRing, Ring, RingError, Tasks, Wait};
 use crate::segment::{Kind, ObjectType, Placed, Segment, Site};
+use crate::sys::memfd;
 
 /// How long [`Queue::shutdown`] waits for a put that is under way; a stopped producer's is completed by whoever comes next.
 const CLOSING: Duration = Duration::from_secs(1);
 
-/// A bounded first-in, first-out queue of values, between any number of processes. `C` is the [`Codec`]: [`Postcard`] for
+/// How often an operation may find that its end has gone on to another chunk, and that it is the same one.
+const MOST_MOVES: u32 = 1000;
+
+/// A first-in, first-out queue of values, between any number of processes. `C` is the [`Codec`]: [`Postcard`] for
 /// values of any serde type, [`Plain`] for plain data.
 ///
 /// A handle: clones are the same queue, and it travels in process arguments and results. An item is encoded in
@@ -49,6 +55,8 @@ const CLOSING: Duration = Duration::from_secs(1);
 pub struct Queue<T, C = Postcard> {
     placed: Placed<QueueHead>,
     layout: Layout,
+    /// If it grows.
+    chunks: Option<Arc<Chunks>>,
     items: PhantomData<fn(T, C) -> T>,
 }
 
@@ -57,7 +65,30 @@ pub type PlainQueue<T> = Queue<T, Plain>;
 
 #[cfg(feature = "serde")]
 impl<T: serde::Serialize + serde::de::DeserializeOwned + 'static> Queue<T> {
-    /// A queue of at most `max_items` items, and of 1 MiB, in anonymous memory of its own.
+    /// A queue of any number of items, in anonymous memory of its own: a put never waits for room.
+    ///
+    /// Its memory grows and shrinks with what is in it, in chunks of 64 KiB to 4 MiB, or of one item if that is longer;
+    /// empty, it takes 104 KiB. An item takes 64 bytes and, if it is longer than 48 encoded, its length. Where memory ends,
+    /// puts say [`PutError::OutOfMemory`].
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory), [`Error::TooManyFiles`](crate::Error::TooManyFiles), [`Error::Unsupported`](crate::Error::Unsupported).
+    ///
+    /// # Process death
+    /// A process that is killed while the queue grows or shrinks leaves it as it was, or grown, or shrunk.
+    ///
+    /// # Examples
+    /// ```
+    /// let queue = multiproc::Queue::unbounded()?;
+    /// (0..10_000).try_for_each(|n| queue.put(n))?;
+    /// assert_eq!(queue.iter().take(10_000).sum::<u64>(), 49_995_000);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn unbounded() -> Result<Self> {
+        QueueOptions::unbounded().queue()
+    }
+
+    /// A queue of at most `max_items` items, in anonymous memory of its own. It grows beyond 1 MiB if they need more.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for 0 items; [`Error::OutOfMemory`](crate::Error::OutOfMemory), [`Error::TooManyFiles`](crate::Error::TooManyFiles), [`Error::Unsupported`](crate::Error::Unsupported).
@@ -104,7 +135,24 @@ impl<T: serde::Serialize + serde::de::DeserializeOwned + 'static> Queue<T> {
 }
 
 impl<T: bytemuck::Pod> Queue<T, Plain> {
-    /// A queue of at most `max_items` items of plain data, and of 1 MiB, in anonymous memory of its own.
+    /// A queue of any number of items of plain data, as [`unbounded`](Self::unbounded); an item takes its size and 8 bytes.
+    ///
+    /// # Errors
+    /// As for [`unbounded`](Self::unbounded).
+    ///
+    /// # Examples
+    /// ```
+    /// let queue = multiproc::Queue::plain_unbounded()?;
+    /// queue.put(7u64)?;
+    /// assert_eq!(queue.get()?, 7);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn plain_unbounded() -> Result<Self> {
+        QueueOptions::unbounded().codec(Plain).queue()
+    }
+
+    /// A queue of at most `max_items` items of plain data, in anonymous memory of its own. It grows beyond 1 MiB if they
+    /// need more.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for 0 items; [`Error::OutOfMemory`](crate::Error::OutOfMemory), [`Error::TooManyFiles`](crate::Error::TooManyFiles), [`Error::Unsupported`](crate::Error::Unsupported).
@@ -141,15 +189,20 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
     }
 
     pub(super) fn create(site: Site<'_>, options: &QueueOptions<C>, kind: Kind) -> Result<Self> {
-        let layout = options.layout(C::BYTES, kind)?;
+        let layout = options.layout(C::BYTES, kind, matches!(site, Site::Anywhere))?;
+        let site = if layout.grows() { Site::Growing } else { site };
         let placed = layout.create(site, Self::object_type(kind), options.items(), options.limits())?;
-        Ok(Self { placed, layout, items: PhantomData })
+        Ok(Self::of(placed, layout))
     }
 
     pub(super) fn open_at(segment: Segment, offset: u64, kind: Kind) -> Result<Self> {
         let placed = Placed::open(segment, offset, &Self::object_type(kind), 64)?;
         let layout = Layout::of(&placed)?;
-        Ok(Self { placed, layout, items: PhantomData })
+        Ok(Self::of(placed, layout))
+    }
+
+    fn of(placed: Placed<QueueHead>, layout: Layout) -> Self {
+        Self { placed, layout, chunks: layout.grows().then(Arc::default), items: PhantomData }
     }
 
     fn object_type(kind: Kind) -> ObjectType {
@@ -284,9 +337,9 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
                 }
             }
         } else {
-            let fill = |words: &_, length| fill(Payload::in_words(words, length));
+            let mut fill = |words: &_, length| fill(Payload::in_words(words, length));
             // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
-            unsafe { self.ring()?.get_many(Wait::Until(None), max, fill) }?;
+            self.at_head(|ring| unsafe { ring.get_many(Wait::Until(None), max, &mut fill) })?;
         }
         let got = buffers.len();
         let mut failed = Ok(got);
@@ -320,7 +373,7 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
                 return Err(RingError::TooLarge);
             }
             // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
-            unsafe { self.ring()?.put_with(wait, bytes.len(), |words| raw::write(words, bytes)) }
+            self.at_tail(|ring| unsafe { ring.put_with(wait, bytes.len(), |words| raw::write(words, bytes)) })
         };
         match C::encode(&item, put) {
             Ok(Ok(())) => Ok(()),
@@ -350,7 +403,7 @@ impl<T, C> Queue<T, C> {
     #[doc(alias = "qsize")]
     pub fn len(&self) -> usize {
         // An overwritten queue holds nothing that could be got.
-        let items = self.ring().and_then(Ring::len).unwrap_or(0);
+        let items = self.at_tail(|ring| ring.len()).unwrap_or(0);
         usize::try_from(items).unwrap_or(usize::MAX)
     }
 
@@ -397,10 +450,13 @@ impl<T, C> Queue<T, C> {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn stats(&self) -> Result<QueueStats, GetError> {
-        let ring = self.ring()?;
-        let (items, puts, gets) = (ring.len()?, ring.puts(), ring.gets());
-        let (puts, gets) = (puts.map_err(RingError::from)?, gets.map_err(RingError::from)?);
-        Ok(QueueStats { items, puts, gets, redeliveries: self.placed.tasks.redeliveries() })
+        let (items, puts, gets) = self.at_tail(|ring| Ok((ring.len()?, ring.puts()?, ring.gets()?)))?;
+        let (producers_wait, consumers_wait) = self.placed.ring.waiters();
+        let redeliveries = self.placed.tasks.redeliveries();
+        let file = self.placed.segment().descriptor().filter(|_| self.layout.grows());
+        let grown = file.and_then(|file| memfd::facts(file).ok()).map(|facts| facts.reserved);
+        let bytes = grown.unwrap_or(self.placed.bytes() as u64);
+        Ok(QueueStats { items, puts, gets, redeliveries, bytes, producers_wait, consumers_wait })
     }
 
     /// Refuses every later put, and lets the gets fail once the queue is drained. Whoever waits is woken.
@@ -419,11 +475,10 @@ impl<T, C> Queue<T, C> {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn shutdown(&self) {
-        if let Ok(ring) = self.ring() {
-            // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
-            // An overwritten queue fails every operation anyway; a stopped producer's put is waited for by the others.
-            let _ = unsafe { ring.close(Deadline::after(CLOSING)) };
-        }
+        let deadline = Deadline::after(CLOSING);
+        // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
+        // An overwritten queue fails every operation anyway; a stopped producer's put is waited for by the others.
+        let _ = self.at_tail(|ring| unsafe { ring.close(deadline) });
     }
 
     #[cfg(all(test, feature = "serde"))]
@@ -439,14 +494,15 @@ impl<T, C> Queue<T, C> {
         mut read: impl FnMut(&[AtomicU64], usize) -> R,
     ) -> Result<R, RingError> {
         if self.layout.has_tasks() {
-            let tasks = self.tasks()?;
-            // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
-            return unsafe {
-                tasks.ring.consume(wait, || false, |consuming| tasks.get_with(consuming, &mut read))
-            };
+            return self.with_tasks(|tasks| {
+                // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
+                unsafe {
+                    tasks.ring.consume(wait, || false, |consuming| tasks.get_with(consuming, &mut read))
+                }
+            });
         }
         // SAFETY: as above.
-        unsafe { self.ring()?.get_with(wait, read) }
+        self.at_head(|ring| unsafe { ring.get_with(wait, &mut read) })
     }
 
     /// Gets up to `count` payloads, and at least one, for which it waits; `read` is given each. Says how many.
@@ -454,32 +510,71 @@ impl<T, C> Queue<T, C> {
         &self,
         wait: Wait,
         count: usize,
-        read: impl FnMut(&[AtomicU64], usize),
+        mut read: impl FnMut(&[AtomicU64], usize),
     ) -> Result<usize, RingError> {
         // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
-        unsafe { self.ring()?.get_many(wait, count, read) }
+        self.at_head(|ring| unsafe { ring.get_many(wait, count, &mut read) })
     }
 
     /// Puts a payload as it is.
     #[inline]
     pub(crate) fn put_payload(&self, wait: Wait, payload: &[u8]) -> Result<(), RingError> {
         // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
-        unsafe { self.ring()?.put_with(wait, payload.len(), |words| raw::write(words, payload)) }
+        self.at_tail(|ring| unsafe { ring.put_with(wait, payload.len(), |words| raw::write(words, payload)) })
     }
 
-    #[inline]
-    pub(super) fn ring(&self) -> Result<Ring<'_>, RingError> {
-        self.layout.ring(&self.placed)
+    /// An operation on the ring as the producers see it.
+    #[inline(always)]
+    pub(super) fn at_tail<R>(
+        &self,
+        operation: impl FnMut(Ring<'_>) -> Result<R, RingError>,
+    ) -> Result<R, RingError> {
+        self.with_ring(RawRing::tail_chunk, operation)
     }
 
-    pub(super) fn tasks(&self) -> Result<Tasks<'_>, RingError> {
-        self.layout.tasks(&self.placed)
+    /// An operation on the ring as the consumers see it.
+    #[inline(always)]
+    pub(super) fn at_head<R>(
+        &self,
+        operation: impl FnMut(Ring<'_>) -> Result<R, RingError>,
+    ) -> Result<R, RingError> {
+        self.with_ring(RawRing::head_chunk, operation)
+    }
+
+    /// An operation on the ring with the words of the chunk that `end` names; again, while that changes.
+    #[inline(always)]
+    fn with_ring<R>(
+        &self,
+        end: fn(&RawRing) -> Chunk,
+        mut operation: impl FnMut(Ring<'_>) -> Result<R, RingError>,
+    ) -> Result<R, RingError> {
+        let Some(chunks) = &self.chunks else { return operation(self.layout.ring(&self.placed)?) };
+        let (mut last, mut moves) = (Chunk::HOME, 0);
+        while moves < MOST_MOVES {
+            let growing = Growing::new(&self.placed, self.layout, chunks);
+            let chunk = end(&self.placed.ring);
+            match self.placed.ring.growing(self.layout.shape(), chunk, &growing).and_then(&mut operation) {
+                Err(RingError::Moved) if chunk == last => moves += 1,
+                Err(RingError::Moved) => (last, moves) = (chunk, 0),
+                done => return done,
+            }
+        }
+        Err(RingError::Corrupt)
+    }
+
+    /// An operation on the queue's tasks.
+    pub(super) fn with_tasks<R>(
+        &self,
+        mut operation: impl FnMut(Tasks<'_>) -> Result<R, RingError>,
+    ) -> Result<R, RingError> {
+        self.at_head(|ring| operation(self.layout.tasks(&self.placed, ring)?))
     }
 }
 
 impl<T, C> Clone for Queue<T, C> {
     fn clone(&self) -> Self {
-        Self { placed: self.placed.clone(), layout: self.layout, items: PhantomData }
+        let (placed, layout, chunks) = (self.placed.clone(), self.layout, self.chunks.clone());
+        Self { placed, layout, chunks, items: PhantomData }
     }
 }
 

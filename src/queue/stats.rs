@@ -13,4 +13,10 @@ pub struct QueueStats {
     pub gets: u64,
     /// How often a task was taken that somebody else had given up or died with.
     pub redeliveries: u64,
+    /// Bytes of memory that the queue takes: of one that grows, at this moment.
+    pub bytes: u64,
+    /// Whether somebody waits for room; a hint.
+    pub producers_wait: bool,
+    /// Whether somebody waits for an item; a hint.
+    pub consumers_wait: bool,
 }

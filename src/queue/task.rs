@@ -41,10 +41,8 @@ impl<T, C> Task<T, C> {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn done(self) {
-        if let Ok(tasks) = self.queue.tasks() {
-            // The drop that follows finds that the task is not held any more.
-            tasks.finish(self.taken);
-        }
+        // The drop that follows finds that the task is not held any more.
+        let _ = self.queue.with_tasks(|tasks| Ok(tasks.finish(self.taken)));
     }
 
     /// How often the item was taken, this time included: 1 unless somebody gave it up or died with it.
@@ -70,9 +68,10 @@ impl<T, C> Deref for Task<T, C> {
 
 impl<T, C> Drop for Task<T, C> {
     fn drop(&mut self) {
-        if let Ok(tasks) = self.queue.tasks() {
+        let _ = self.queue.with_tasks(|tasks| {
             tasks.give_up(self.taken);
-        }
+            Ok(())
+        });
     }
 }
 

@@ -83,8 +83,8 @@ pub use lease::Lease;
 pub(crate) use lease::own_tid;
 pub use mutex::RawMutex;
 pub use permits::RawPermits;
+pub(crate) use ring::{Chunk, Growth, Wait, read, read_to, write};
 pub use ring::{RawRing, Ring, RingError, RingShape};
-pub(crate) use ring::{Wait, read, read_to, write};
 pub use rlock::RawRLock;
 pub use semaphore::RawSemaphore;
 pub(crate) use tasks::{DeadLetter, Taken, Tasks};
@@ -103,6 +103,8 @@ mod loom_barrier;
 mod loom_condvar;
 #[cfg(all(test, loom))]
 mod loom_event;
+#[cfg(all(test, loom))]
+mod loom_growth;
 #[cfg(all(test, loom))]
 mod loom_mutex;
 #[cfg(all(test, loom))]

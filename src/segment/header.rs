@@ -4,9 +4,9 @@
 //!   0  magic        8 bytes "MPROCSEG"      32  pid namespace  u64, its inode
 //!   8  byte order   u32, 0x01020304         40  boot id        16 bytes
 //!  12  version      u32, of the layout      56  creator        u32, its process id
-//!  16  width        u32, bits of a pointer  60  reserved       u32, 0
+//!  16  width        u32, bits of a pointer  60  flags          u32: 0, or 1 if the file grows
 //!  20  state        u32, READY when made    64  reaper         40 bytes, a lease (0: free); 24 unused
-//!  24  size         u64, of the whole file  128 the directory (`directory.rs`)
+//!  24  size         u64, of the segment     128 the directory (`directory.rs`)
 //! ```
 //! Checking is a pure function over bytes: it is given a copy, since a peer may write the original at any time.
 
@@ -38,13 +38,16 @@ pub(crate) struct SegmentHeader {
     pid_namespace: u64,
     boot_id: [u8; 16],
     creator: u32,
-    reserved: u32,
+    flags: u32,
 }
+
+/// In the flags: the file is longer than the segment, or will be.
+const GROWS: u32 = 1;
 
 /// Where the word lies that is written last: the width of a pointer, and the state.
 pub(super) const STATE_OFFSET: usize = std::mem::offset_of!(SegmentHeader, width);
 
-/// What the header must agree with: the file's true size and this process's surroundings.
+/// What the header must agree with: the segment's true size and this process's surroundings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Surroundings {
     pub(crate) size: u64,
@@ -65,8 +68,24 @@ impl SegmentHeader {
             pid_namespace: here.pid_namespace,
             boot_id: here.boot_id,
             creator,
-            reserved: 0,
+            flags: 0,
         }
+    }
+
+    /// The same of a segment whose file grows.
+    pub(super) fn growing(self) -> Self {
+        Self { flags: GROWS, ..self }
+    }
+
+    /// Whether its file grows.
+    pub(crate) fn grows(&self) -> bool {
+        self.flags == GROWS
+    }
+
+    /// Bytes of the segment in a file that grows, of which these are the first; unchecked. `None` if it does not.
+    pub(super) fn size_if_growing(bytes: &[u8; CHECKED_BYTES]) -> Option<u64> {
+        let header: Self = bytemuck::pod_read_unaligned(bytes);
+        (header.magic == MAGIC && header.grows()).then_some(header.size)
     }
 
     /// How it lies in memory while the segment is being made.
@@ -130,8 +149,8 @@ impl SegmentHeader {
         if header.creator == 0 {
             return Err(mismatch("creator", "a process id", header.creator));
         }
-        if header.reserved != 0 {
-            return Err(mismatch("reserved word", 0, header.reserved));
+        if header.flags & !GROWS != 0 {
+            return Err(mismatch("flags", "0 or 1", header.flags));
         }
         Ok(header)
     }
@@ -190,7 +209,7 @@ mod tests {
             ("boot id", |h| h.boot_id = [1; 16], "0707", "0101"),
             ("PID namespace", |h| h.pid_namespace = 5, "4026531836", "5"),
             ("creator", |h| h.creator = 0, "a process id", "0"),
-            ("reserved word", |h| h.reserved = 9, "0", "9"),
+            ("flags", |h| h.flags = 9, "0", "9"),
         ];
         for (field, change, should, is) in cases {
             let mut header = good();
@@ -207,13 +226,15 @@ mod tests {
     }
 
     #[test]
-    fn every_single_bit_but_the_creators_matters() {
+    fn every_single_bit_but_the_creators_and_a_flag_matters() {
         let creator = std::mem::offset_of!(SegmentHeader, creator);
+        let grows = std::mem::offset_of!(SegmentHeader, flags) * 8;
         for bit in 0..CHECKED_BYTES * 8 {
             let mut changed = bytes(&good());
             changed[bit / 8] ^= 1 << (bit % 8);
             let accepted = SegmentHeader::check(&changed, &HERE).is_ok();
-            assert_eq!(accepted, (creator..creator + 4).contains(&(bit / 8)), "bit {bit}");
+            let free = (creator..creator + 4).contains(&(bit / 8)) || bit == grows;
+            assert_eq!(accepted, free, "bit {bit}");
         }
     }
 

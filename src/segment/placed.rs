@@ -42,6 +42,8 @@ unsafe impl<H: Share> Sync for Placed<H> {}
 pub(crate) enum Site<'a> {
     /// Without a name.
     Anywhere,
+    /// Without a name, alone in a segment whose file can grow behind it.
+    Growing,
     /// By a name.
     In(&'a Segment, &'a str),
 }
@@ -81,8 +83,11 @@ impl<H: Share> Placed<H> {
     pub(crate) fn make(site: Site<'_>, shape: Shape, fill: impl FnOnce(&Self) -> Result<()>) -> Result<Self> {
         match site {
             Site::In(segment, name) => Self::create_in(segment, name, shape, fill),
-            Site::Anywhere => {
-                let placed = Self::create_anywhere(&shape)?;
+            Site::Anywhere | Site::Growing => {
+                let placed = match site {
+                    Site::Growing => Self::create_alone(&shape, Segment::make_growing)?,
+                    _ => Self::create_anywhere(&shape)?,
+                };
                 fill(&placed)?;
                 Ok(placed)
             }
@@ -99,10 +104,15 @@ impl<H: Share> Placed<H> {
                 return Self::write(&arena, offset, &plan, shape, "");
             }
         }
+        Self::create_alone(shape, |size| Segment::make_anonymous(size, 0))
+    }
+
+    fn create_alone(shape: &Shape, make: impl FnOnce(usize) -> Result<Segment>) -> Result<Self> {
+        let plan = Plan::of::<H>(shape, "")?;
         let first = first_object(0).and_then(|first| first.checked_next_multiple_of(plan.align));
         let size =
             first.and_then(|first| first.checked_add(plan.bytes)).ok_or_else(|| plan.out_of_memory())?;
-        let segment = Segment::make_anonymous(size, 0)?;
+        let segment = make(size)?;
         let offset = segment
             .directory()
             .allocate(plan.bytes, plan.align)
@@ -213,6 +223,11 @@ impl<H: Share> Placed<H> {
     #[inline]
     pub(crate) fn length(&self) -> usize {
         self.extent.length
+    }
+
+    /// Bytes of the object.
+    pub(crate) fn bytes(&self) -> usize {
+        self.extent.bytes
     }
 
     /// Where the object's header lies in the segment.

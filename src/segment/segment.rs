@@ -371,14 +371,26 @@ impl Segment {
     pub(super) fn make_anonymous(size: usize, buckets: usize) -> Result<Self> {
         let len = whole_pages(size)?;
         let file = memfd::create("multiproc", u64::try_from(len).map_err(|_| out_of_memory(size))?)?;
-        Self::make(file, None, len, buckets)
+        Self::make(file, None, len, buckets, |header| header)
+    }
+
+    /// One whose file can grow behind it.
+    pub(super) fn make_growing(size: usize) -> Result<Self> {
+        let len = whole_pages(size)?;
+        let file = memfd::create_growing("multiproc", u64::try_from(len).map_err(|_| out_of_memory(size))?)?;
+        Self::make(file, None, len, 0, SegmentHeader::growing)
+    }
+
+    /// Whether its file can grow behind it.
+    pub(crate) fn grows(&self) -> bool {
+        self.handle.header.grows()
     }
 
     pub(super) fn make_named(name: &str, size: usize, buckets: usize, take_over: bool) -> Result<Self> {
         named::check_name(name)?;
         let len = whole_pages(size)?;
         let file = named::create(u64::try_from(len).map_err(|_| out_of_memory(size))?)?;
-        let segment = Self::make(file, Some(name), len, buckets)?;
+        let segment = Self::make(file, Some(name), len, buckets, |header| header)?;
         let file = segment.descriptor().ok_or_else(|| out_of_memory(size))?;
         named::publish(file, name, take_over)?;
         Ok(segment)
@@ -390,16 +402,22 @@ impl Segment {
         let address =
             u64::try_from(mapping.region().start().as_ptr().addr()).map_err(|_| out_of_memory(size))?;
         let key = (0, address);
-        let handle = find_or_map(key, || set_up(key, None, mapping, buckets))?;
+        let handle = find_or_map(key, || set_up(key, None, mapping, buckets, |header| header))?;
         Ok(Self { handle })
     }
 
     /// Makes a segment of a new file of `len` zero bytes.
-    fn make(file: OwnedFd, name: Option<&str>, len: usize, buckets: usize) -> Result<Self> {
+    fn make(
+        file: OwnedFd,
+        name: Option<&str>,
+        len: usize,
+        buckets: usize,
+        kind: fn(SegmentHeader) -> SegmentHeader,
+    ) -> Result<Self> {
         let key = memfd::facts(file.as_fd())?.key;
         let handle = find_or_map(key, || {
             let mapping = Mapping::new(&file, len)?;
-            let mut mapped = set_up(key, Some(file), mapping, buckets)?;
+            let mut mapped = set_up(key, Some(file), mapping, buckets, kind)?;
             mapped.name = name.map(ToOwned::to_owned);
             Ok(mapped)
         })?;
@@ -425,13 +443,14 @@ impl Segment {
             }
             // Asked now that the file keeps its size.
             let facts = memfd::facts(fd.as_fd())?;
-            let len = usize::try_from(facts.size).map_err(|_| too_short(facts.size))?;
+            let size = size_in(&fd).filter(|&size| size <= facts.size).unwrap_or(facts.size);
+            let len = usize::try_from(size).map_err(|_| too_short(size))?;
             if len < CHECKED_BYTES {
                 return Err(too_short(len));
             }
-            if facts.reserved < facts.size {
+            if facts.reserved < size {
                 let found = format!("{} of them", facts.reserved);
-                return Err(mismatch("pages", format!("{} reserved bytes", facts.size), found));
+                return Err(mismatch("pages", format!("{size} reserved bytes"), found));
             }
             let mapping = Mapping::new(&fd, len)?;
             let mut mapped = attach(key, Some(fd), mapping)?;
@@ -468,10 +487,16 @@ pub(super) fn attach(key: Key, file: Option<OwnedFd>, mapping: Mapping) -> Resul
 }
 
 /// Writes the header and the directory of a new segment.
-pub(super) fn set_up(key: Key, file: Option<OwnedFd>, mapping: Mapping, buckets: usize) -> Result<Mapped> {
+pub(super) fn set_up(
+    key: Key,
+    file: Option<OwnedFd>,
+    mapping: Mapping,
+    buckets: usize,
+    kind: fn(SegmentHeader) -> SegmentHeader,
+) -> Result<Mapped> {
     let len = mapping.region().len();
     let size = u64::try_from(len).map_err(|_| out_of_memory(len))?;
-    let header = SegmentHeader::new(&surroundings(size)?, std::process::id());
+    let header = kind(SegmentHeader::new(&surroundings(size)?, std::process::id()));
     let bytes: [u8; CHECKED_BYTES] = bytemuck::cast(header.unfinished());
     Directory::set_up(mapping.region(), buckets).ok_or_else(|| Error::InvalidArgument {
         what: "segment size",
@@ -483,6 +508,15 @@ pub(super) fn set_up(key: Key, file: Option<OwnedFd>, mapping: Mapping, buckets:
     // SYNC: Release -> `await_owner`'s Acquire: publishes header and directory to those who see them being made.
     state.store(header.state_word(), Ordering::Release);
     Ok(Mapped::new(key, file, mapping, header, buckets))
+}
+
+/// Bytes of the segment in a file that grows; `None` if it does not.
+fn size_in(fd: &OwnedFd) -> Option<u64> {
+    let mut bytes = [0; CHECKED_BYTES];
+    let read = rustix::io::pread(fd, &mut bytes, 0).ok()?;
+    let size = SegmentHeader::size_if_growing(&bytes).filter(|_| read == CHECKED_BYTES)?;
+    let page = u64::try_from(rustix::param::page_size()).ok()?;
+    size.is_multiple_of(page).then_some(size)
 }
 
 fn keeps_its_size(fd: &OwnedFd) -> Result<()> {

@@ -74,7 +74,11 @@ impl Segment {
         let buckets = buckets_for(region.len());
         let key = system::mapped_file(region.start().as_ptr().addr())?;
         let handle = find_or_map(key, || {
-            if sets_up { set_up(key, None, mapping, buckets) } else { attach(key, None, mapping) }
+            if sets_up {
+                set_up(key, None, mapping, buckets, |header| header)
+            } else {
+                attach(key, None, mapping)
+            }
         })?;
         Ok(Self { handle })
     }

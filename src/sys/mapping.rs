@@ -53,6 +53,10 @@ impl Mapping {
     /// # Errors
     /// [`Error::OutOfMemory`] if the address space or the count of mappings is exhausted.
     pub(crate) fn new(file: impl AsFd, len: usize) -> Result<Self> {
+        Self::of_file(MmapOptions::new().len(len), file, len)
+    }
+
+    fn of_file(options: &MmapOptions, file: impl AsFd, len: usize) -> Result<Self> {
         const OPERATION: &str = "map segment";
         let refused = |error: io::Error| match error.raw_os_error() {
             Some(libc::ENOMEM) => {
@@ -60,11 +64,19 @@ impl Mapping {
             }
             _ => Error::os(OPERATION, error),
         };
-        let memory = MmapOptions::new().len(len).map_raw(file.as_fd().as_raw_fd()).map_err(refused)?;
+        let memory = options.map_raw(file.as_fd().as_raw_fd()).map_err(refused)?;
         memory.advise(Advice::DontDump).map_err(refused)?;
         let start = NonNull::new(memory.as_mut_ptr())
             .ok_or_else(|| refused(io::ErrorKind::AddrNotAvailable.into()))?;
         Ok(Self { start, len, memory: ManuallyDrop::new(Memory::File(memory)) })
+    }
+
+    /// Maps `len` bytes of `file` at `offset`, a multiple of the page size; as for [`new`](Self::new).
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub(crate) fn part(file: impl AsFd, offset: u64, len: usize) -> Result<Self> {
+        Self::of_file(MmapOptions::new().offset(offset).len(len), file, len)
     }
 
     /// At least `len` zero bytes of the heap.

@@ -15,8 +15,13 @@ use crate::sys::system;
 /// What a segment's file is sealed against: growing, shrinking, and other seals.
 const FIXED_SIZE: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
 
+/// What the file of a queue that grows is sealed against: shrinking, and other seals.
+const GROWING: SealFlags = SealFlags::SHRINK.union(SealFlags::SEAL);
+
 /// From this size on, what the system has left is asked first. Asking costs more than reserving less.
 const LARGE: u64 = 16 << 20;
+/// The same for a part of a file that grows, of which there may be many.
+const LARGE_PART: u64 = 1 << 20;
 
 /// What is known of a file before it is mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,11 +39,23 @@ pub(crate) struct FileFacts {
 /// # Errors
 /// [`Error::OutOfMemory`] where a limit, the memory or the file system ends; [`Error::TooManyFiles`].
 pub(crate) fn create(name: &str, bytes: u64) -> Result<OwnedFd> {
+    create_sealed(name, bytes, FIXED_SIZE)
+}
+
+/// Makes a close-on-exec memory file of `bytes` zero bytes, all with their pages, which can grow and not shrink.
+///
+/// # Errors
+/// As for [`create`].
+pub(crate) fn create_growing(name: &str, bytes: u64) -> Result<OwnedFd> {
+    create_sealed(name, bytes, GROWING)
+}
+
+fn create_sealed(name: &str, bytes: u64, seals: SealFlags) -> Result<OwnedFd> {
     const OPERATION: &str = "create segment";
     refuse_what_limits_forbid(OPERATION, bytes)?;
     let fd = create_empty(name).map_err(|errno| refused(OPERATION, bytes, errno))?;
     reserve(fd.as_fd(), OPERATION, bytes)?;
-    rustix::fs::fcntl_add_seals(&fd, FIXED_SIZE).map_err(|errno| refused(OPERATION, bytes, errno))?;
+    rustix::fs::fcntl_add_seals(&fd, seals).map_err(|errno| refused(OPERATION, bytes, errno))?;
     Ok(fd)
 }
 
@@ -47,20 +64,31 @@ pub(crate) fn create(name: &str, bytes: u64) -> Result<OwnedFd> {
 /// # Errors
 /// [`Error::OutOfMemory`].
 pub(crate) fn refuse_what_limits_forbid(operation: &'static str, bytes: u64) -> Result<()> {
-    let ends_at = |limit| Err(Error::out_of_memory(operation, bytes, limit));
     if i64::try_from(bytes).is_err() {
-        return ends_at("a file has at most 2^63 - 1".to_owned());
+        return Err(Error::out_of_memory(operation, bytes, "a file has at most 2^63 - 1"));
     }
-    // Beyond this limit ftruncate and fallocate raise SIGXFSZ, whose default action ends the process.
-    if let Some(limit) = getrlimit(Resource::Fsize).current.filter(|&limit| bytes > limit) {
-        return ends_at(format!("RLIMIT_FSIZE is {limit}"));
-    }
-    // A memory file has no size limit of its own: fallocate goes on until the OOM killer comes.
+    refuse_beyond_fsize(operation, bytes, bytes)?;
     if bytes >= LARGE {
-        let available = system::available_memory()?;
-        if available < bytes {
-            return ends_at(format!("the system has {available} left"));
-        }
+        refuse_beyond_memory(operation, bytes)?;
+    }
+    Ok(())
+}
+
+/// Refuses a file that ends beyond RLIMIT_FSIZE: there ftruncate and fallocate raise SIGXFSZ, whose default action ends the
+/// process.
+fn refuse_beyond_fsize(operation: &'static str, bytes: u64, end: u64) -> Result<()> {
+    match getrlimit(Resource::Fsize).current.filter(|&limit| end > limit) {
+        Some(limit) => Err(Error::out_of_memory(operation, bytes, format!("RLIMIT_FSIZE is {limit}"))),
+        None => Ok(()),
+    }
+}
+
+/// Refuses what the system has no memory for: a memory file has no size limit of its own, and fallocate goes on until the
+/// OOM killer comes.
+fn refuse_beyond_memory(operation: &'static str, bytes: u64) -> Result<()> {
+    let available = system::available_memory()?;
+    if available < bytes {
+        return Err(Error::out_of_memory(operation, bytes, format!("the system has {available} left")));
     }
     Ok(())
 }
@@ -73,6 +101,32 @@ pub(crate) fn reserve(fd: BorrowedFd<'_>, operation: &'static str, bytes: u64) -
     let refused = |errno| refused(operation, bytes, errno);
     rustix::fs::ftruncate(fd, bytes).map_err(refused)?;
     retry_interrupted(|| rustix::fs::fallocate(fd, FallocateFlags::empty(), 0, bytes)).map_err(refused)
+}
+
+/// Gives a part of a file its pages, zero bytes where it had none; the file grows if it is shorter.
+///
+/// # Errors
+/// [`Error::OutOfMemory`] where a limit, the memory or the file system ends; [`Error::Os`].
+pub(crate) fn reserve_part(fd: BorrowedFd<'_>, offset: u64, bytes: u64) -> Result<()> {
+    const OPERATION: &str = "grow queue";
+    let end = offset.checked_add(bytes).ok_or_else(|| Error::beyond_addresses(OPERATION, bytes))?;
+    refuse_beyond_fsize(OPERATION, bytes, end)?;
+    // Asking costs more than reserving less.
+    if bytes >= LARGE_PART {
+        refuse_beyond_memory(OPERATION, bytes)?;
+    }
+    retry_interrupted(|| rustix::fs::fallocate(fd, FallocateFlags::empty(), offset, bytes))
+        .map_err(|errno| refused(OPERATION, bytes, errno))
+}
+
+/// Takes the pages of a part of a file: it reads as zero then, if anybody still looks.
+///
+/// # Errors
+/// [`Error::Os`].
+pub(crate) fn release_part(fd: BorrowedFd<'_>, offset: u64, bytes: u64) -> Result<()> {
+    let mode = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    retry_interrupted(|| rustix::fs::fallocate(fd, mode, offset, bytes))
+        .map_err(|errno| refused("shrink queue", bytes, errno))
 }
 
 fn refused(operation: &'static str, bytes: u64, errno: Errno) -> Error {

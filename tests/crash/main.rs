@@ -33,6 +33,8 @@ mod event;
 #[cfg(target_arch = "x86_64")]
 mod fifo;
 #[cfg(target_arch = "x86_64")]
+mod growth;
+#[cfg(target_arch = "x86_64")]
 mod handle;
 #[cfg(target_arch = "x86_64")]
 mod harness;
@@ -111,6 +113,7 @@ fn main() -> std::process::ExitCode {
         queue::SCENARIOS,
         queue_holes::SCENARIOS,
         batches::SCENARIOS,
+        growth::SCENARIOS,
         dead_letters::SCENARIOS,
         joinable::SCENARIOS,
         segment::SCENARIOS,

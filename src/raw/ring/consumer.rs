@@ -121,13 +121,17 @@ impl<'a> Ring<'a> {
     fn seems_ready(&self) -> bool {
         // SYNC: Acquire <- the consumer's Release of the head: every item before it was freed.
         let head = self.ring.consuming.head.load(Ordering::Acquire);
-        self.look(head).map_or(true, |(_, state)| state != State::NotReady)
+        if self.look(head).map_or(true, |(_, state)| state != State::NotReady) {
+            return true;
+        }
+        // Relaxed: behind the Acquire load of the state (G1).
+        self.growth.is_some() && self.ring.settings.head_chunk.load(Ordering::Relaxed) != self.chunk.to_word()
     }
 }
 
 /// The calling thread at the consumers' end, whose lease it holds.
 pub(crate) struct Consuming<'r, 'a> {
-    ring: &'r Ring<'a>,
+    pub(super) ring: &'r Ring<'a>,
     thread: Thread,
     /// Whether a holder died: whoever keeps state of its own under this lease repairs it, then calls `recover`.
     pub(crate) owner_died: bool,
@@ -186,10 +190,20 @@ impl<'r, 'a> Consuming<'r, 'a> {
         // Never moved, so that it stays in registers. The drop is for what fails and panics.
         let owner_died = acquired == Acquired::OwnerDied;
         let this = Self { ring, thread, owner_died, first: Cell::new(0), end: Cell::new(0) };
+        if !ring.is_at(&ring.ring.settings.head_chunk) {
+            return Err(RingError::Moved);
+        }
         if this.owner_died {
             this.repair()?;
         }
         let done = step(&this);
+        if !ring.chunk.is_home() && this.end.get() != this.first.get() {
+            // Producers that sleep in the chunk are woken before it may be punched.
+            let (first, end) = (this.first.get(), this.end.replace(this.first.get()));
+            ring.ring.producer_sleeps.publish_rest(first, end, |number| this.wake_producer(number));
+            // What can't be given back now is later.
+            let _ = this.settle();
+        }
         this.release();
         core::mem::forget(this);
         done
@@ -215,6 +229,7 @@ impl<'r, 'a> Consuming<'r, 'a> {
             // SYNC: Release -> `passed`'s Acquire: the states of all items before it.
             head.store(at.wrapping_add(1), Ordering::Release);
         }
+        self.finish_step();
         Ok(())
     }
 
@@ -250,6 +265,9 @@ impl<'r, 'a> Consuming<'r, 'a> {
     #[cold]
     fn no_front(&self, number: u64) -> Result<Attempt<'a, Item<'a>>, RingError> {
         let found = self.ready_or_spot(number)?;
+        if matches!(found, Attempt::NotYet(_)) && !self.ring.chunk.is_home() && self.settle()? {
+            return Err(RingError::Moved);
+        }
         if matches!(found, Attempt::NotYet(_)) && self.ring.ring.is_closed() {
             // Whoever began to close the ring was killed or is stopped, or the ring was full; a put that is under way comes
             // first. A stopped producer's is not waited for here, with the consumers' lease held, but in the next slice.
@@ -280,6 +298,10 @@ impl<'r, 'a> Consuming<'r, 'a> {
                 Ok(self.item(number)?.map_or(Err(RingError::Corrupt), |item| Ok(Attempt::Done(item)))?)
             }
             State::Closed => Err(RingError::Closed),
+            State::Moved => {
+                self.step()?;
+                Err(RingError::Moved)
+            }
             State::Earlier | State::Later => Err(RingError::Corrupt),
         }
     }

@@ -26,10 +26,15 @@ pub enum RingError {
     Deadlock,
     /// The calling thread holds as many leases as a thread can.
     TooManyHeld,
+    /// A growing ring is full, and there is no memory for its next chunk; or a chunk can't be mapped.
+    OutOfMemory,
     /// Another process overwrote the ring.
     Corrupt,
     /// Robust lists don't work here; the text says what is missing.
     Unsupported(&'static str),
+    /// Of a growing ring, to this crate: its end has gone on to another chunk. Nothing was done.
+    #[doc(hidden)]
+    Moved,
 }
 
 impl fmt::Display for RingError {
@@ -42,8 +47,10 @@ impl fmt::Display for RingError {
             Self::Busy => "the holder of this end does not move",
             Self::Deadlock => "the calling thread is in an operation on this end already",
             Self::TooManyHeld => "the calling thread holds too many locks",
+            Self::OutOfMemory => "no memory for the next chunk",
             Self::Corrupt => "the ring was overwritten by another process",
             Self::Unsupported(what) => what,
+            Self::Moved => "the ring goes on in another chunk",
         })
     }
 }

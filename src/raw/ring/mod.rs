@@ -1,4 +1,4 @@
-//! [`RawRing`]: a bounded many-to-many queue of items.
+//! [`RawRing`]: a many-to-many queue of items, bounded, or growing by chunks (`growth.rs`).
 //!
 //! Producers serialise on one lease, consumers on another, only while an item moves and never across a sleep. Item n has
 //! slot n modulo the number of slots. The commit of an item is one store, in the first word of its slot, and so is its
@@ -9,6 +9,7 @@
 //! NotReady(n)      writes the payload, then commits: Ready(n)   empty: sleeps on this slot
 //! Ready(n)         full: sleeps on the slot of the oldest item  copies the payload, then frees: NotReady(n + slots)
 //! Closed(n)        refuses                                      drained: refuses
+//! Moved(n)         goes on in the next chunk                    drained: goes on in the next chunk
 //! ```
 //!
 //! **Payloads** lie in their slots if they fit. Longer ones lie whole in the *data*, a second ring of words in which each
@@ -47,8 +48,10 @@
 //! # References
 //! D. Vyukov's bounded MPMC queue (the sequence in the slot is the commit).
 
+mod chunk;
 mod consumer;
 mod error;
+mod growth;
 mod producer;
 mod shape;
 mod slot;
@@ -61,9 +64,12 @@ use core::sync::atomic::Ordering;
 use super::RawMutex;
 use crate::sys::atomic::{AtomicU32, AtomicU64};
 use crate::sys::futex::{self, Half};
+use chunk::HEAD_WORDS;
+pub(crate) use chunk::{Chunk, Growth};
 pub(crate) use consumer::{Consuming, Item};
 use error::Corrupt;
 pub use error::RingError;
+use growth::Chain;
 pub use shape::RingShape;
 use slot::{Header, State};
 pub(crate) use slot::{read, read_to, write};
@@ -108,9 +114,12 @@ struct Settings {
     max_items: AtomicU64,
     /// Nonzero: nobody puts any more, and whoever can commits the end.
     closing: AtomicU32,
+    /// The chunk that the producers fill, and the one that the consumers drain: 0 at home. Written under the end's lease.
+    tail_chunk: AtomicU64,
+    head_chunk: AtomicU64,
 }
 
-/// The control part of a ring, 448 bytes; its words lie elsewhere and are passed to every operation. All-zero bytes are
+/// The control part of a ring, 512 bytes; its words lie elsewhere and are passed to every operation. All-zero bytes are
 /// an empty ring that takes no item, until [`RawRing::set_max_items`].
 ///
 /// # Process death
@@ -126,16 +135,24 @@ pub struct RawRing {
     producer_sleeps: Hint,
     consumer_sleeps: Hint,
     settings: Settings,
+    chain: Chain,
 }
 
-/// A ring together with its words.
+/// A ring together with its words; of one that grows, with those of one of its chunks.
 #[derive(Clone, Copy, Debug)]
 pub struct Ring<'a> {
     ring: &'a RawRing,
     slots: &'a [AtomicU64],
-    /// A power of two of words, or none.
+    /// A power of two of words, or none; in a chunk, where no place is used twice, the slots' words.
     data: &'a [AtomicU64],
     shape: RingShape,
+    /// The number of the first item in a chunk.
+    base: u64,
+    chunk: Chunk,
+    /// What comes before the slots of a chunk.
+    head: Option<&'a [AtomicU64; HEAD_WORDS]>,
+    /// If it grows.
+    growth: Option<&'a dyn Growth>,
 }
 
 /// The slot of an item.
@@ -164,8 +181,26 @@ impl RawRing {
             consumers_room: Room { lease: RawMutex::new() },
             producer_sleeps: Hint::new(),
             consumer_sleeps: Hint::new(),
-            settings: Settings { max_items: AtomicU64::new(max_items), closing: AtomicU32::new(0) },
+            settings: Settings {
+                max_items: AtomicU64::new(max_items),
+                closing: AtomicU32::new(0),
+                tail_chunk: zero(),
+                head_chunk: zero(),
+            },
+            chain: Chain::new(),
         }
+    }
+
+    /// What says which chunk the consumers drain.
+    #[cfg(all(test, not(loom), feature = "serde"))]
+    pub(crate) fn head_chunk_word(&self) -> u64 {
+        self.head_chunk().to_word()
+    }
+
+    /// The producers' lease.
+    #[cfg(all(test, loom))]
+    pub(super) fn producers_lease(&self) -> &RawMutex {
+        &self.producing.lease
     }
 
     /// The lease of the consumers' waiting room.
@@ -205,7 +240,55 @@ impl RawRing {
             Some((slots, data.get(..shape.data_words())?))
         };
         let (slots, data) = parts().ok_or(RingError::Corrupt)?;
-        Ok(Ring { ring: self, slots, data, shape })
+        Ok(Ring { ring: self, slots, data, shape, base: 0, chunk: Chunk::HOME, head: None, growth: None })
+    }
+
+    /// Sets where the chunks of a ring begin that nobody else uses yet, in bytes of its file.
+    pub(crate) fn set_base(&self, bytes: u64) {
+        self.chain.set_base(bytes);
+    }
+
+    /// Whether somebody seems to wait at the producers' end, and at the consumers'.
+    pub(crate) fn waiters(&self) -> (bool, bool) {
+        (self.producers_room.lease.is_locked(), self.consumers_room.lease.is_locked())
+    }
+
+    /// The chunk that the producers fill.
+    #[inline]
+    pub(crate) fn tail_chunk(&self) -> Chunk {
+        // SYNC: Acquire <- `enter`'s Release: the chunk's header.
+        Chunk::from_word(self.settings.tail_chunk.load(Ordering::Acquire))
+    }
+
+    /// The chunk that the consumers drain.
+    #[inline]
+    pub(crate) fn head_chunk(&self) -> Chunk {
+        // SYNC: Acquire <- `step`'s Release: the chunk's header.
+        Chunk::from_word(self.settings.head_chunk.load(Ordering::Acquire))
+    }
+
+    /// The ring, which grows, with the words of one of its chunks; `shape` is that of its home ring.
+    ///
+    /// # Errors
+    /// Those of [`Growth::words`].
+    #[inline]
+    pub(crate) fn growing<'a>(
+        &'a self,
+        shape: RingShape,
+        chunk: Chunk,
+        growth: &'a dyn Growth,
+    ) -> Result<Ring<'a>, RingError> {
+        let words = growth.words(chunk)?;
+        if chunk.is_home() {
+            return Ok(Ring { growth: Some(growth), ..self.with_words(shape, words)? });
+        }
+        let (head, words) = words.split_first_chunk::<HEAD_WORDS>().ok_or(RingError::Corrupt)?;
+        let [_, first, ..] = head;
+        // SYNC: Acquire <- the kernel's punch, and `prepare`'s Release after it: whoever is late sees that the name has changed
+        // (G1). Looked at again under the lease.
+        let base = first.load(Ordering::Acquire);
+        let (head, growth) = (Some(head), Some(growth));
+        Ok(Ring { ring: self, slots: words, data: words, shape, base, chunk, head, growth })
     }
 }
 
@@ -214,7 +297,15 @@ impl<'a> Ring<'a> {
     #[must_use]
     #[inline(always)]
     pub fn max_payload(self) -> u64 {
+        if self.growth.is_some() && self.shape.fixed_bytes().is_none() {
+            return Self::longest_of_growing(self.shape);
+        }
         self.shape.max_payload()
+    }
+
+    /// Bytes of the longest payload that goes into a chunk of a ring that grows, whose home ring has this shape.
+    pub(crate) fn longest_of_growing(shape: RingShape) -> u64 {
+        Chunk::longest_payload(shape.slot_words())
     }
 
     /// The ring without its words.
@@ -239,7 +330,8 @@ impl<'a> Ring<'a> {
             }
             gets = now;
         }
-        Ok(len.min(self.bound()))
+        // Chunks are no bound.
+        Ok(len.min(if self.growth.is_some() { self.ring.max_items() } else { self.bound() }))
     }
 
     /// Whether [`len`](Self::len) is 0.
@@ -251,14 +343,16 @@ impl<'a> Ring<'a> {
     }
 
     /// Items that were ever put.
-    pub(crate) fn puts(&self) -> Result<u64, Corrupt> {
+    pub(crate) fn puts(&self) -> Result<u64, RingError> {
         // An item that is there counts, and a slot that has gone on to a later lap had it.
-        self.passed(&self.ring.producing.tail, |state| matches!(state, State::Ready | State::Later))
+        let is_put = |state| matches!(state, State::Ready | State::Later);
+        self.in_chunk(&self.ring.settings.tail_chunk, |ring| ring.passed(&ring.ring.producing.tail, is_put))
     }
 
     /// Items that were ever got or taken.
-    pub(crate) fn gets(&self) -> Result<u64, Corrupt> {
-        self.passed(&self.ring.consuming.head, |state| state == State::Later)
+    pub(crate) fn gets(&self) -> Result<u64, RingError> {
+        let is_got = |state| state == State::Later;
+        self.in_chunk(&self.ring.settings.head_chunk, |ring| ring.passed(&ring.ring.consuming.head, is_got))
     }
 
     /// A position, or one more if its item `is_past` too: a dead holder's last step may be ahead of it.
@@ -281,7 +375,7 @@ impl<'a> Ring<'a> {
     }
 
     /// Of the gets, the ones that were not taken as tasks.
-    pub(super) fn got(&self) -> Result<u64, Corrupt> {
+    pub(super) fn got(&self) -> Result<u64, RingError> {
         let [even, odd] = &self.ring.consuming.got;
         let mut gets = self.gets()?;
         let mut got = 0;
@@ -302,22 +396,23 @@ impl<'a> Ring<'a> {
     /// it until its slice ends.
     pub(super) fn nudge_consumers(&self) {
         let head = self.ring.consuming.head.load(Ordering::Relaxed); // Relaxed: a hint.
-        if let Ok(slot) = self.slot(head) {
+        if let Ok(slot) = self.in_chunk(&self.ring.settings.head_chunk, |ring| ring.slot(head)) {
             futex::wake(futex::half(slot.state, Half::Low), futex::ALL);
         }
     }
 
-    /// How many items there may be at a time.
+    /// How many items there may be at a time, in the home ring if it grows: a slot is for the mark then.
     #[inline(always)]
     fn bound(&self) -> u64 {
-        self.ring.max_items().min(wide(self.shape.items()))
+        let mark = u64::from(self.growth.is_some());
+        self.ring.max_items().min(wide(self.shape.items()).wrapping_sub(mark))
     }
 
     /// The slot of item `number`.
     #[inline(always)]
     fn slot(&self, number: u64) -> Result<Slot<'a>, Corrupt> {
-        let mask = wide(self.shape.items()).wrapping_sub(1);
-        let index = usize::try_from(number & mask).map_err(|_| Corrupt)?;
+        let mask = if self.chunk.is_home() { wide(self.shape.items()).wrapping_sub(1) } else { u64::MAX };
+        let index = usize::try_from(number.wrapping_sub(self.base) & mask).map_err(|_| Corrupt)?;
         let words = self.shape.slot_words();
         let at = index.wrapping_mul(words);
         let (state, rest) =
@@ -359,7 +454,8 @@ impl<'a> Ring<'a> {
 
     /// The words of the data that begin at a position and hold so many bytes.
     fn data(&self, start: u32, length: usize) -> Result<&'a [AtomicU64], Corrupt> {
-        let mask = self.data.len().checked_sub(1).ok_or(Corrupt)?;
+        let mask =
+            if self.chunk.is_home() { self.data.len().checked_sub(1).ok_or(Corrupt)? } else { usize::MAX };
         let at = usize::try_from(start).map_err(|_| Corrupt)? & mask;
         self.data.get(at..at.wrapping_add(length.div_ceil(8))).ok_or(Corrupt)
     }
@@ -378,6 +474,11 @@ impl<'a> Ring<'a> {
         // The shape bounds it.
         u32::try_from(self.data.len()).unwrap_or(0)
     }
+}
+
+/// The other way round, as long as there is no such thing.
+fn narrow(length: u64) -> usize {
+    usize::try_from(length).unwrap_or(usize::MAX)
 }
 
 /// A length or index as the ring counts, without loss on 64-bit machines.

@@ -163,11 +163,19 @@ impl<'a> Ring<'a> {
         // Relaxed: a guess.
         let free = line.free.load(Ordering::Relaxed);
         let ahead = (line.tail.load(Ordering::Relaxed).wrapping_sub(free) / 4).min(BATCH);
+        if self.growth.is_some() {
+            // The slots may lie in other chunks.
+            return self.ring.consuming.head.load(Ordering::Relaxed).wrapping_sub(free) > ahead;
+        }
         self.look(free.wrapping_add(ahead)).map_or(true, |(_, state)| state != State::Ready)
     }
 
     /// Whether there was a moment without room for a payload of `length` bytes; false where it can't be told.
     fn was_full(&self, length: usize) -> bool {
+        if self.growth.is_some() {
+            return self.ring.max_items() < u64::MAX
+                && self.len().is_ok_and(|items| items >= self.ring.max_items());
+        }
         if self.len().is_ok_and(|items| items >= self.bound()) {
             return true;
         }
@@ -197,10 +205,19 @@ impl<'a> Ring<'a> {
     }
 }
 
+/// What [`Producing::make_room`] found.
+pub(super) enum Room<'a> {
+    Enough,
+    /// There may be some once this has changed.
+    After(Spot<'a>),
+    /// Not even an empty ring has room.
+    Never,
+}
+
 /// The calling thread at the producers' end, whose lease it holds.
-struct Producing<'r, 'a> {
-    ring: &'r Ring<'a>,
-    thread: Thread,
+pub(super) struct Producing<'r, 'a> {
+    pub(super) ring: &'r Ring<'a>,
+    pub(super) thread: Thread,
     /// What it has published: the items from the first number up to before the end.
     first: Cell<u64>,
     end: Cell<u64>,
@@ -209,7 +226,7 @@ struct Producing<'r, 'a> {
 impl<'r, 'a> Producing<'r, 'a> {
     /// Takes the lease, waiting for it as it is told, and a step, and releases the lease.
     #[inline(always)]
-    fn hold<R>(
+    pub(super) fn hold<R>(
         ring: &'r Ring<'a>,
         wait: Wait,
         step: impl FnOnce(&Self) -> Result<R, RingError>,
@@ -220,9 +237,15 @@ impl<'r, 'a> Producing<'r, 'a> {
         let acquired = unsafe { lease.lock_for(thread, || wait.for_lease()) }?;
         // Never moved, so that it stays in registers. The drop is for what fails and panics.
         let this = Self { ring, thread, first: Cell::new(0), end: Cell::new(0) };
+        if !ring.is_at(&ring.ring.settings.tail_chunk) {
+            return Err(RingError::Moved);
+        }
         if acquired == Acquired::OwnerDied {
-            this.repair()?;
+            let moved = this.repair()?;
             lease.recover();
+            if moved {
+                return Err(RingError::Moved);
+            }
         }
         let done = step(&this);
         this.release();
@@ -240,24 +263,24 @@ impl<'r, 'a> Producing<'r, 'a> {
         }
     }
 
-    /// Moves the tail over what the dead holder had committed.
+    /// Moves the tail over what the dead holder had committed; whether that was a link to another chunk.
     #[cold]
-    fn repair(&self) -> Result<(), Corrupt> {
+    fn repair(&self) -> Result<bool, RingError> {
         let (ring, line) = (self.ring, &self.ring.ring.producing);
         let tail = line.tail.load(Ordering::Relaxed);
         let (_, state) = ring.look(tail)?;
-        if !matches!(state, State::Ready | State::Later) {
-            return Ok(());
+        if matches!(state, State::Ready | State::Later) {
+            let header = ring.header(ring.slot(tail)?)?;
+            let length = usize::try_from(header.length).map_err(|_| Corrupt)?;
+            if ring.shape.fixed_bytes().is_none() && length > ring.shape.inline_bytes() {
+                let end =
+                    if ring.chunk.is_home() { ring.place(header.start, length)?.1 } else { header.start };
+                line.data_tail.store(end, Ordering::Release); // SYNC: Release -> `was_full`'s Acquire.
+            }
+            // SYNC: Release -> `passed`'s Acquire: the states of all items before it.
+            line.tail.store(tail.wrapping_add(1), Ordering::Release);
         }
-        let header = ring.header(ring.slot(tail)?)?;
-        let length = usize::try_from(header.length).map_err(|_| Corrupt)?;
-        if length > ring.shape.inline_bytes() {
-            let (_, end) = ring.place(header.start, length)?;
-            line.data_tail.store(end, Ordering::Release); // SYNC: Release -> `was_full`'s Acquire.
-        }
-        // SYNC: Release -> `passed`'s Acquire: the states of all items before it.
-        line.tail.store(tail.wrapping_add(1), Ordering::Release);
-        Ok(())
+        self.repair_link()
     }
 
     /// Puts one item, if there is room.
@@ -276,19 +299,37 @@ impl<'r, 'a> Producing<'r, 'a> {
         let number = line.tail.load(Ordering::Relaxed);
         let is_varying = ring.shape.fixed_bytes().is_none();
         let in_data = is_varying && length > ring.shape.inline_bytes();
-        let (start, end) = if in_data {
-            ring.place(line.data_tail.load(Ordering::Relaxed), length)?
-        } else if is_varying {
-            let tail = line.data_tail.load(Ordering::Relaxed);
-            (tail, tail)
-        } else {
-            (0, 0)
-        };
         let free = line.free.load(Ordering::Relaxed);
-        let fits = number.wrapping_sub(free) < ring.bound()
-            && (!in_data || end.wrapping_sub(line.data_free.load(Ordering::Relaxed)) <= ring.data_capacity());
-        if !fits && let Some(full) = self.make_room(number, start, end)? {
-            return Ok(Attempt::NotYet(full));
+        let (start, end, fits) = if ring.chunk.is_home() {
+            let (start, end) = if in_data {
+                ring.place(line.data_tail.load(Ordering::Relaxed), length)?
+            } else if is_varying {
+                let tail = line.data_tail.load(Ordering::Relaxed);
+                (tail, tail)
+            } else {
+                (0, 0)
+            };
+            let data_free = || line.data_free.load(Ordering::Relaxed);
+            let has_data = !in_data || end.wrapping_sub(data_free()) <= ring.data_capacity();
+            (start, end, number.wrapping_sub(free) < ring.bound() && has_data)
+        } else {
+            let (start, fits) = self.place_in_chunk(number, length, in_data);
+            (start, start, number.wrapping_sub(free) < raw.max_items() && fits)
+        };
+        if !fits {
+            match ring.growth {
+                Some(growth) => {
+                    if let Some(full) = self.make_room_or_grow(growth, number, length, (start, end))? {
+                        return Ok(Attempt::NotYet(full));
+                    }
+                }
+                None => match self.make_room(number, start, end)? {
+                    Room::Enough => {}
+                    Room::After(full) => return Ok(Attempt::NotYet(full)),
+                    // The bound is 0.
+                    Room::Never => return Err(RingError::Corrupt),
+                },
+            }
         }
 
         let slot = ring.slot(number)?;
@@ -318,7 +359,7 @@ impl<'r, 'a> Producing<'r, 'a> {
 
     /// Notes that item `number` is published.
     #[inline]
-    fn note(&self, number: u64, next: u64) {
+    pub(super) fn note(&self, number: u64, next: u64) {
         if self.first.get() == self.end.get() {
             self.first.set(number);
         }
@@ -332,9 +373,9 @@ impl<'r, 'a> Producing<'r, 'a> {
     }
 
     /// Makes room for one more item, of this `number`, and for its data between `start` and `end`; or says what to wait
-    /// for.
+    /// for. In the home ring, if it grows.
     #[inline(never)]
-    fn make_room(&self, number: u64, start: u32, end: u32) -> Result<Option<Spot<'a>>, Corrupt> {
+    pub(super) fn make_room(&self, number: u64, start: u32, end: u32) -> Result<Room<'a>, Corrupt> {
         let (ring, line) = (self.ring, &self.ring.ring.producing);
         let slots = wide(ring.shape.items());
         let mut free = line.free.load(Ordering::Relaxed);
@@ -355,7 +396,7 @@ impl<'r, 'a> Producing<'r, 'a> {
                     oldest = Some((ring.slot(free)?, word));
                     break;
                 }
-                State::NotReady | State::Closed | State::Earlier => return Err(Corrupt),
+                State::NotReady | State::Closed | State::Moved | State::Earlier => return Err(Corrupt),
             }
         }
         // In an empty ring, what the data skips at its end is free as well.
@@ -368,13 +409,12 @@ impl<'r, 'a> Producing<'r, 'a> {
         let fits = number.wrapping_sub(free) < ring.bound()
             && (start == end || end.wrapping_sub(data_free) <= ring.data_capacity());
         match oldest {
-            _ if fits => Ok(None),
+            _ if fits => Ok(Room::Enough),
             Some((slot, word)) => {
                 let (half, expected) = (futex::half(slot.state, Half::High), slot::for_producers(word));
-                Ok(Some(Spot { word: half, expected, tag: slot::tag(free) }))
+                Ok(Room::After(Spot { word: half, expected, tag: slot::tag(free) }))
             }
-            // Not even an empty ring has room: the bound is 0.
-            None => Err(Corrupt),
+            None => Ok(Room::Never),
         }
     }
 
@@ -386,7 +426,7 @@ impl<'r, 'a> Producing<'r, 'a> {
         let (_, state) = self.ring.look(tail)?;
         match state {
             State::Closed => return Ok(()),
-            State::Ready | State::Later => return Err(RingError::Corrupt),
+            State::Ready | State::Later | State::Moved => return Err(RingError::Corrupt),
             State::NotReady | State::Earlier => self.nudge_producers()?,
         }
         if state == State::NotReady {
@@ -401,10 +441,17 @@ impl<'r, 'a> Producing<'r, 'a> {
     }
 
     /// Wakes producers that wait for room: they wait for our lease next, and find the ring closed, or us dead.
-    fn nudge_producers(&self) -> Result<(), Corrupt> {
-        let free = self.ring.ring.producing.free.load(Ordering::Relaxed);
-        let (seen, State::Ready) = self.ring.look(free)? else { return Ok(()) };
-        let word = self.ring.slot(free)?.state;
+    fn nudge_producers(&self) -> Result<(), RingError> {
+        let line = &self.ring.ring.producing;
+        let (free, word, seen) = if self.ring.growth.is_some() {
+            let tail = line.tail.load(Ordering::Relaxed);
+            let Some((free, slot, seen)) = self.ring.oldest(tail)? else { return Ok(()) };
+            (free, slot.state, seen)
+        } else {
+            let free = line.free.load(Ordering::Relaxed);
+            let (seen, State::Ready) = self.ring.look(free)? else { return Ok(()) };
+            (free, self.ring.slot(free)?.state, seen)
+        };
         self.ring.ring.producer_sleeps.publish(self.thread, free, futex::half(word, Half::High), || {
             // Fails if a consumer frees the item: that wakes them too. Relaxed: nothing moves but the wake.
             let _ = word.compare_exchange(seen, slot::nudged(seen), Ordering::Relaxed, Ordering::Relaxed);

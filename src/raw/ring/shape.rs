@@ -102,13 +102,13 @@ impl RingShape {
     }
 
     #[inline(always)]
-    pub(super) fn data_words(self) -> usize {
+    pub(crate) fn data_words(self) -> usize {
         self.data_words
     }
 
     /// The length of every payload, if they all have one.
     #[inline(always)]
-    pub(super) fn fixed_bytes(self) -> Option<u32> {
+    pub(crate) fn fixed_bytes(self) -> Option<u32> {
         self.fixed
     }
 

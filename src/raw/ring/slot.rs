@@ -5,6 +5,7 @@
 //! NotReady                      TAG | n                           1 << 31
 //! Ready                         1 << 30                           TAG | n
 //! Closed                        1 << 31                           TAG | n
+//! Moved                         1 << 31 | 1 << 30                 TAG | n
 //! ```
 //! All-zero bytes are NotReady: a slot that was never used.
 //!
@@ -25,6 +26,7 @@ const NUDGE: u32 = 1 << 26;
 const NUDGES: u32 = 0b111 << 26;
 const COMMITTED: u32 = 1 << 30;
 const CLOSED: u32 = 1 << 31;
+const MOVED: u32 = CLOSED | COMMITTED;
 const FREE: u32 = 1 << 31;
 
 /// Laps of a ring of so many slots can be told apart.
@@ -39,6 +41,8 @@ pub(super) enum State {
     Ready,
     /// Neither this item nor a later one comes any more.
     Closed,
+    /// This item and the later ones come in the next chunk.
+    Moved,
     /// An item of an earlier lap is still here.
     Earlier,
     /// The item was freed; a later one may be here.
@@ -62,6 +66,11 @@ pub(super) fn closed(number: u64) -> u64 {
     halves(CLOSED, tag(number))
 }
 
+/// What a slot says in which item `number` would have been put, had its chunk not been full.
+pub(super) fn moved(number: u64) -> u64 {
+    halves(MOVED, tag(number))
+}
+
 /// What `word`, the state of the slot of item `number`, means for that item.
 ///
 /// # Errors
@@ -83,6 +92,7 @@ fn rarer_state(word: u64, number: u64) -> Result<State, Corrupt> {
     let (own, said) = match low {
         COMMITTED => (State::Ready, high & !NUDGES),
         CLOSED => (State::Closed, high),
+        MOVED => (State::Moved, high),
         _ if high == FREE => (State::NotReady, low),
         _ => return Err(Corrupt),
     };
@@ -211,6 +221,7 @@ mod tests {
                 (not_ready(number), State::NotReady),
                 (ready(number), State::Ready),
                 (closed(number), State::Closed),
+                (moved(number), State::Moved),
                 (nudged(ready(number)), State::Ready),
                 (nudged(nudged(ready(number))), State::Ready),
             ] {

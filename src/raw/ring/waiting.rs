@@ -116,6 +116,36 @@ impl Hint {
         thread.clear_pending();
     }
 
+    /// [`publish`](Self::publish) of a change after which the word must not be touched again: nobody is looked for later.
+    #[cold]
+    pub(super) fn publish_at_once<'a>(
+        &self,
+        thread: Thread,
+        number: u64,
+        word: impl Into<futex::Word<'a>>,
+        change: impl FnOnce(),
+    ) {
+        let word = word.into();
+        thread.set_pending_word(word);
+        change();
+        // SYNC: SeqCst fence <-> `announce`'s (R4): the sleeper is seen here, or the change there.
+        fence(Ordering::SeqCst);
+        if self.tag.load(Ordering::Relaxed) == slot::tag(number) {
+            wake(word);
+        }
+        thread.clear_pending();
+    }
+
+    /// The same for what was published for the items from `first` on, of which the last is before `end`.
+    #[cold]
+    pub(super) fn publish_rest(&self, first: u64, end: u64, wake: impl FnOnce(u64)) {
+        // SYNC: SeqCst fence <-> `announce`'s (R4): the sleeper is seen here, or the change there.
+        fence(Ordering::SeqCst);
+        if let Some(number) = slot::number_of(self.tag.load(Ordering::Relaxed), first, end) {
+            wake(number);
+        }
+    }
+
     /// Ends what was published for the items from `first` on, of which the last is before `end`: the lease is released.
     /// `wake` wakes who sleeps for an item.
     #[inline]

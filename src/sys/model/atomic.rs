@@ -73,6 +73,21 @@ macro_rules! atomic {
 atomic!(AtomicU32, u32);
 atomic!(AtomicU64, u64);
 
+/// The kernel takes these words' memory: whoever looks finds zero. One system call, which others see word by word.
+pub(crate) fn punch(words: &[AtomicU64]) {
+    if step() {
+        words.iter().for_each(|word| _ = word.by_kernel(|_| Some(0)));
+    }
+}
+
+/// The kernel gives these words memory, which must not be in use: all zero. One system call.
+pub(crate) fn reserve(words: &[AtomicU64]) {
+    if step() {
+        let is_zero = |word: &AtomicU64| word.by_kernel(|now| (now != 0).then_some(now)).is_err();
+        assert!(words.iter().all(is_zero), "memory in use is given out again");
+    }
+}
+
 /// A fence, a step of its thread.
 #[allow(dead_code)]
 pub(crate) fn fence(order: Ordering) {
