@@ -506,6 +506,7 @@ impl<T, C> Queue<T, C> {
     }
 
     /// Gets up to `count` payloads, and at least one, for which it waits; `read` is given each. Says how many.
+    #[cfg(feature = "process")]
     pub(crate) fn get_many_by(
         &self,
         wait: Wait,
@@ -517,6 +518,7 @@ impl<T, C> Queue<T, C> {
     }
 
     /// Puts a payload as it is.
+    #[cfg(feature = "process")]
     #[inline]
     pub(crate) fn put_payload(&self, wait: Wait, payload: &[u8]) -> Result<(), RingError> {
         // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
