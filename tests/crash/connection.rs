@@ -113,6 +113,11 @@ impl Sending {
     }
 
     fn test(&self) -> Result<Report, String> {
+        if self.is_value {
+            // A thread that has sent a value keeps its buffer. This one sends some in between, and its copies are victims.
+            let ends = ends(self.len)?;
+            (self.run)(&ends.sender, &ends.bytes);
+        }
         kill_at_every_instruction(self, Mode::Replay)?.demand(&[SENT, NOT_SENT])
     }
 }
