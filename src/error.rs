@@ -126,6 +126,16 @@ impl Error {
         Self::out_of_memory(operation, bytes, "that is beyond the address space")
     }
 
+    /// Refuses 0 for the argument `what`.
+    pub(crate) fn unless_positive(what: &'static str, value: usize) -> Result<()> {
+        match value {
+            0 => {
+                Err(Self::InvalidArgument { what, expected: "at least 1".to_owned(), found: "0".to_owned() })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Wraps an operation's own error.
     pub(crate) fn operation(error: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Operation(Box::new(error))

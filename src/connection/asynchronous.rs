@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::Interest;
-use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
+use tokio::io::unix::AsyncFd;
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::connection::Connection;
@@ -199,48 +199,34 @@ impl AsyncConnection {
 
     async fn when_readable<R>(
         &self,
-        mut operation: impl FnMut() -> Result<R, ConnectionError>,
+        operation: impl FnMut() -> Result<R, ConnectionError>,
     ) -> Result<R, ConnectionError> {
-        loop {
-            match operation() {
-                Err(ConnectionError::WouldBlock) => {}
-                done => return done,
-            }
-            let ready = self.registered.readable().await.map_err(ConnectionError::Io)?;
-            if let Some(done) = again(ready, &mut operation) {
-                return done;
-            }
-        }
+        self.when(Interest::READABLE, operation).await
     }
 
     async fn when_writable<R>(
         &self,
+        operation: impl FnMut() -> Result<R, ConnectionError>,
+    ) -> Result<R, ConnectionError> {
+        self.when(Interest::WRITABLE, operation).await
+    }
+
+    /// Tries now, and whenever the descriptor is ready.
+    async fn when<R>(
+        &self,
+        interest: Interest,
         mut operation: impl FnMut() -> Result<R, ConnectionError>,
     ) -> Result<R, ConnectionError> {
-        loop {
-            match operation() {
-                Err(ConnectionError::WouldBlock) => {}
-                done => return done,
-            }
-            let ready = self.registered.writable().await.map_err(ConnectionError::Io)?;
-            if let Some(done) = again(ready, &mut operation) {
-                return done;
+        let mut outcome = operation();
+        while let Err(ConnectionError::WouldBlock) = outcome {
+            let mut ready = self.registered.ready(interest).await.map_err(ConnectionError::Io)?;
+            outcome = operation();
+            if let Err(ConnectionError::WouldBlock) = outcome {
+                // tokio is to look anew.
+                ready.clear_ready();
             }
         }
-    }
-}
-
-/// Tries once more, and has tokio look anew where that is in vain.
-fn again<R>(
-    mut ready: AsyncFdReadyGuard<'_, OwnedFd>,
-    operation: &mut impl FnMut() -> Result<R, ConnectionError>,
-) -> Option<Result<R, ConnectionError>> {
-    match operation() {
-        Err(ConnectionError::WouldBlock) => {
-            ready.clear_ready();
-            None
-        }
-        done => Some(done),
+        outcome
     }
 }
 

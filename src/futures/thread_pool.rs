@@ -1,7 +1,6 @@
 //! [`ThreadPoolExecutor`]: functions called on threads of this process.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::Serialize;
@@ -9,7 +8,10 @@ use serde::de::DeserializeOwned;
 
 use super::executor::{Executor, Shutdown};
 use crate::process::cpu_count;
-use crate::task::{Calls, Core, Crew, CrewOptions, Future, Manner, MapOptions, Results, TaskError, call};
+use crate::task::{
+    Calls, Crew, CrewInitializer, CrewOptions, Future, Manner, MapOptions, Results, TaskError,
+    crew_initializer,
+};
 use crate::{Error, Result};
 
 /// The most threads, if nobody says how many.
@@ -58,19 +60,7 @@ impl ThreadPoolExecutor {
         A: Send + 'static,
         R: Send + Sync + 'static,
     {
-        let core = Core::new(None);
-        let future = Future::new(Arc::clone(&core));
-        self.crew.submit(move |refused| match refused {
-            Some(error) => {
-                core.finish(Err(error));
-            }
-            None if core.begin() => {
-                let outcome = call(|| f(args));
-                core.finish(outcome);
-            }
-            None => {}
-        });
-        future
+        self.crew.call(f, args)
     }
 
     /// Has `f` called with each of `items`. The results come in their order; after the first failure none comes, and what no
@@ -170,7 +160,7 @@ impl fmt::Debug for ThreadPoolExecutor {
 pub struct ThreadPoolExecutorBuilder {
     max_workers: Option<usize>,
     prefix: Option<String>,
-    initializer: Option<Arc<dyn Fn() + Send + Sync>>,
+    initializer: Option<CrewInitializer>,
 }
 
 impl ThreadPoolExecutorBuilder {
@@ -202,7 +192,7 @@ impl ThreadPoolExecutorBuilder {
     where
         A: Clone + Send + Sync + 'static,
     {
-        self.initializer = Some(Arc::new(move || f(args.clone())));
+        self.initializer = Some(crew_initializer(f, args));
         self
     }
 
@@ -214,13 +204,7 @@ impl ThreadPoolExecutorBuilder {
         // Relaxed: a counter, nothing depends on the order.
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let threads = self.max_workers.unwrap_or_else(|| MOST_THREADS.min(cpu_count() + 4));
-        if threads == 0 {
-            return Err(Error::InvalidArgument {
-                what: "max_workers",
-                expected: "at least 1".to_owned(),
-                found: "0".to_owned(),
-            });
-        }
+        Error::unless_positive("max_workers", threads)?;
         let number = || COUNT.fetch_add(1, Ordering::Relaxed);
         let prefix = self.prefix.unwrap_or_else(|| format!("ThreadPoolExecutor-{}", number()));
         Ok(ThreadPoolExecutor {

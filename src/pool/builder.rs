@@ -69,14 +69,9 @@ impl Staffing {
         // Relaxed: a counter, nothing depends on the order.
         static COUNT: AtomicU64 = AtomicU64::new(1);
         let Self { what, workers, most_tasks, retries, task_timeout, dumps_core, method, hire } = self;
-        let workers = u32::try_from(workers.unwrap_or_else(cpu_count)).unwrap_or(u32::MAX);
-        if workers == 0 {
-            return Err(Error::InvalidArgument {
-                what,
-                expected: "at least 1".to_owned(),
-                found: "0".to_owned(),
-            });
-        }
+        let workers = workers.unwrap_or_else(cpu_count);
+        Error::unless_positive(what, workers)?;
+        let workers = u32::try_from(workers).unwrap_or(u32::MAX);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let policy = Policy { workers, retries, task_timeout };
         Engine::start(

@@ -70,15 +70,10 @@ impl Layout {
                 RingShape::varying(slots, INLINE_BYTES, if max_message <= INLINE_BYTES { 0 } else { data })
             }
         };
-        let too_large = || Error::beyond_addresses("create queue", u64::MAX);
         let longest = shape.map_or(max_message, |shape| {
             usize::try_from(Ring::longest_of_growing(shape)).map_or(max_message, |most| most.min(max_message))
         });
-        let task_words = if max_taken > 0 { longest.div_ceil(8).next_multiple_of(8) } else { 0 };
-        let shape = shape.ok_or_else(too_large)?;
-        let layout = Self { shape, max_taken, task_words, grows: Some(longest) };
-        layout.bytes().ok_or_else(too_large)?;
-        Ok(layout)
+        Self::with_tasks(shape, max_taken, longest, Some(longest))
     }
 
     /// Whether a ring of this layout holds `max_items` items, whatever their length.
@@ -102,7 +97,6 @@ impl Layout {
         ring_bytes: usize,
         max_taken: usize,
     ) -> Result<Self> {
-        let too_large = || Error::beyond_addresses("create queue", u64::MAX);
         // Room for two of the longest.
         let ring_bytes = ring_bytes.max(max_message.saturating_mul(2)).max(LEAST_BYTES);
         let slots = |slot_bytes: usize| max_items.min(ring_bytes / slot_bytes).max(1);
@@ -114,10 +108,21 @@ impl Layout {
             }
             None => RingShape::varying(slots(INLINE_BYTES + 16), INLINE_BYTES, ring_bytes),
         };
-        let task_words = if max_taken > 0 { max_message.div_ceil(8).next_multiple_of(8) } else { 0 };
-        let layout = Self { shape: shape.ok_or_else(too_large)?, max_taken, task_words, grows: None };
-        layout.bytes().ok_or_else(too_large)?;
-        Ok(layout)
+        Self::with_tasks(shape, max_taken, max_message, None)
+    }
+
+    /// A ring of that shape, if there is one, and room for so many tasks of up to `longest` bytes.
+    fn with_tasks(
+        shape: Option<RingShape>,
+        max_taken: usize,
+        longest: usize,
+        grows: Option<usize>,
+    ) -> Result<Self> {
+        let task_words = if max_taken > 0 { longest.div_ceil(8).next_multiple_of(8) } else { 0 };
+        let layout = shape.map(|shape| Self { shape, max_taken, task_words, grows });
+        layout
+            .filter(|layout| layout.bytes().is_some())
+            .ok_or_else(|| Error::beyond_addresses("create queue", u64::MAX))
     }
 
     /// Bytes behind the head.

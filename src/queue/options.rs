@@ -198,10 +198,6 @@ impl<C> QueueOptions<C> {
     /// # Errors
     /// [`Error::InvalidArgument`], [`Error::OutOfMemory`].
     pub(super) fn layout(&self, bytes: Option<usize>, kind: Kind, may_grow: bool) -> Result<Layout> {
-        let least_one = |what: &'static str, value: usize| match value {
-            0 => Err(Error::InvalidArgument { what, expected: "at least 1".into(), found: "0".into() }),
-            _ => Ok(()),
-        };
         let joinable = kind == Kind::JoinableQueue;
         let unbounded = self.max_items == usize::MAX;
         let may_grow = may_grow && self.ring_bytes.is_none();
@@ -225,10 +221,10 @@ impl<C> QueueOptions<C> {
                 found: longest.to_string(),
             });
         }
-        least_one("max_items of a queue", self.max_items)?;
-        least_one("max_taken of a joinable queue", taken)?;
+        Error::unless_positive("max_items of a queue", self.max_items)?;
+        Error::unless_positive("max_taken of a joinable queue", taken)?;
         if self.max_attempts == Some(0) {
-            least_one("max_attempts of a joinable queue", 0)?;
+            Error::unless_positive("max_attempts of a joinable queue", 0)?;
         }
         let (_, dead) = self.limits();
         let entries = if joinable { taken.saturating_add(dead as usize) } else { 0 };

@@ -14,8 +14,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use super::core::Core;
 use super::driver::Driver;
 use super::error::{TaskError, text};
+use super::future::Future;
 use super::launch::Launch;
 use super::sink::Sink;
 use crate::{Error, Result};
@@ -30,7 +32,18 @@ pub(crate) struct CrewOptions {
     /// Threads are called by it and a number.
     pub(crate) prefix: String,
     /// Called first of all in each thread; if it panics, the crew is broken.
-    pub(crate) initializer: Option<Arc<dyn Fn() + Send + Sync>>,
+    pub(crate) initializer: Option<CrewInitializer>,
+}
+
+/// What each thread of a crew calls first.
+pub(crate) type CrewInitializer = Arc<dyn Fn() + Send + Sync>;
+
+/// `f`, to be called with `args` in each thread.
+pub(crate) fn crew_initializer<A>(f: impl Fn(A) + Send + Sync + 'static, args: A) -> CrewInitializer
+where
+    A: Clone + Send + Sync + 'static,
+{
+    Arc::new(move || f(args.clone()))
 }
 
 /// Threads that do jobs in the order in which they are submitted. A handle; the threads go on without it.
@@ -95,7 +108,7 @@ impl Crew {
     }
 
     /// Has a job done.
-    pub(crate) fn submit(&self, job: impl FnOnce(Option<TaskError>) + Send + 'static) {
+    fn submit(&self, job: impl FnOnce(Option<TaskError>) + Send + 'static) {
         let mut state = self.shared.state();
         if let Some(error) = state.refusal() {
             drop(state);
@@ -118,6 +131,28 @@ impl Crew {
         }
         drop(state);
         self.shared.work.notify_one();
+    }
+
+    /// Has `f(args)` called.
+    pub(crate) fn call<A, R, F>(&self, f: F, args: A) -> Future<R>
+    where
+        F: FnOnce(A) -> R + Send + 'static,
+        A: Send + 'static,
+        R: Send + Sync + 'static,
+    {
+        let core = Core::new(None);
+        let future = Future::new(Arc::clone(&core));
+        self.submit(move |refused| match refused {
+            Some(error) => {
+                core.finish(Err(error));
+            }
+            None if core.begin() => {
+                let outcome = call(|| f(args));
+                core.finish(outcome);
+            }
+            None => {}
+        });
+        future
     }
 
     /// Takes no more jobs. Threads end when the queue is empty.

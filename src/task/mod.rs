@@ -20,7 +20,7 @@ mod watcher;
 
 pub(crate) use self::core::{Callbacks, Core};
 pub use async_result::AsyncResult;
-pub(crate) use crew::{Calls, Crew, CrewOptions, call};
+pub(crate) use crew::{Calls, Crew, CrewInitializer, CrewOptions, call, crew_initializer};
 pub(crate) use driver::Driver;
 pub use error::{PoolStillRunning, TaskError};
 pub use future::{Awaited, Future};

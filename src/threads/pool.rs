@@ -1,13 +1,12 @@
 //! [`Pool`]: functions called on a fixed number of threads.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::process::cpu_count;
 use crate::task::{
-    AsyncResult, Calls, Core, Crew, CrewOptions, Future, Manner, MapOptions, PoolStillRunning, Results,
-    TaskError, call, gather,
+    AsyncResult, Calls, Crew, CrewInitializer, CrewOptions, Future, Manner, MapOptions, PoolStillRunning,
+    Results, TaskError, crew_initializer, gather,
 };
 use crate::{Error, Result};
 
@@ -70,19 +69,7 @@ impl Pool {
         A: Send + 'static,
         R: Send + Sync + 'static,
     {
-        let core = Core::new(None);
-        let result = AsyncResult::new(Future::new(Arc::clone(&core)), None);
-        self.crew.submit(move |refused| match refused {
-            Some(error) => {
-                core.finish(Err(error));
-            }
-            None if core.begin() => {
-                let outcome = call(|| f(args));
-                core.finish(outcome);
-            }
-            None => {}
-        });
-        result
+        AsyncResult::new(self.crew.call(f, args), None)
     }
 
     /// As [`apply_async`](Self::apply_async); `callback` is called with the outcome, in the thread that had the task.
@@ -268,7 +255,7 @@ impl fmt::Debug for Pool {
 #[must_use = "a builder makes nothing until `build` is called"]
 pub struct PoolBuilder {
     processes: Option<usize>,
-    initializer: Option<Arc<dyn Fn() + Send + Sync>>,
+    initializer: Option<CrewInitializer>,
 }
 
 impl PoolBuilder {
@@ -284,7 +271,7 @@ impl PoolBuilder {
     where
         A: Clone + Send + Sync + 'static,
     {
-        self.initializer = Some(Arc::new(move || f(args.clone())));
+        self.initializer = Some(crew_initializer(f, args));
         self
     }
 
@@ -296,13 +283,7 @@ impl PoolBuilder {
         // Relaxed: a counter, nothing depends on the order.
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let threads = self.processes.unwrap_or_else(cpu_count);
-        if threads == 0 {
-            return Err(Error::InvalidArgument {
-                what: "processes",
-                expected: "at least 1".to_owned(),
-                found: "0".to_owned(),
-            });
-        }
+        Error::unless_positive("processes", threads)?;
         let prefix = format!("Pool-{}", COUNT.fetch_add(1, Ordering::Relaxed));
         let crew = Crew::new(CrewOptions { threads, prefix, initializer: self.initializer });
         crew.start()?;

@@ -22,23 +22,24 @@ pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Message> {
 }
 
 /// As [`encode`], into `room`.
-fn encode_to<T: Serialize + ?Sized>(value: &T, room: Vec<u8>) -> Result<Message> {
+fn encode_to<T: Serialize + ?Sized>(value: &T, mut room: Vec<u8>) -> Result<Message> {
     let scope = Scope::enter(Table::Sending(Outgoing::default()));
-    let encoded = postcard::serialize_with_flavor(value, Bytes(room));
+    let encoded = postcard::serialize_with_flavor(value, Behind(&mut room));
     let (table, failure) = scope.leave();
-    let bytes = encoded.map_err(|error| why(failure, || Error::Encode(error.to_string())))?;
+    encoded.map_err(|error| why(failure, || Error::Encode(error.to_string())))?;
     let fds = match table {
         Table::Sending(outgoing) => outgoing.fds,
         Table::Absent | Table::Receiving(_) => Vec::new(),
     };
-    Ok(Message { bytes, fds })
+    Ok(Message { bytes: room, fds })
 }
 
-/// Where postcard writes. Its own takes texts and byte strings byte by byte, which is slow in unoptimised builds.
-struct Bytes(Vec<u8>);
+/// Where postcard writes: behind bytes that stay if it fails. Its own takes texts and byte strings byte by byte, which is
+/// slow in unoptimised builds.
+pub(super) struct Behind<'a>(pub(super) &'a mut Vec<u8>);
 
-impl Flavor for Bytes {
-    type Output = Vec<u8>;
+impl Flavor for Behind<'_> {
+    type Output = ();
 
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
         self.0.push(byte);
@@ -50,8 +51,8 @@ impl Flavor for Bytes {
         Ok(())
     }
 
-    fn finalize(self) -> postcard::Result<Vec<u8>> {
-        Ok(self.0)
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
     }
 }
 
@@ -91,12 +92,18 @@ pub(crate) fn encode_and<T: Serialize + ?Sized, R>(
     value: &T,
     use_message: impl FnOnce(&Message) -> R,
 ) -> Result<R> {
-    let mut spare = SPARE.try_with(Cell::take).unwrap_or_default();
-    spare.clear();
-    let message = encode_to(value, spare)?;
+    let message = encode_to(value, spare())?;
     let done = use_message(&message);
     keep(message.bytes);
     Ok(done)
+}
+
+/// The buffer of the thread's last item, empty. An item that is encoded while another is, by its own `Serialize`, has a new
+/// one.
+fn spare() -> Vec<u8> {
+    let mut spare = SPARE.try_with(Cell::take).unwrap_or_default();
+    spare.clear();
+    spare
 }
 
 /// Keeps a buffer for the next item.
@@ -118,10 +125,8 @@ pub(crate) fn encode_item<T: Serialize + ?Sized, R>(
     value: &T,
     use_bytes: impl FnOnce(&[u8]) -> R,
 ) -> Result<R> {
-    // An item that is encoded while another is, by its own `Serialize`, finds an empty one.
-    let mut spare = SPARE.try_with(Cell::take).unwrap_or_default();
-    spare.clear();
-    let bytes = outside(|| postcard::serialize_with_flavor(value, Bytes(spare)), Error::Encode)?;
+    let mut bytes = spare();
+    outside(|| postcard::serialize_with_flavor(value, Behind(&mut bytes)), Error::Encode)?;
     let done = use_bytes(&bytes);
     keep(bytes);
     Ok(done)

@@ -3,11 +3,10 @@
 use std::mem::take;
 use std::os::fd::OwnedFd;
 
-use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::codec::{outside, why};
+use super::codec::{Behind, outside, why};
 use super::table::{Outgoing, Scope, Table};
 use super::{failure, table};
 use crate::{Error, Result};
@@ -82,27 +81,6 @@ impl Encoder {
     /// The bytes, and the descriptors that belong to them.
     pub(crate) fn into_parts(self) -> (Vec<u8>, Vec<OwnedFd>) {
         (self.bytes, self.outgoing.fds)
-    }
-}
-
-/// Where postcard writes: at the end of bytes that stay if it fails.
-struct Behind<'a>(&'a mut Vec<u8>);
-
-impl Flavor for Behind<'_> {
-    type Output = ();
-
-    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.0.push(byte);
-        Ok(())
-    }
-
-    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.0.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn finalize(self) -> postcard::Result<()> {
-        Ok(())
     }
 }
 

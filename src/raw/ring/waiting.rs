@@ -101,19 +101,7 @@ impl Hint {
         word: impl Into<futex::Word<'a>>,
         change: impl FnOnce(),
     ) {
-        let word = word.into();
-        thread.set_pending_word(word);
-        change();
-        if !RELEASE_IS_BARRIER {
-            // SYNC: SeqCst fence <-> `announce`'s (R4): the sleeper is seen here, or the change there.
-            fence(Ordering::SeqCst);
-        }
-        // Relaxed: the barrier orders it. Without one, a sleeper is missed only if it came while the change was on its way
-        // out of this processor.
-        if self.tag.load(Ordering::Relaxed) == slot::tag(number) {
-            wake(word);
-        }
-        thread.clear_pending();
+        self.publish_and_look(thread, number, word.into(), change, !RELEASE_IS_BARRIER);
     }
 
     /// [`publish`](Self::publish) of a change after which the word must not be touched again: nobody is looked for later.
@@ -125,25 +113,38 @@ impl Hint {
         word: impl Into<futex::Word<'a>>,
         change: impl FnOnce(),
     ) {
-        let word = word.into();
+        self.publish_and_look(thread, number, word.into(), change, true);
+    }
+
+    #[inline(always)]
+    fn publish_and_look(
+        &self,
+        thread: Thread,
+        number: u64,
+        word: futex::Word<'_>,
+        change: impl FnOnce(),
+        behind_fence: bool,
+    ) {
         thread.set_pending_word(word);
         change();
-        // SYNC: SeqCst fence <-> `announce`'s (R4): the sleeper is seen here, or the change there.
-        fence(Ordering::SeqCst);
+        if behind_fence {
+            // SYNC: SeqCst fence <-> `announce`'s (R4): the sleeper is seen here, or the change there.
+            fence(Ordering::SeqCst);
+        }
+        // Relaxed: the barrier orders it. Without one, a sleeper is missed only if it came while the change was on its way
+        // out of this processor.
         if self.tag.load(Ordering::Relaxed) == slot::tag(number) {
             wake(word);
         }
         thread.clear_pending();
     }
 
-    /// The same for what was published for the items from `first` on, of which the last is before `end`.
+    /// [`published`](Self::published) where no lease is released.
     #[cold]
     pub(super) fn publish_rest(&self, first: u64, end: u64, wake: impl FnOnce(u64)) {
         // SYNC: SeqCst fence <-> `announce`'s (R4): the sleeper is seen here, or the change there.
         fence(Ordering::SeqCst);
-        if let Some(number) = slot::number_of(self.tag.load(Ordering::Relaxed), first, end) {
-            wake(number);
-        }
+        self.wake_one_of(first, end, wake);
     }
 
     /// Ends what was published for the items from `first` on, of which the last is before `end`: the lease is released.
@@ -153,8 +154,14 @@ impl Hint {
         if !RELEASE_IS_BARRIER {
             return;
         }
-        compiler_fence(Ordering::SeqCst);
         // SYNC: the release's locked instruction <-> `announce`'s fence (R4): the sleeper is seen here, or the change there.
+        compiler_fence(Ordering::SeqCst);
+        self.wake_one_of(first, end, wake);
+    }
+
+    /// Behind a barrier.
+    #[inline]
+    fn wake_one_of(&self, first: u64, end: u64, wake: impl FnOnce(u64)) {
         if let Some(number) = slot::number_of(self.tag.load(Ordering::Relaxed), first, end) {
             wake(number);
         }
