@@ -161,6 +161,7 @@ mod tests {
         }
         assert!(matches!(right.look(), Ok(Look::Nothing)));
         drop(left);
-        assert!(matches!(right.look(), Ok(Look::Closed)));
+        // Not at once: a fork that another test made just now has the other end, too.
+        assert!(right.read().unwrap().is_none());
     }
 }
