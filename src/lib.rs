@@ -89,8 +89,9 @@ pub use process::{
 };
 #[cfg(not(all(test, loom)))]
 pub use queue::{
-    Buffer, Codec, DeadLetter, GetError, JoinableQueue, Payload, Plain, PlainBuffer, PlainQueue, Postcard,
-    PutError, PutManyError, Queue, QueueIter, QueueOptions, QueueStats, Task, TaskDoneTooOften, TaskIter,
+    Buffer, Codec, Consumer, DeadLetter, GetError, JoinableQueue, Payload, Plain, PlainBuffer, PlainQueue,
+    Postcard, Producer, PutError, PutManyError, Queue, QueueIter, QueueOptions, QueueStats, Task,
+    TaskDoneTooOften, TaskIter,
 };
 #[cfg(not(all(test, loom)))]
 pub use segment::{ObjectInfo, Placed, Segment, SegmentInfo, SegmentOptions, Share};

@@ -19,7 +19,11 @@ pub enum GetError {
     Decode(String),
     /// Another consumer is stopped in the middle of its get.
     Busy,
-    /// The calling thread is getting from this queue already.
+    /// Another thread has the consumers' end for itself ([`Queue::consumer`](super::Queue::consumer)).
+    Exclusive,
+    /// The queue is empty, and the exclusive producer died that fed it. Said to exclusive consumers, until somebody else puts.
+    ProducerDied,
+    /// The calling thread is getting from this queue already, or has its consumers' end for itself.
     Deadlock,
     /// The calling thread holds as many locks as a thread can.
     TooManyHeld,
@@ -39,6 +43,8 @@ impl fmt::Display for GetError {
             Self::Shutdown => "the queue was shut down and is empty",
             Self::Decode(why) => return write!(f, "the item can't be decoded: {why}"),
             Self::Busy => "another consumer is stopped in the middle of its get",
+            Self::Exclusive => "another thread is the only consumer of the queue",
+            Self::ProducerDied => "the queue is empty and its exclusive producer died",
             Self::Deadlock => "the calling thread is getting from this queue already",
             Self::TooManyHeld => "the calling thread holds too many locks",
             Self::OutOfMemory => "a part of the queue can't be mapped",
@@ -63,6 +69,8 @@ impl From<RingError> for GetError {
             RingError::TimedOut => Self::TimedOut,
             RingError::Closed => Self::Shutdown,
             RingError::Busy => Self::Busy,
+            RingError::Exclusive => Self::Exclusive,
+            RingError::PeerDied => Self::ProducerDied,
             RingError::Deadlock => Self::Deadlock,
             RingError::TooManyHeld => Self::TooManyHeld,
             RingError::Unsupported(what) => Self::Unsupported(what),

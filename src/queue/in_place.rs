@@ -3,8 +3,9 @@
 
 use std::sync::atomic::AtomicU64;
 
+use super::queue::by;
 use super::{GetError, PutError, Queue};
-use crate::raw::Wait;
+use crate::raw::{Fences, Wait};
 
 impl<T, C> Queue<T, C> {
     /// Puts an item of `length` bytes, which `fill` writes where they will lie: nothing is copied. They must be what the
@@ -27,6 +28,16 @@ impl<T, C> Queue<T, C> {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn put_with(&self, length: usize, fill: impl FnOnce(&mut [u8])) -> Result<(), PutError<()>> {
+        self.put_with_by(None, length, fill)
+    }
+
+    /// [`put_with`](Self::put_with), also by who keeps the end.
+    pub(super) fn put_with_by(
+        &self,
+        keeper: Option<Fences>,
+        length: usize,
+        fill: impl FnOnce(&mut [u8]),
+    ) -> Result<(), PutError<()>> {
         if length > self.max_message() {
             return Err(PutError::TooLarge(()));
         }
@@ -42,9 +53,12 @@ impl<T, C> Queue<T, C> {
                 fill(bytes);
             }
         };
-        // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
-        self.at_tail(|ring| unsafe { ring.put_with(Wait::Until(None), length, &mut put) })
-            .map_err(|error| PutError::new((), error))
+        self.at_tail(|ring| {
+            let ring = by(keeper, ring);
+            // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
+            unsafe { ring.put_with(Wait::Until(None), length, &mut put) }
+        })
+        .map_err(|error| PutError::new((), error))
     }
 
     /// Gets an item by giving its bytes, as the queue's codec made them, to `read` where they lie: nothing is copied.
@@ -57,6 +71,15 @@ impl<T, C> Queue<T, C> {
     /// # Process death
     /// Killed here, also in `read`, the item is still in the queue, or it is gone with the caller, who has read it.
     pub fn get_with<R>(&self, read: impl FnOnce(&[u8]) -> R) -> Result<R, GetError> {
+        self.get_with_by(None, read)
+    }
+
+    /// [`get_with`](Self::get_with), also by who keeps the end.
+    pub(super) fn get_with_by<R>(
+        &self,
+        keeper: Option<Fences>,
+        read: impl FnOnce(&[u8]) -> R,
+    ) -> Result<R, GetError> {
         let mut read = Some(read);
         let get = |words: &[AtomicU64], length: usize| {
             let length = length.min(size_of_val(words));
@@ -66,6 +89,10 @@ impl<T, C> Queue<T, C> {
             read.take().map(|read| read(bytes))
         };
         // It is given one item.
-        self.get_by(Wait::Until(None), get)?.ok_or(GetError::Corrupt)
+        let got = match keeper {
+            Some(fences) => self.get_by_keeper(fences, Wait::Until(None), get),
+            None => self.get_by(Wait::Until(None), get),
+        };
+        got?.ok_or(GetError::Corrupt)
     }
 }

@@ -6,7 +6,9 @@
 
 mod chunks;
 mod codec;
+mod consumer;
 mod get_error;
+mod get_many;
 #[cfg(all(test, feature = "serde"))]
 mod hostile;
 mod in_place;
@@ -15,6 +17,7 @@ mod joinable;
 mod layout;
 mod options;
 mod postcard;
+mod producer;
 mod put_error;
 mod put_many;
 #[expect(clippy::module_inception, reason = "a file is named after its type, and the type after the layer")]
@@ -23,11 +26,13 @@ mod stats;
 mod task;
 
 pub use codec::{Buffer, Codec, Payload, Plain, PlainBuffer};
+pub use consumer::Consumer;
 pub use get_error::GetError;
 pub use iter::{QueueIter, TaskIter};
 pub use joinable::{DeadLetter, JoinableQueue, TaskDoneTooOften};
 pub use options::QueueOptions;
 pub use postcard::Postcard;
+pub use producer::Producer;
 pub use put_error::PutError;
 pub use put_many::PutManyError;
 pub use queue::{PlainQueue, Queue};

@@ -22,7 +22,12 @@ pub enum PutError<T> {
     Shutdown(T),
     /// Another producer is stopped in the middle of its put.
     Busy(T),
-    /// The calling thread is putting into this queue already.
+    /// Another thread has the producers' end for itself ([`Queue::producer`](super::Queue::producer)).
+    Exclusive(T),
+    /// The queue is full, and the exclusive consumer died that drained it. Said to exclusive producers, until somebody else
+    /// gets.
+    ConsumerDied(T),
+    /// The calling thread is putting into this queue already, or has its producers' end for itself.
     Deadlock(T),
     /// The calling thread holds as many locks as a thread can.
     TooManyHeld(T),
@@ -55,6 +60,8 @@ impl<T> PutError<T> {
             RingError::TooLarge => Self::TooLarge(item),
             RingError::Closed => Self::Shutdown(item),
             RingError::Busy => Self::Busy(item),
+            RingError::Exclusive => Self::Exclusive(item),
+            RingError::PeerDied => Self::ConsumerDied(item),
             RingError::Deadlock => Self::Deadlock(item),
             RingError::TooManyHeld => Self::TooManyHeld(item),
             RingError::OutOfMemory => Self::OutOfMemory(item),
@@ -72,6 +79,8 @@ impl<T> PutError<T> {
             Self::Encode(item, why) => (item, PutError::Encode((), why)),
             Self::Shutdown(item) => (item, PutError::Shutdown(())),
             Self::Busy(item) => (item, PutError::Busy(())),
+            Self::Exclusive(item) => (item, PutError::Exclusive(())),
+            Self::ConsumerDied(item) => (item, PutError::ConsumerDied(())),
             Self::Deadlock(item) => (item, PutError::Deadlock(())),
             Self::TooManyHeld(item) => (item, PutError::TooManyHeld(())),
             Self::OutOfMemory(item) => (item, PutError::OutOfMemory(())),
@@ -90,6 +99,8 @@ impl<T> fmt::Display for PutError<T> {
             Self::Encode(_, why) => return write!(f, "the item can't be encoded: {why}"),
             Self::Shutdown(_) => "the queue was shut down",
             Self::Busy(_) => "another producer is stopped in the middle of its put",
+            Self::Exclusive(_) => "another thread is the only producer of the queue",
+            Self::ConsumerDied(_) => "the queue is full and its exclusive consumer died",
             Self::Deadlock(_) => "the calling thread is putting into this queue already",
             Self::TooManyHeld(_) => "the calling thread holds too many locks",
             Self::OutOfMemory(_) => "the queue is full, and there is no memory for it to grow",
@@ -108,6 +119,8 @@ impl<T> fmt::Debug for PutError<T> {
             Self::Encode(_, why) => return write!(f, "Encode(.., {why:?})"),
             Self::Shutdown(_) => "Shutdown",
             Self::Busy(_) => "Busy",
+            Self::Exclusive(_) => "Exclusive",
+            Self::ConsumerDied(_) => "ConsumerDied",
             Self::Deadlock(_) => "Deadlock",
             Self::TooManyHeld(_) => "TooManyHeld",
             Self::OutOfMemory(_) => "OutOfMemory",

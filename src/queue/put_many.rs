@@ -4,9 +4,10 @@
 use std::fmt;
 
 use super::codec::Codec;
+use super::queue::by;
 use super::{PutError, Queue};
 use crate::error::Error;
-use crate::raw::{self, Wait};
+use crate::raw::{self, Fences, Wait};
 
 /// A batch is put when it has as many items, or bytes.
 const MOST_ITEMS: usize = 64;
@@ -62,13 +63,23 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn put_many(&self, items: impl IntoIterator<Item = T>) -> Result<usize, PutManyError<T>> {
+        self.put_many_by(None, items)
+    }
+
+    /// [`put_many`](Self::put_many), also by who keeps the end.
+    pub(super) fn put_many_by(
+        &self,
+        keeper: Option<Fences>,
+        items: impl IntoIterator<Item = T>,
+    ) -> Result<usize, PutManyError<T>> {
         let mut items = items.into_iter();
         let mut batch = Batch { items: Vec::new(), bytes: Vec::new(), ends: Vec::new() };
         let mut put = 0;
         loop {
             let refused = self.fill(&mut batch, &mut items);
-            put +=
-                self.put_batch(&mut batch).map_err(|error| PutManyError { put: put + error.put, ..error })?;
+            put += self
+                .put_batch(keeper, &mut batch)
+                .map_err(|error| PutManyError { put: put + error.put, ..error })?;
             match refused {
                 Some(error) => return Err(PutManyError { put, error, rest: Vec::new() }),
                 None if batch.ends.len() < MOST_ITEMS && batch.bytes.len() < ENOUGH_BYTES => return Ok(put),
@@ -97,7 +108,7 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
         None
     }
 
-    fn put_batch(&self, batch: &mut Batch<T>) -> Result<usize, PutManyError<T>> {
+    fn put_batch(&self, keeper: Option<Fences>, batch: &mut Batch<T>) -> Result<usize, PutManyError<T>> {
         let mut put = 0;
         let error = loop {
             let left = batch.items.len().saturating_sub(put);
@@ -107,8 +118,11 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
             }
             let length = |index: usize| batch.range(put + index).len();
             let fill = |index: usize, words: &_| raw::write(words, &batch.bytes[batch.range(put + index)]);
-            // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
-            let some = self.at_tail(|ring| unsafe { ring.put_many(Wait::Until(None), left, length, fill) });
+            let some = self.at_tail(|ring| {
+                let ring = by(keeper, ring);
+                // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
+                unsafe { ring.put_many(Wait::Until(None), left, length, fill) }
+            });
             match some {
                 Ok(some) => put += some,
                 Err(error) => break error,

@@ -10,11 +10,10 @@ use std::time::{Duration, Instant};
 use super::chunks::{Chunks, Growing};
 use super::codec::{Buffer, Codec, Payload, Plain};
 use super::layout::{Layout, QueueHead};
-use super::{GetError, Postcard, PutError, QueueIter, QueueOptions, QueueStats};
+use super::{GetError, Postcard, PutError, QueueIter, QueueOptions};
 use crate::error::Result;
-use crate::raw::{self, Chunk, Deadline, RawRing, Ring, RingError, Tasks, Wait};
+use crate::raw::{self, Chunk, Deadline, Fences, RawRing, Ring, RingError, Tasks, Wait};
 use crate::segment::{Kind, ObjectType, Placed, Segment, Site};
-use crate::sys::memfd;
 
 /// How long [`Queue::shutdown`] waits for a put that is under way; a stopped producer's is completed by whoever comes next.
 const CLOSING: Duration = Duration::from_secs(1);
@@ -53,8 +52,8 @@ const MOST_MOVES: u32 = 1000;
 /// # Ok::<(), multiproc::Error>(())
 /// ```
 pub struct Queue<T, C = Postcard> {
-    placed: Placed<QueueHead>,
-    layout: Layout,
+    pub(super) placed: Placed<QueueHead>,
+    pub(super) layout: Layout,
     /// If it grows.
     chunks: Option<Arc<Chunks>>,
     items: PhantomData<fn(T, C) -> T>,
@@ -225,7 +224,7 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn put(&self, item: T) -> Result<(), PutError<T>> {
-        self.put_waiting(item, Wait::Until(None))
+        self.put_by(None, item, Wait::Until(None))
     }
 
     /// Puts an item if there is room.
@@ -243,7 +242,7 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
     /// ```
     #[doc(alias = "put_nowait")]
     pub fn try_put(&self, item: T) -> Result<(), PutError<T>> {
-        self.put_waiting(item, Wait::Never)
+        self.put_by(None, item, Wait::Never)
     }
 
     /// Puts an item, waiting up to `timeout` for room.
@@ -251,7 +250,7 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
     /// # Errors
     /// [`PutError::TimedOut`], and those of [`put`](Self::put).
     pub fn put_timeout(&self, item: T, timeout: Duration) -> Result<(), PutError<T>> {
-        self.put_waiting(item, Wait::Until(Deadline::after(timeout)))
+        self.put_by(None, item, Wait::Until(Deadline::after(timeout)))
     }
 
     /// Puts an item, waiting until `deadline` for room.
@@ -259,7 +258,7 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
     /// # Errors
     /// [`PutError::TimedOut`], and those of [`put`](Self::put).
     pub fn put_deadline(&self, item: T, deadline: Instant) -> Result<(), PutError<T>> {
-        self.put_waiting(item, Wait::Until(Deadline::at(deadline)))
+        self.put_by(None, item, Wait::Until(Deadline::at(deadline)))
     }
 
     /// Gets an item, waiting for one for as long as it takes.
@@ -313,45 +312,6 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
         self.get_waiting(Wait::Until(Deadline::at(deadline)))
     }
 
-    /// Gets up to `max` items to the end of `items`: as many as there are, and at least one, for which it waits. Says how many.
-    /// Faster than one by one.
-    ///
-    /// # Errors
-    /// As for [`get`](Self::get). Of items that can't be decoded the first is reported, when the others are in `items`.
-    ///
-    /// # Process death
-    /// Killed here, the items are still in the queue, or the first so many of them are gone with the caller.
-    pub fn get_many(&self, items: &mut Vec<T>, max: usize) -> Result<usize, GetError> {
-        let mut buffers = Vec::new();
-        let mut fill = |payload: Payload<'_>| {
-            let mut buffer = C::Buffer::default();
-            buffer.fill(payload);
-            buffers.push(buffer);
-        };
-        if self.layout.has_tasks() {
-            for nth in 0..max {
-                let wait = if nth == 0 { Wait::Until(None) } else { Wait::Never };
-                match self.get_by(wait, |words, length| fill(Payload::in_words(words, length))) {
-                    Err(_) if nth > 0 => break,
-                    got => got?,
-                }
-            }
-        } else {
-            let mut fill = |words: &_, length| fill(Payload::in_words(words, length));
-            // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
-            self.at_head(|ring| unsafe { ring.get_many(Wait::Until(None), max, &mut fill) })?;
-        }
-        let got = buffers.len();
-        let mut failed = Ok(got);
-        for buffer in buffers {
-            match C::decode(buffer) {
-                Ok(item) => items.push(item),
-                Err(why) => failed = failed.and(Err(GetError::Decode(why))),
-            }
-        }
-        failed
-    }
-
     /// The items, until the queue is shut down and drained, or a get fails.
     ///
     /// # Examples
@@ -366,14 +326,18 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
         QueueIter::new(self)
     }
 
+    /// Puts an item, also by who keeps the end.
     #[inline]
-    fn put_waiting(&self, item: T, wait: Wait) -> Result<(), PutError<T>> {
+    pub(super) fn put_by(&self, keeper: Option<Fences>, item: T, wait: Wait) -> Result<(), PutError<T>> {
         let put = |bytes: &[u8]| {
             if bytes.len() > self.layout.max_message() {
                 return Err(RingError::TooLarge);
             }
-            // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
-            self.at_tail(|ring| unsafe { ring.put_with(wait, bytes.len(), |words| raw::write(words, bytes)) })
+            self.at_tail(|ring| {
+                let ring = by(keeper, ring);
+                // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
+                unsafe { ring.put_with(wait, bytes.len(), |words| raw::write(words, bytes)) }
+            })
         };
         match C::encode(&item, put) {
             Ok(Ok(())) => Ok(()),
@@ -386,6 +350,14 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
     fn get_waiting(&self, wait: Wait) -> Result<T, GetError> {
         let mut buffer = C::Buffer::default();
         self.get_by(wait, |words, length| buffer.fill(Payload::in_words(words, length)))?;
+        C::decode(buffer).map_err(GetError::Decode)
+    }
+
+    /// Gets an item by who keeps the end.
+    #[inline]
+    pub(super) fn get_kept(&self, fences: Fences, wait: Wait) -> Result<T, GetError> {
+        let mut buffer = C::Buffer::default();
+        self.get_by_keeper(fences, wait, |words, length| buffer.fill(Payload::in_words(words, length)))?;
         C::decode(buffer).map_err(GetError::Decode)
     }
 
@@ -434,31 +406,6 @@ impl<T, C> Queue<T, C> {
         self.layout.max_message()
     }
 
-    /// How much is in the queue and has gone through it. It takes no lock and changes nothing.
-    ///
-    /// # Errors
-    /// [`GetError::Corrupt`].
-    ///
-    /// # Examples
-    /// ```
-    /// let queue = multiproc::Queue::bounded(4)?;
-    /// queue.put(1)?;
-    /// queue.put(2)?;
-    /// queue.get()?;
-    /// let stats = queue.stats()?;
-    /// assert_eq!((stats.items, stats.puts, stats.gets), (1, 2, 1));
-    /// # Ok::<(), multiproc::Error>(())
-    /// ```
-    pub fn stats(&self) -> Result<QueueStats, GetError> {
-        let (items, puts, gets) = self.at_tail(|ring| Ok((ring.len()?, ring.puts()?, ring.gets()?)))?;
-        let (producers_wait, consumers_wait) = self.placed.ring.waiters();
-        let redeliveries = self.placed.tasks.redeliveries();
-        let file = self.placed.segment().descriptor().filter(|_| self.layout.grows());
-        let grown = file.and_then(|file| memfd::facts(file).ok()).map(|facts| facts.reserved);
-        let bytes = grown.unwrap_or(self.placed.bytes() as u64);
-        Ok(QueueStats { items, puts, gets, redeliveries, bytes, producers_wait, consumers_wait })
-    }
-
     /// Refuses every later put, and lets the gets fail once the queue is drained. Whoever waits is woken.
     ///
     /// # Process death
@@ -479,6 +426,29 @@ impl<T, C> Queue<T, C> {
         // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
         // An overwritten queue fails every operation anyway; a stopped producer's put is waited for by the others.
         let _ = self.at_tail(|ring| unsafe { ring.close(deadline) });
+    }
+
+    /// Closes this handle, as its drop does. Nothing is lost: what was put is in the queue.
+    ///
+    /// # Examples
+    /// ```
+    /// let queue = multiproc::Queue::bounded(1)?;
+    /// let other = queue.clone();
+    /// queue.put(1)?;
+    /// queue.close();
+    /// assert_eq!(other.get()?, 1);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn close(self) {}
+
+    /// The control part of the ring.
+    pub(super) fn ring(&self) -> &RawRing {
+        &self.placed.ring
+    }
+
+    /// Whether items can be taken as tasks.
+    pub(super) fn has_tasks(&self) -> bool {
+        self.layout.has_tasks()
     }
 
     #[cfg(all(test, feature = "serde"))]
@@ -503,6 +473,18 @@ impl<T, C> Queue<T, C> {
         }
         // SAFETY: as above.
         self.at_head(|ring| unsafe { ring.get_with(wait, &mut read) })
+    }
+
+    /// [`get_by`](Self::get_by) by who keeps the end.
+    #[inline]
+    pub(super) fn get_by_keeper<R>(
+        &self,
+        fences: Fences,
+        wait: Wait,
+        mut read: impl FnMut(&[AtomicU64], usize) -> R,
+    ) -> Result<R, RingError> {
+        // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
+        self.at_head(|ring| unsafe { ring.of_keeper(fences).get_with(wait, &mut read) })
     }
 
     /// Gets up to `count` payloads, and at least one, for which it waits; `read` is given each. Says how many.
@@ -570,6 +552,15 @@ impl<T, C> Queue<T, C> {
         mut operation: impl FnMut(Tasks<'_>) -> Result<R, RingError>,
     ) -> Result<R, RingError> {
         self.at_head(|ring| operation(self.layout.tasks(&self.placed, ring)?))
+    }
+}
+
+/// The ring for an operation of everybody's, or of who keeps the end.
+#[inline(always)]
+pub(super) fn by(keeper: Option<Fences>, ring: Ring<'_>) -> Ring<'_> {
+    match keeper {
+        Some(fences) => ring.of_keeper(fences),
+        None => ring,
     }
 }
 

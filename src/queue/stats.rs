@@ -1,5 +1,8 @@
 //! [`QueueStats`]: a queue's counts, for monitoring.
 
+use super::{GetError, Queue};
+use crate::sys::memfd;
+
 /// The counts of a queue at one moment, as [`Queue::stats`](super::Queue::stats) finds them. Each is exact when nobody moves
 /// items; meanwhile they may belong to moments that lie a little apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,4 +22,31 @@ pub struct QueueStats {
     pub producers_wait: bool,
     /// Whether somebody waits for an item; a hint.
     pub consumers_wait: bool,
+}
+
+impl<T, C> Queue<T, C> {
+    /// How much is in the queue and has gone through it. It takes no lock and changes nothing.
+    ///
+    /// # Errors
+    /// [`GetError::Corrupt`].
+    ///
+    /// # Examples
+    /// ```
+    /// let queue = multiproc::Queue::bounded(4)?;
+    /// queue.put(1)?;
+    /// queue.put(2)?;
+    /// queue.get()?;
+    /// let stats = queue.stats()?;
+    /// assert_eq!((stats.items, stats.puts, stats.gets), (1, 2, 1));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn stats(&self) -> Result<QueueStats, GetError> {
+        let (items, puts, gets) = self.at_tail(|ring| Ok((ring.len()?, ring.puts()?, ring.gets()?)))?;
+        let (producers_wait, consumers_wait) = self.placed.ring.waiters();
+        let redeliveries = self.placed.tasks.redeliveries();
+        let file = self.placed.segment().descriptor().filter(|_| self.layout.grows());
+        let grown = file.and_then(|file| memfd::facts(file).ok()).map(|facts| facts.reserved);
+        let bytes = grown.unwrap_or(self.placed.bytes() as u64);
+        Ok(QueueStats { items, puts, gets, redeliveries, bytes, producers_wait, consumers_wait })
+    }
 }

@@ -181,6 +181,17 @@ impl Lease {
         Thread::enrolled().is_some_and(|thread| thread.holds(&self.node))
     }
 
+    /// Whether the calling thread, which is known, holds the lease.
+    #[inline]
+    pub(super) fn is_held_by(&self, thread: Thread) -> bool {
+        thread.holds(&self.node)
+    }
+
+    /// Whether its holder died and nobody has taken it since.
+    pub(super) fn is_orphaned(&self) -> bool {
+        self.word().load(Ordering::Relaxed) & OWNER_DIED != 0 // Relaxed: an answer that is old at once.
+    }
+
     /// The thread id of the holder, at this moment.
     #[must_use]
     pub fn holder(&self) -> Option<u32> {

@@ -83,7 +83,7 @@ pub use lease::Lease;
 pub(crate) use lease::own_tid;
 pub use mutex::RawMutex;
 pub use permits::RawPermits;
-pub(crate) use ring::{Chunk, Growth, Wait, read, read_to, write};
+pub(crate) use ring::{Chunk, Fences, Growth, Wait, read, read_to, write};
 pub use ring::{RawRing, Ring, RingError, RingShape};
 pub use rlock::RawRLock;
 pub use semaphore::RawSemaphore;
@@ -101,6 +101,8 @@ pub(crate) use waiters::{Debt, Waiter, Waiters};
 mod loom_barrier;
 #[cfg(all(test, loom))]
 mod loom_condvar;
+#[cfg(all(test, loom))]
+mod loom_endpoint;
 #[cfg(all(test, loom))]
 mod loom_event;
 #[cfg(all(test, loom))]

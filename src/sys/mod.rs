@@ -17,6 +17,8 @@ pub(crate) mod liveness;
 #[cfg(not(all(test, loom)))]
 pub(crate) mod mapping;
 #[cfg(not(all(test, loom)))]
+pub(crate) mod membarrier;
+#[cfg(not(all(test, loom)))]
 pub(crate) mod memfd;
 #[cfg(not(all(test, loom)))]
 pub(crate) mod named;
@@ -49,6 +51,6 @@ pub(crate) mod watch;
 #[cfg(all(test, loom))]
 pub(crate) mod model;
 #[cfg(all(test, loom))]
-pub(crate) use model::{futex, liveness, reaper, robust, slice, watch};
+pub(crate) use model::{futex, liveness, membarrier, reaper, robust, slice, watch};
 
 pub use deadline::Deadline;

@@ -54,6 +54,14 @@ pub(crate) fn spin<T, R>(place: &T, mut look: impl FnMut() -> Option<R>) -> Opti
     })
 }
 
+/// Lets others run, once.
+pub(crate) fn give_way() {
+    #[cfg(not(all(test, loom)))]
+    std::thread::yield_now();
+    #[cfg(all(test, loom))]
+    loom::thread::yield_now();
+}
+
 /// Looks again and again.
 fn looked<R>(mut look: impl FnMut() -> Option<R>) -> Option<R> {
     (0..looks()).find_map(|_| {

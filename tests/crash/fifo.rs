@@ -42,6 +42,16 @@ pub(crate) trait Fifo: Sized {
     fn len(&self) -> usize;
     fn shutdown(&self);
 
+    /// The put that a victim is killed in, which waits for ever.
+    fn victims_put(&self, number: u64) -> Result<(), Refusal> {
+        self.put(number, None)
+    }
+
+    /// The get that a victim is killed in, which waits for ever.
+    fn victims_get(&self) -> Result<u64, Refusal> {
+        self.get(None)
+    }
+
     /// Does each operation, so that later ones allocate what these gave back.
     fn rehearse(&self) {
         for number in [1, 2] {
@@ -91,7 +101,7 @@ impl Fifo for Queue<u64> {
     }
 }
 
-fn of_put<T>(error: PutError<T>) -> Refusal {
+pub(crate) fn of_put<T>(error: PutError<T>) -> Refusal {
     match error {
         PutError::Full(_) => Refusal::NotNow,
         PutError::Shutdown(_) => Refusal::Shutdown,
@@ -99,7 +109,7 @@ fn of_put<T>(error: PutError<T>) -> Refusal {
     }
 }
 
-fn of_get(error: &GetError) -> Refusal {
+pub(crate) fn of_get(error: &GetError) -> Refusal {
     match error {
         GetError::Empty => Refusal::NotNow,
         GetError::Shutdown => Refusal::Shutdown,

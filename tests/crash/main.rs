@@ -29,6 +29,8 @@ mod crowd;
 #[cfg(target_arch = "x86_64")]
 mod dead_letters;
 #[cfg(target_arch = "x86_64")]
+mod endpoints;
+#[cfg(target_arch = "x86_64")]
 mod event;
 #[cfg(target_arch = "x86_64")]
 mod fifo;
@@ -113,6 +115,7 @@ fn main() -> std::process::ExitCode {
         queue::SCENARIOS,
         queue_holes::SCENARIOS,
         batches::SCENARIOS,
+        endpoints::SCENARIOS,
         growth::SCENARIOS,
         dead_letters::SCENARIOS,
         joinable::SCENARIOS,

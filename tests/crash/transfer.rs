@@ -124,9 +124,9 @@ impl<Q: Fifo> Operation for Case<Q> {
     fn run(&self, crowd: &Crowd<Q>) {
         let queue = &crowd.queue;
         let _ = match self.act {
-            Act::Put => queue.put(VICTIMS_ITEM, None),
+            Act::Put => queue.victims_put(VICTIMS_ITEM),
             Act::TryPut => queue.try_put(VICTIMS_ITEM),
-            Act::Get => queue.get(None).map(drop),
+            Act::Get => queue.victims_get().map(drop),
             Act::TryGet => queue.try_get().map(drop),
         };
     }

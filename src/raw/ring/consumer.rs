@@ -4,6 +4,7 @@
 use core::cell::Cell;
 use core::sync::atomic::Ordering;
 
+use super::endpoint::Access;
 use super::slot::{self, State};
 use super::waiting::{Attempt, End, HOLDERS_STEP, Spot, Wait};
 use super::{Corrupt, Ring, RingError, Slot, wide};
@@ -105,8 +106,10 @@ impl<'a> Ring<'a> {
     ) -> Result<R, RingError> {
         let end = End {
             lease: &self.ring.consuming.lease,
-            room: &self.ring.consumers_room.lease,
+            room: &self.ring.consumers_room,
             hint: &self.ring.consumer_sleeps,
+            peer: (&self.ring.producing.lease, &self.ring.producers_room),
+            access: self.access,
         };
         end.run(
             wait,
@@ -132,7 +135,7 @@ impl<'a> Ring<'a> {
 /// The calling thread at the consumers' end, whose lease it holds.
 pub(crate) struct Consuming<'r, 'a> {
     pub(super) ring: &'r Ring<'a>,
-    thread: Thread,
+    pub(super) thread: Thread,
     /// Whether a holder died: whoever keeps state of its own under this lease repairs it, then calls `recover`.
     pub(crate) owner_died: bool,
     /// What it has freed: the items from the first number up to before the end.
@@ -176,17 +179,25 @@ pub(crate) struct Counts {
 }
 
 impl<'r, 'a> Consuming<'r, 'a> {
-    /// Takes the lease, waiting for it as it is told, and a step, and releases the lease.
+    /// Takes the lease, waiting for it as it is told, and a step, and releases the lease. Its keeper only takes the step.
     #[inline(always)]
-    fn hold<R>(
+    pub(super) fn hold<R>(
         ring: &'r Ring<'a>,
         wait: Wait,
         step: impl FnOnce(&Self) -> Result<R, RingError>,
     ) -> Result<R, RingError> {
         let thread = Thread::current().map_err(AcquireError::from)?;
-        let lease = &ring.ring.consuming.lease;
-        // SAFETY: the ring stays mapped, as `Ring::get` asks, until `release` has unlocked it.
-        let acquired = unsafe { lease.lock_for(thread, || wait.for_lease()) }?;
+        let (lease, room) = (&ring.ring.consuming.lease, &ring.ring.consumers_room);
+        let acquired = match ring.access {
+            Access::Kept(_) if lease.lease.is_held_by(thread) => Acquired::Consistent,
+            Access::Kept(_) => return Err(RingError::Exclusive),
+            // SAFETY: the ring stays mapped, as `Ring::get` asks, until `release` has unlocked it; as `keep_consumers_end`
+            // does, until its end is given back.
+            _ => match unsafe { lease.lock_for(thread, || room.patience(lease, wait)) } {
+                Err(AcquireError::TimedOut { .. }) => room.take_slowly(lease, thread, wait)?,
+                acquired => acquired?,
+            },
+        };
         // Never moved, so that it stays in registers. The drop is for what fails and panics.
         let owner_died = acquired == Acquired::OwnerDied;
         let this = Self { ring, thread, owner_died, first: Cell::new(0), end: Cell::new(0) };
@@ -194,6 +205,7 @@ impl<'r, 'a> Consuming<'r, 'a> {
             return Err(RingError::Moved);
         }
         if this.owner_died {
+            room.leave();
             this.repair()?;
         }
         let done = step(&this);
@@ -211,6 +223,11 @@ impl<'r, 'a> Consuming<'r, 'a> {
 
     #[inline(always)]
     fn release(&self) {
+        match self.ring.access {
+            Access::Shared => {}
+            Access::Keep if !self.ring.ring.consumers_room.is_kept_by(self.thread) => {}
+            Access::Keep | Access::Kept(_) | Access::Beside => return,
+        }
         // `Corrupt` after a peer's scribble: the lease is not held any more, and the next operation says so.
         let _ = self.ring.ring.consuming.lease.unlock_for(self.thread);
         let (first, end) = (self.first.get(), self.end.get());
@@ -374,7 +391,8 @@ impl<'r, 'a> Consuming<'r, 'a> {
             self.first.set(number);
         }
         self.end.set(next);
-        raw.producer_sleeps.publish(self.thread, number, futex::half(front.slot.state, Half::High), || {
+        let word = futex::half(front.slot.state, Half::High);
+        raw.producer_sleeps.publish(self.thread, self.ring.access, number, word, || {
             let later = number.wrapping_add(wide(self.ring.shape.items()));
             // SYNC: Release -> `Ring::look`'s Acquire (R2): the payload has been read.
             front.slot.state.store(slot::not_ready(later), Ordering::Release);

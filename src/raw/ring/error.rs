@@ -22,7 +22,11 @@ pub enum RingError {
     Closed,
     /// The end is held, and its holder did not finish its step within a millisecond: it is stopped.
     Busy,
-    /// The calling thread is in an operation on this end already.
+    /// The end belongs to an exclusive endpoint of somebody else's.
+    Exclusive,
+    /// Of an exclusive endpoint: that of the other end died, and nobody has gone on in its place.
+    PeerDied,
+    /// The calling thread is in an operation on this end already, or has an endpoint there.
     Deadlock,
     /// The calling thread holds as many leases as a thread can.
     TooManyHeld,
@@ -45,6 +49,8 @@ impl fmt::Display for RingError {
             Self::TooLarge => "the payload is longer than the ring takes",
             Self::Closed => "the ring is closed",
             Self::Busy => "the holder of this end does not move",
+            Self::Exclusive => "the end belongs to an exclusive endpoint",
+            Self::PeerDied => "the exclusive endpoint of the other end died",
             Self::Deadlock => "the calling thread is in an operation on this end already",
             Self::TooManyHeld => "the calling thread holds too many locks",
             Self::OutOfMemory => "no memory for the next chunk",

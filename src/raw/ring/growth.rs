@@ -450,7 +450,7 @@ impl<'a> Consuming<'_, 'a> {
             State::Moved => {}
             State::NotReady if !raw.producing.lease.is_locked() && !raw.is_closed() => {
                 let growth = ring.growth.ok_or(RingError::Corrupt)?;
-                let home = Producing::hold(ring, Wait::Never, |producing| {
+                let home = Producing::hold(&ring.shared(), Wait::Never, |producing| {
                     // Relaxed: under the producers' lease.
                     let is_empty = raw.producing.tail.load(Ordering::Relaxed) == number;
                     if is_empty { producing.link(growth, Chunk::HOME, number) } else { Ok(()) }

@@ -44,12 +44,14 @@
 //! payload has been read. (R3) free seen, Release fence, header overwritten -> header, Acquire fence, state: who reads a
 //! header without a lease and finds it reused sees that the state has moved. (R4) commit or free, barrier, hint <-> hint,
 //! SeqCst fence, slot: the sleeper is seen, or what it sleeps for. On x86-64 the barrier is the release of the lease.
+//! (R5) is of exclusive endpoints, which keep a lease (`endpoint.rs`).
 //!
 //! # References
 //! D. Vyukov's bounded MPMC queue (the sequence in the slot is the commit).
 
 mod chunk;
 mod consumer;
+mod endpoint;
 mod error;
 mod growth;
 mod producer;
@@ -67,6 +69,8 @@ use crate::sys::futex::{self, Half};
 use chunk::HEAD_WORDS;
 pub(crate) use chunk::{Chunk, Growth};
 pub(crate) use consumer::{Consuming, Item};
+use endpoint::Access;
+pub(crate) use endpoint::Fences;
 use error::Corrupt;
 pub use error::RingError;
 use growth::Chain;
@@ -84,6 +88,14 @@ const LOOKS: u32 = 1000;
 #[derive(Debug)]
 struct Room {
     lease: RawMutex,
+    /// Who keeps the room's end for itself, if somebody does.
+    keeper: AtomicU32,
+}
+
+impl Room {
+    fn new() -> Self {
+        Self { lease: RawMutex::new(), keeper: AtomicU32::new(0) }
+    }
 }
 
 /// The producers' lease and what only its holder writes.
@@ -146,6 +158,8 @@ pub struct Ring<'a> {
     /// A power of two of words, or none; in a chunk, where no place is used twice, the slots' words.
     data: &'a [AtomicU64],
     shape: RingShape,
+    /// How operations come to their end's lease.
+    access: Access,
     /// The number of the first item in a chunk.
     base: u64,
     chunk: Chunk,
@@ -177,8 +191,8 @@ impl RawRing {
                 data_free: AtomicU32::new(0),
             },
             consuming: ConsumerLine { lease: RawMutex::new(), head: zero(), got: [zero(), zero()] },
-            producers_room: Room { lease: RawMutex::new() },
-            consumers_room: Room { lease: RawMutex::new() },
+            producers_room: Room::new(),
+            consumers_room: Room::new(),
             producer_sleeps: Hint::new(),
             consumer_sleeps: Hint::new(),
             settings: Settings {
@@ -240,7 +254,8 @@ impl RawRing {
             Some((slots, data.get(..shape.data_words())?))
         };
         let (slots, data) = parts().ok_or(RingError::Corrupt)?;
-        Ok(Ring { ring: self, slots, data, shape, base: 0, chunk: Chunk::HOME, head: None, growth: None })
+        let (access, chunk) = (Access::Shared, Chunk::HOME);
+        Ok(Ring { ring: self, slots, data, shape, access, base: 0, chunk, head: None, growth: None })
     }
 
     /// Sets where the chunks of a ring begin that nobody else uses yet, in bytes of its file.
@@ -287,8 +302,8 @@ impl RawRing {
         // SYNC: Acquire <- the kernel's punch, and `prepare`'s Release after it: whoever is late sees that the name has changed
         // (G1). Looked at again under the lease.
         let base = first.load(Ordering::Acquire);
-        let (head, growth) = (Some(head), Some(growth));
-        Ok(Ring { ring: self, slots: words, data: words, shape, base, chunk, head, growth })
+        let (access, head, growth) = (Access::Shared, Some(head), Some(growth));
+        Ok(Ring { ring: self, slots: words, data: words, shape, access, base, chunk, head, growth })
     }
 }
 

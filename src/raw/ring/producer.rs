@@ -4,6 +4,7 @@
 use core::cell::Cell;
 use core::sync::atomic::Ordering;
 
+use super::endpoint::Access;
 use super::slot::{self, Header, State};
 use super::waiting::{Attempt, End, Spot, Wait};
 use super::{Corrupt, Ring, RingError, Slot, wide};
@@ -123,7 +124,16 @@ impl<'a> Ring<'a> {
 
     /// Commits the end, if it has not been and there is a slot for it.
     pub(super) fn complete_closing(&self, deadline: Option<Deadline>) -> Result<(), RingError> {
-        Producing::hold(self, Wait::Until(deadline), Producing::close)
+        let ring = self.shared();
+        loop {
+            match Producing::hold(&ring, Wait::Until(deadline), Producing::close) {
+                // It may have been given back since.
+                Err(RingError::Exclusive) if !ring.close_beside(deadline)? => {}
+                Err(RingError::Exclusive) => return Ok(()),
+                Err(RingError::Deadlock) if ring.close_beside(deadline)? => return Ok(()),
+                done => return done,
+            }
+        }
     }
 
     #[inline(always)]
@@ -135,8 +145,10 @@ impl<'a> Ring<'a> {
     ) -> Result<R, RingError> {
         let end = End {
             lease: &self.ring.producing.lease,
-            room: &self.ring.producers_room.lease,
+            room: &self.ring.producers_room,
             hint: &self.ring.producer_sleeps,
+            peer: (&self.ring.consuming.lease, &self.ring.consumers_room),
+            access: self.access,
         };
         end.run(
             wait,
@@ -224,7 +236,7 @@ pub(super) struct Producing<'r, 'a> {
 }
 
 impl<'r, 'a> Producing<'r, 'a> {
-    /// Takes the lease, waiting for it as it is told, and a step, and releases the lease.
+    /// Takes the lease, waiting for it as it is told, and a step, and releases the lease. Its keeper only takes the step.
     #[inline(always)]
     pub(super) fn hold<R>(
         ring: &'r Ring<'a>,
@@ -232,15 +244,29 @@ impl<'r, 'a> Producing<'r, 'a> {
         step: impl FnOnce(&Self) -> Result<R, RingError>,
     ) -> Result<R, RingError> {
         let thread = Thread::current().map_err(AcquireError::from)?;
-        let lease = &ring.ring.producing.lease;
-        // SAFETY: the ring stays mapped, as `Ring::put` asks, until `release` has unlocked it.
-        let acquired = unsafe { lease.lock_for(thread, || wait.for_lease()) }?;
+        let (lease, room) = (&ring.ring.producing.lease, &ring.ring.producers_room);
+        let acquired = match ring.access {
+            Access::Kept(fences) => {
+                if !lease.lease.is_held_by(thread) {
+                    return Err(RingError::Exclusive);
+                }
+                room.begin(thread, fences);
+                Acquired::Consistent
+            }
+            // SAFETY: the ring stays mapped, as `Ring::put` asks, until `release` has unlocked it; as `keep_producers_end`
+            // does, until its end is given back.
+            _ => match unsafe { lease.lock_for(thread, || room.patience(lease, wait)) } {
+                Err(AcquireError::TimedOut { .. }) => room.take_slowly(lease, thread, wait)?,
+                acquired => acquired?,
+            },
+        };
         // Never moved, so that it stays in registers. The drop is for what fails and panics.
         let this = Self { ring, thread, first: Cell::new(0), end: Cell::new(0) };
         if !ring.is_at(&ring.ring.settings.tail_chunk) {
             return Err(RingError::Moved);
         }
         if acquired == Acquired::OwnerDied {
+            room.leave();
             let moved = this.repair()?;
             lease.recover();
             if moved {
@@ -253,8 +279,24 @@ impl<'r, 'a> Producing<'r, 'a> {
         done
     }
 
+    /// The calling thread in the place of the keeper, which does not put any more: commits the end.
+    #[cold]
+    pub(super) fn beside(ring: &'r Ring<'a>, thread: Thread) -> Result<(), RingError> {
+        if !ring.is_at(&ring.ring.settings.tail_chunk) {
+            return Err(RingError::Moved);
+        }
+        Self { ring, thread, first: Cell::new(0), end: Cell::new(0) }.close()
+    }
+
     #[inline(always)]
     fn release(&self) {
+        let room = &self.ring.ring.producers_room;
+        match self.ring.access {
+            Access::Shared => {}
+            Access::Keep if !room.is_kept_by(self.thread) => {}
+            Access::Kept(_) => return room.end(self.thread),
+            Access::Keep | Access::Beside => return,
+        }
         // `Corrupt` after a peer's scribble: the lease is not held any more, and the next operation says so.
         let _ = self.ring.ring.producing.lease.unlock_for(self.thread);
         let (first, end) = (self.first.get(), self.end.get());
@@ -345,7 +387,8 @@ impl<'r, 'a> Producing<'r, 'a> {
         fill(words);
         let next = number.wrapping_add(1);
         self.note(number, next);
-        raw.consumer_sleeps.publish(self.thread, number, futex::half(slot.state, Half::Low), || {
+        let word = futex::half(slot.state, Half::Low);
+        raw.consumer_sleeps.publish(self.thread, ring.access, number, word, || {
             // SYNC: Release -> `Ring::look`'s Acquire (R1): the commit. Publishes the payload.
             slot.state.store(slot::ready(number), Ordering::Release);
             if in_data {
@@ -432,7 +475,7 @@ impl<'r, 'a> Producing<'r, 'a> {
         if state == State::NotReady {
             let word = futex::half(slot.state, Half::Low);
             self.note(tail, tail.wrapping_add(1));
-            self.ring.ring.consumer_sleeps.publish(self.thread, tail, word, || {
+            self.ring.ring.consumer_sleeps.publish(self.thread, self.ring.access, tail, word, || {
                 // SYNC: Release -> `Ring::look`'s Acquire: the commit of the end. Whoever sees it has seen all before it.
                 slot.state.store(slot::closed(tail), Ordering::Release);
             });
@@ -452,7 +495,8 @@ impl<'r, 'a> Producing<'r, 'a> {
             let (seen, State::Ready) = self.ring.look(free)? else { return Ok(()) };
             (free, self.ring.slot(free)?.state, seen)
         };
-        self.ring.ring.producer_sleeps.publish(self.thread, free, futex::half(word, Half::High), || {
+        let half = futex::half(word, Half::High);
+        self.ring.ring.producer_sleeps.publish(self.thread, self.ring.access, free, half, || {
             // Fails if a consumer frees the item: that wakes them too. Relaxed: nothing moves but the wake.
             let _ = word.compare_exchange(seen, slot::nudged(seen), Ordering::Relaxed, Ordering::Relaxed);
         });

@@ -4,11 +4,12 @@
 use core::sync::atomic::{Ordering, compiler_fence};
 use core::time::Duration;
 
-use super::{RingError, slot};
+use super::endpoint::{Access, Fences};
+use super::{RingError, Room, slot};
 use crate::raw::{AcquireError, Deadline, RawMutex};
 use crate::sys::atomic::{AtomicU32, fence};
 use crate::sys::robust::Thread;
-use crate::sys::{futex, slice};
+use crate::sys::{futex, membarrier, slice};
 
 /// Looks before the waiting room, about 1 us; pauses before the first and before each other. All of these are counts and
 /// not times, so that a killed run can be repeated exactly.
@@ -78,6 +79,8 @@ pub(crate) struct Spot<'a> {
 #[derive(Debug)]
 pub(super) struct Hint {
     tag: AtomicU32,
+    /// Nonzero: a sleeper could make no barrier in the thread of an exclusive endpoint.
+    needs_fence: AtomicU32,
 }
 
 /// The release of a lease is a full barrier here, and the hint is looked at again behind it. Elsewhere, and in the model, the
@@ -86,22 +89,33 @@ const RELEASE_IS_BARRIER: bool = cfg!(all(target_arch = "x86_64", not(all(test, 
 
 impl Hint {
     pub(super) fn new() -> Self {
-        Self { tag: AtomicU32::new(0) }
+        Self { tag: AtomicU32::new(0), needs_fence: AtomicU32::new(0) }
     }
 
     /// Makes the `change` that somebody who announced the tag of item `number` sleeps for on `word`, and wakes them. If the
     /// thread is killed after the change, the kernel does, for the word's thread-id bits are zero then.
     ///
-    /// It is called with a lease held, and [`published`](Self::published) after the lease is released.
-    #[inline]
+    /// It is called with a lease held, and [`published`](Self::published) after the lease is released, if it is.
+    #[inline(always)]
     pub(super) fn publish<'a>(
         &self,
         thread: Thread,
+        access: Access,
         number: u64,
         word: impl Into<futex::Word<'a>>,
         change: impl FnOnce(),
     ) {
-        self.publish_and_look(thread, number, word.into(), change, !RELEASE_IS_BARRIER);
+        self.publish_and_look(thread, number, word.into(), change, || match access {
+            Access::Kept(fences) => {
+                fences.fence();
+                // Relaxed: once it is seen it stays.
+                if fences == Fences::No && self.needs_fence.load(Ordering::Relaxed) != 0 {
+                    Fences::Yes.fence();
+                }
+            }
+            Access::Shared if RELEASE_IS_BARRIER => {}
+            Access::Shared | Access::Keep | Access::Beside => Fences::Yes.fence(),
+        });
     }
 
     /// [`publish`](Self::publish) of a change after which the word must not be touched again: nobody is looked for later.
@@ -113,7 +127,7 @@ impl Hint {
         word: impl Into<futex::Word<'a>>,
         change: impl FnOnce(),
     ) {
-        self.publish_and_look(thread, number, word.into(), change, true);
+        self.publish_and_look(thread, number, word.into(), change, || Fences::Yes.fence());
     }
 
     #[inline(always)]
@@ -123,14 +137,12 @@ impl Hint {
         number: u64,
         word: futex::Word<'_>,
         change: impl FnOnce(),
-        behind_fence: bool,
+        barrier: impl FnOnce(),
     ) {
         thread.set_pending_word(word);
         change();
-        if behind_fence {
-            // SYNC: SeqCst fence <-> `announce`'s (R4): the sleeper is seen here, or the change there.
-            fence(Ordering::SeqCst);
-        }
+        // SYNC: <-> `announce`'s fence (R4): the sleeper is seen here, or the change there.
+        barrier();
         // Relaxed: the barrier orders it. Without one, a sleeper is missed only if it came while the change was on its way
         // out of this processor.
         if self.tag.load(Ordering::Relaxed) == slot::tag(number) {
@@ -167,11 +179,16 @@ impl Hint {
         }
     }
 
-    /// Announces a sleeper, which then looks once more before it sleeps.
-    fn announce(&self, tag: u32) {
+    /// Announces a sleeper, which then looks once more before it sleeps, to the other end, whose room is `peer`.
+    fn announce(&self, tag: u32, peer: &Room) {
         self.tag.store(tag, Ordering::Relaxed); // Relaxed: the fence orders it.
-        // SYNC: SeqCst fence <-> `publish`'s (R4): the sleeper is seen there, or the change here.
+        // SYNC: SeqCst fence <-> `publish`'s (R4): the sleeper is seen there, or the change here; and `keep`'s.
         fence(Ordering::SeqCst);
+        // SYNC: membarrier <-> `publish` of a keeper without fences (R4), as above.
+        if peer.keeper.load(Ordering::Relaxed) != 0 && !membarrier::everywhere() {
+            // What the keeper is about to publish may be missed until the slice ends; what it does later is not.
+            self.needs_fence.store(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -183,8 +200,11 @@ fn wake(word: futex::Word<'_>) {
 /// One end of a ring as a waiter sees it.
 pub(super) struct End<'a> {
     pub(super) lease: &'a RawMutex,
-    pub(super) room: &'a RawMutex,
+    pub(super) room: &'a Room,
     pub(super) hint: &'a Hint,
+    /// The other end's lease and room.
+    pub(super) peer: (&'a RawMutex, &'a Room),
+    pub(super) access: Access,
 }
 
 impl<'a> End<'a> {
@@ -199,18 +219,27 @@ impl<'a> End<'a> {
         hopeless: impl Fn() -> bool,
         mut attempt: impl FnMut(Wait) -> Result<Attempt<'a, R>, RingError>,
     ) -> Result<R, RingError> {
-        if matches!(wait, Wait::Never) && self.is_held_elsewhere() && hopeless() {
+        if !self.access.is_kept()
+            && matches!(wait, Wait::Never)
+            && self.is_held_elsewhere()
+            && !self.room.is_kept(self.lease)
+            && hopeless()
+        {
             return Err(RingError::WouldBlock);
         }
         let mut waiter =
-            Waiter { room: self.room, has_looked: false, in_room: false, looks: 0, announced: None };
+            Waiter { room: &self.room.lease, has_looked: false, in_room: false, looks: 0, announced: None };
+        let mut was_alone = false;
         loop {
             // Under the lease, so the look is exact. The one after an announcement decides: whoever comes later wakes us.
             match attempt(wait) {
                 Ok(Attempt::Done(done)) => return Ok(done),
+                Ok(Attempt::NotYet(_)) if was_alone => return Err(RingError::PeerDied),
+                // The last look was before the death, perhaps.
+                Ok(Attempt::NotYet(_)) if self.access.is_kept() && self.is_alone() => was_alone = true,
                 Ok(Attempt::NotYet(spot)) => match wait {
                     Wait::Never => return Err(RingError::WouldBlock),
-                    Wait::Until(deadline) => waiter.wait(spot, self.hint, deadline, &promising)?,
+                    Wait::Until(deadline) => waiter.wait(spot, self, deadline, &promising)?,
                 },
                 Err(RingError::TimedOut) if matches!(wait, Wait::Never) => return Err(RingError::Busy),
                 Err(error) => return Err(error),
@@ -241,7 +270,7 @@ impl Waiter<'_> {
     fn wait(
         &mut self,
         spot: Spot<'_>,
-        hint: &Hint,
+        end: &End<'_>,
         deadline: Option<Deadline>,
         promising: &impl Fn() -> bool,
     ) -> Result<(), RingError> {
@@ -268,7 +297,7 @@ impl Waiter<'_> {
         if self.announced == Some(spot.tag) {
             futex::wait(spot.word, spot.expected, slice::end_of_sleep(deadline));
         } else {
-            hint.announce(spot.tag);
+            end.hint.announce(spot.tag, end.peer.1);
             self.announced = Some(spot.tag);
         }
         Ok(())

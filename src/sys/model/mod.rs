@@ -14,6 +14,7 @@ pub(crate) mod atomic;
 pub(crate) mod futex;
 pub(crate) mod life;
 pub(crate) mod liveness;
+pub(crate) mod membarrier;
 pub(crate) mod reaper;
 pub(crate) mod robust;
 pub(crate) mod slice;

@@ -121,6 +121,7 @@ impl Context {
     }
 
     /// Whether the word of `link` is held.
+    #[inline]
     pub(super) fn contains(&self, link: u64) -> bool {
         self.newest() == link || self.position(link).is_some()
     }
