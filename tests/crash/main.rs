@@ -56,6 +56,8 @@ mod mutex;
 mod page;
 #[cfg(target_arch = "x86_64")]
 mod permits;
+#[cfg(all(target_arch = "x86_64", feature = "auto-init"))]
+mod pool;
 #[cfg(target_arch = "x86_64")]
 mod pthread;
 #[cfg(target_arch = "x86_64")]
@@ -124,6 +126,8 @@ fn main() -> std::process::ExitCode {
         connection::SCENARIOS,
         #[cfg(feature = "auto-init")]
         start::SCENARIOS,
+        #[cfg(feature = "auto-init")]
+        pool::SCENARIOS,
     ];
     scenario::run(&groups.concat(), victim::available, latencies::print)
 }

@@ -28,12 +28,17 @@ impl Trace {
         for _ in 0..RECORDINGS {
             let points = record(operation)?;
             if seen.contains(&points) {
-                let nth = count(&points);
-                return Ok(Trace { points, nth });
+                return Ok(Trace::of(points));
             }
             seen.push(points);
         }
         Err(format!("hollow: no two of {RECORDINGS} runs make the same steps"))
+    }
+
+    /// What a run went through.
+    pub(crate) fn of(points: Vec<Point>) -> Trace {
+        let nth = count(&points);
+        Trace { points, nth }
     }
 
     /// Where a breakpoint and then single steps lead to point `goal` with the fewest stops.

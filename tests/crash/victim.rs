@@ -142,6 +142,31 @@ impl Victim {
         Ok(victim)
     }
 
+    /// Seizes a process that runs, one that this one has started or whose ancestor this one is, and stops it.
+    #[cfg(feature = "auto-init")]
+    pub(crate) fn seize(pid: libc::pid_t) -> Result<Victim, String> {
+        let victim = Victim { pid, reaped: true, goal: None, covered: None };
+        let options = libc::PTRACE_O_EXITKILL | libc::PTRACE_O_TRACESYSGOOD;
+        victim.request(libc::PTRACE_SEIZE, 0, u64::from(options.unsigned_abs()))?;
+        // From here on it is reaped by its tracer first.
+        let mut victim = Victim { reaped: false, ..victim };
+        victim.request(libc::PTRACE_INTERRUPT, 0, 0)?;
+        victim.wait_until_stopped()?;
+        Ok(victim)
+    }
+
+    /// Lets it run to a breakpoint of its own.
+    #[cfg(feature = "auto-init")]
+    pub(crate) fn run_to_trap(&mut self) -> Result<(), String> {
+        self.request(libc::PTRACE_CONT, 0, 0)?;
+        self.wait_until_stopped()
+    }
+
+    #[cfg(feature = "auto-init")]
+    fn wait_until_stopped(&mut self) -> Result<(), String> {
+        if self.reap(0)? { Ok(()) } else { Err("victim does not stop".to_owned()) }
+    }
+
     /// The address of the next instruction.
     pub(crate) fn pc(&self) -> Result<u64, String> {
         self.read(libc::PTRACE_PEEKUSER, PC)

@@ -149,21 +149,21 @@ impl Holder {
 }
 
 /// A counter in the kernel that one process waits for and another opens.
-struct Gate(File);
+pub(crate) struct Gate(File);
 
 impl Gate {
-    fn new() -> Result<Gate, String> {
+    pub(crate) fn new() -> Result<Gate, String> {
         // SAFETY: makes a new descriptor from plain numbers.
         let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
         owned(fd).map(Gate)
     }
 
-    fn open(&self, value: u64) {
+    pub(crate) fn open(&self, value: u64) {
         // A gate that can't be opened is a time-out in `pass`.
         let _ = (&self.0).write_all(&value.to_ne_bytes());
     }
 
-    fn pass(&self, bound: Duration) -> Result<u64, String> {
+    pub(crate) fn pass(&self, bound: Duration) -> Result<u64, String> {
         if !readable(&self.0, bound)? {
             return Err(format!("gate not opened after {bound:?}"));
         }
