@@ -67,7 +67,7 @@ const CLASSES: [&str; 4] =
 const BAD: u64 = 100;
 
 /// About so many kill points are taken at most. All where it is optimised: else there are more instructions.
-const POINTS: usize = if cfg!(debug_assertions) { 40 } else { usize::MAX };
+const POINTS: usize = if cfg!(debug_assertions) { 12 } else { usize::MAX };
 /// One of so many kill points is taken between the beginning of the last task and the sleep after it: what it does there
 /// it has done before, or it looks for another task again and again.
 const EVERY_OF_THE_REST: usize = 50;

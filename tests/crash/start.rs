@@ -39,7 +39,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 const BOUND: Duration = Duration::from_secs(20);
 
 /// Kill points between system calls. What happens between two of them, nobody else can see.
-const POINTS: usize = if cfg!(debug_assertions) { 6 } else { 30 };
+const POINTS: usize = if cfg!(debug_assertions) { 2 } else { 30 };
 
 /// What an owner exits with.
 const ALL_RETURNED: i32 = 10;
