@@ -5,7 +5,6 @@
 //! ratios medians of ratios within a round. A full run writes CONNECTION.md.
 
 mod cpython;
-#[path = "locks/processes.rs"]
 #[allow(dead_code)] // Each benchmark uses a part.
 mod processes;
 mod report;

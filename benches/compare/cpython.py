@@ -104,66 +104,48 @@ def pipe_1m(count):
 
 
 def one_way(count, size):
-    cores = sorted(os.sched_getaffinity(0))
     receiver, sender = fork.Pipe()
-    message = b"x" * size
-
-    def send():
-        os.sched_setaffinity(0, {cores[-1]})
-        for _ in range(count + 1):
-            sender.send_bytes(message)
-
-    partner = fork.Process(target=send)
-    partner.start()
-    os.sched_setaffinity(0, {cores[0]})
-    receiver.recv_bytes()
-    begun = time.monotonic_ns()
-    for _ in range(count):
-        receiver.recv_bytes()
-    nanos = time.monotonic_ns() - begun
-    partner.join()
-    os.sched_setaffinity(0, set(cores))
-    return nanos
+    return through(count, size, sender.send_bytes, receiver.recv_bytes)
 
 
 def queue_8(count):
-    return through(fork.Queue(1000), count, 8)
+    return queued(fork.Queue(1000), count, 8)
 
 
 def queue_64(count):
-    return through(fork.Queue(1000), count, 64)
+    return queued(fork.Queue(1000), count, 64)
 
 
 def queue_1k(count):
-    return through(fork.Queue(1000), count, 1 << 10)
+    return queued(fork.Queue(1000), count, 1 << 10)
 
 
 def queue_64k(count):
-    return through(fork.Queue(100), count, 1 << 16)
+    return queued(fork.Queue(100), count, 1 << 16)
 
 
 def queue_1m(count):
-    return through(fork.Queue(10), count, 1 << 20)
+    return queued(fork.Queue(10), count, 1 << 20)
 
 
 def fifo_8(count):
-    return through(fifo(), count, 8)
+    return queued(fifo(), count, 8)
 
 
 def fifo_64(count):
-    return through(fifo(), count, 64)
+    return queued(fifo(), count, 64)
 
 
 def fifo_1k(count):
-    return through(fifo(), count, 1 << 10)
+    return queued(fifo(), count, 1 << 10)
 
 
 def fifo_64k(count):
-    return through(fifo(), count, 1 << 16)
+    return queued(fifo(), count, 1 << 16)
 
 
 def fifo_1m(count):
-    return through(fifo(), count, 1 << 20)
+    return queued(fifo(), count, 1 << 20)
 
 
 def fifo():
@@ -171,25 +153,28 @@ def fifo():
     return faster_fifo.Queue(max_size_bytes=8 << 20, maxsize=1000) if faster_fifo else None
 
 
-def through(queue, count, size):
-    """Messages from one process to another; 0 if there is no such queue."""
-    if queue is None:
-        return 0
+def queued(queue, count, size):
+    """0 if there is no such queue."""
+    return through(count, size, queue.put, queue.get) if queue is not None else 0
+
+
+def through(count, size, send, receive):
+    """Messages from one process to another, on another core."""
     cores = sorted(os.sched_getaffinity(0))
     message = b"x" * size
 
-    def send():
+    def send_all():
         os.sched_setaffinity(0, {cores[-1]})
         for _ in range(count + 1):
-            queue.put(message)
+            send(message)
 
-    partner = fork.Process(target=send)
+    partner = fork.Process(target=send_all)
     partner.start()
     os.sched_setaffinity(0, {cores[0]})
-    queue.get()
+    receive()
     begun = time.monotonic_ns()
     for _ in range(count):
-        queue.get()
+        receive()
     nanos = time.monotonic_ns() - begun
     partner.join()
     os.sched_setaffinity(0, set(cores))

@@ -2,7 +2,7 @@
 //! this directory, or with the names of some groups: `uncontended contended ping-pong`.
 //!
 //! Peers run interleaved with ours; figures are medians, ratios medians of ratios within a round. A full run of all groups
-//! writes LOCKS.md, from which the README's table is copied.
+//! writes LOCKS.md.
 
 #[path = "locks/contended.rs"]
 mod contended;
@@ -13,7 +13,6 @@ mod cpython;
 mod peers;
 #[path = "locks/ping_pong.rs"]
 mod ping_pong;
-#[path = "locks/processes.rs"]
 mod processes;
 #[path = "../rounds/pthread.rs"]
 mod pthread;

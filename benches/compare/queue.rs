@@ -7,7 +7,6 @@
 mod cpython;
 #[path = "queue/latency.rs"]
 mod latency;
-#[path = "locks/processes.rs"]
 mod processes;
 mod report;
 #[path = "../rounds/mod.rs"]
@@ -169,7 +168,7 @@ impl<'a> Bench<'a> {
 }
 
 fn measure(contestants: &mut [Contestant<'_>], messages: u64) -> Figures {
-    let (rounds, messages) = if rounds::is_quick() { (1, messages.div_ceil(100)) } else { (9, messages) };
+    let (rounds, messages) = if rounds::is_quick() { (3, messages.div_ceil(10)) } else { (7, messages) };
     rounds::measure(contestants, rounds, messages)
 }
 

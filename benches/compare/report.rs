@@ -1,15 +1,13 @@
 //! Tables and targets, printed and kept as Markdown.
 
+mod target;
+
 use std::fmt::Write;
+use std::process::Command;
 
 use crate::cpython::CPython;
-
-/// How a figure is to compare with the peer's.
-#[derive(Clone, Copy)]
-pub(crate) enum Goal {
-    AtMost(f64),
-    AtLeast(f64),
-}
+pub(crate) use target::Goal;
+use target::Target;
 
 /// What was measured.
 #[derive(Default)]
@@ -45,12 +43,8 @@ impl Report {
     pub(crate) fn targets(&mut self, targets: &[(String, f64, Goal)]) {
         self.line("");
         for (what, measured, goal) in targets {
-            let (met, sign, bound) = match *goal {
-                Goal::AtMost(bound) => (*measured <= bound, "at most", bound),
-                Goal::AtLeast(bound) => (*measured >= bound, "at least", bound),
-            };
-            let verdict = if met { "met" } else { "**missed**" };
-            self.line(&format!("- {verdict}: {what}: {measured:.2}, target {sign} {bound}"));
+            let target = Target { what: what.clone(), measured: *measured, goal: *goal };
+            self.line(&target.to_string());
         }
     }
 
@@ -70,10 +64,12 @@ fn machine(python: Option<&CPython>) -> String {
     };
     let python = python.map_or("no CPython".to_owned(), |python| format!("CPython {}", python.version));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let today = Command::new("date").arg("-I").output().map(|output| output.stdout).unwrap_or_default();
     format!(
-        "{}, {cores} cores; Linux {}; {}; {python}.",
+        "{}, {cores} cores; Linux {}; {}; {python}; {}.",
         first("/proc/cpuinfo", "model name"),
         first("/proc/sys/kernel/osrelease", ""),
         env!("RUSTC_VERSION"),
+        String::from_utf8_lossy(&today).trim(),
     )
 }

@@ -58,7 +58,7 @@ fn small(report: &mut Report, python: Option<&CPython>) {
     {
         contestants.extend(python.map(|python| Contestant::new(name, |n| python.run_few(operation, n))));
     }
-    let figures = rounds::measure(&mut contestants, if rounds::is_quick() { 3 } else { 101 }, 20);
+    let figures = rounds::measure(&mut contestants, if rounds::is_quick() { 5 } else { 101 }, 20);
     report.section(
         "## Start and join of an empty function",
         "From a program that uses some megabytes. The first three run no function: the executable ends in `main`, or in\nthe copy at once. crossmist is missing: its release 1.1.2, built by this compiler, panics when it starts a process.",
@@ -74,7 +74,7 @@ fn large(report: &mut Report) {
     // Not zeroes, which need no memory.
     let memory = vec![1u8; if rounds::is_quick() { 64 << 20 } else { 1 << 30 }];
     let memory = black_box(memory);
-    let rounds = if rounds::is_quick() { 3 } else { 31 };
+    let rounds = if rounds::is_quick() { 5 } else { 31 };
     // Not by turns with the others: of a copy so large there is something left to do for whoever comes next.
     let (mut copies, mut others): (Vec<_>, Vec<_>) =
         contestants().into_iter().partition(|contestant| [FORK, OWN_FORK].contains(&contestant.name));

@@ -2,8 +2,7 @@
 //! thread: `cargo bench --bench value [-- --quick]` in this directory.
 //!
 //! Peers run interleaved with ours; figures are medians, ratios medians of ratios within a round. Time is the thread's CPU
-//! time, so that what else the machine does is not counted. A full run writes VALUE.md, from which the README's table is
-//! copied.
+//! time, so that what else the machine does is not counted. A full run writes VALUE.md.
 
 #[path = "../rounds/cpu.rs"]
 mod cpu;
@@ -71,7 +70,7 @@ fn main() -> multiproc::Result<()> {
 
 /// Rounds, and operations in each.
 fn size(operations: u64) -> (usize, u64) {
-    if rounds::is_quick() { (3, operations.div_ceil(100)) } else { (51, operations) }
+    if rounds::is_quick() { (5, operations.div_ceil(10)) } else { (51, operations) }
 }
 
 fn locked(report: &mut Report, python: Option<&CPython>) -> multiproc::Result<()> {

@@ -166,7 +166,7 @@ pub(crate) fn run(
     cores: &Cores,
     missing: &[String],
 ) -> multiproc::Result<()> {
-    let (rounds, time) = if quick { (1, 2) } else { (41, 10) };
+    let (rounds, time) = if quick { (5, 5) } else { (41, 10) };
     let time = Duration::from_millis(time);
     let per_microsecond = work_per_microsecond();
     let micros = |time: f64| (time * per_microsecond) as u64;

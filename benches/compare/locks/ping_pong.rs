@@ -242,7 +242,7 @@ impl Ours {
 }
 
 fn asleep(quick: bool, cores: &Cores, python: Option<&CPython>) -> multiproc::Result<Figures> {
-    let (rounds, operations) = if quick { (1, 200) } else { (21, 2_000) };
+    let (rounds, operations) = if quick { (5, 500) } else { (21, 2_000) };
     let same = [cores.of(0); 2];
     let (words, sems, ours) = (Futex::new(), [Posix::new(0), Posix::new(0)], Ours::new()?);
     let sliced = SlicedFutex::new();
@@ -273,7 +273,7 @@ fn always_asleep(round_trips: impl FnOnce() -> u64) -> u64 {
 }
 
 fn awake(quick: bool, cores: &Cores) -> multiproc::Result<Figures> {
-    let (rounds, operations) = if quick { (1, 2_000) } else { (81, 5_000) };
+    let (rounds, operations) = if quick { (9, 2_000) } else { (81, 5_000) };
     let apart = [cores.of(0), cores.of(1)];
     let (words, sems, ours) = (Futex::new(), [Posix::new(0), Posix::new(0)], Ours::new()?);
     let limit = Spinning::new();

@@ -31,7 +31,7 @@ pub(crate) fn run(
     python: Option<&CPython>,
     missing: &[String],
 ) -> multiproc::Result<()> {
-    let (rounds, operations) = if quick { (3, 10_000) } else { (51, 200_000) };
+    let (rounds, operations) = if quick { (5, 20_000) } else { (51, 200_000) };
     let std = Box::new(Std(Line(std::sync::Mutex::new(()))));
     let parking_lot = Box::new(ParkingLot(Line(parking_lot::Mutex::new(()))));
     let pthread = Pthread::new(libc::PTHREAD_MUTEX_STALLED);

@@ -9,7 +9,7 @@ use crate::processes::{Child, Cores, Shared, pin};
 use crate::report::{Goal, Report};
 use crate::rounds::{self, Contestant};
 use crate::topology::{Wire, now};
-use crate::wires::{Bare, Crossbeam, Encoded, IpcChannel, Pipe, Plain};
+use crate::wires::{Bare, Bytes, Crossbeam, Encoded, IpcChannel, Pipe, Plain};
 
 const BARE: &str = "bare ring, spinning";
 const CROSSBEAM: &str = "crossbeam-channel, threads";
@@ -17,6 +17,8 @@ const PIPE: &str = "pipe";
 const IPC: &str = "ipc-channel, bytes";
 const PLAIN: &str = "**PlainQueue**";
 const ENCODED: &str = "**Queue**, postcard";
+const BYTES: &str = "**Queue** of byte strings";
+const IN_PLACE: &str = "**Queue**, in place";
 const FUTEX: &str = "raw futex";
 
 /// Peers that sleep at each message do one of so many operations.
@@ -24,12 +26,13 @@ const SLEEPERS_SHARE: u64 = 20;
 
 pub(crate) fn run(report: &mut Report, cores: &Cores) -> multiproc::Result<()> {
     awake(report, cores);
+    by_size(report, cores);
     asleep(report, cores)
 }
 
 /// Half of a round trip of messages of 8 bytes.
 fn awake(report: &mut Report, cores: &Cores) {
-    let (rounds, messages) = if rounds::is_quick() { (1, 200) } else { (15, 20_000) };
+    let (rounds, messages) = if rounds::is_quick() { (5, 2_000) } else { (15, 20_000) };
     let mut contestants = [
         Contestant::new(BARE, |n| one_way(n, cores, &[Bare::new(8), Bare::new(8)])),
         Contestant::new(CROSSBEAM, |n| one_way_of_threads(n, cores, &[0, 1].map(|n| Crossbeam::new([n; 8])))),
@@ -54,6 +57,48 @@ fn awake(report: &mut Report, cores: &Cores) {
         .collect();
     report.table(&["ns", "/ bare"], &rows);
     report.targets(&[(format!("{PLAIN} / {BARE}"), figures.ratio(PLAIN, BARE), Goal::AtMost(2.0))]);
+}
+
+/// Half of a round trip of a byte string of each size.
+fn by_size(report: &mut Report, cores: &Cores) {
+    const SIZES: [(&str, usize, u64); 5] = [
+        ("8 B", 8, 10_000),
+        ("64 B", 64, 10_000),
+        ("1 KiB", 1 << 10, 5_000),
+        ("64 KiB", 64 << 10, 500),
+        ("1 MiB", 1 << 20, 40),
+    ];
+    let all = SIZES.map(|(_, size, messages)| {
+        let (rounds, messages) = if rounds::is_quick() { (3, messages.div_ceil(10)) } else { (9, messages) };
+        let mut contestants = [
+            Contestant::new(BARE, |n| one_way(n, cores, &[Bare::new(size), Bare::new(size)])),
+            Contestant::new(CROSSBEAM, |n| {
+                one_way_of_threads(n, cores, &[0_u8, 1].map(|n| Crossbeam::new(vec![n; size])))
+            }),
+            Contestant::new(PIPE, |n| few(n, |n| one_way(n, cores, &[Pipe::new(size), Pipe::new(size)]))),
+            Contestant::new(IPC, |n| {
+                few(n, |n| one_way(n, cores, &[IpcChannel::new(size), IpcChannel::new(size)]))
+            }),
+            Contestant::new(BYTES, |n| {
+                one_way(n, cores, &[Bytes::new(size, false), Bytes::new(size, false)])
+            }),
+            Contestant::new(IN_PLACE, |n| {
+                one_way(n, cores, &[Bytes::new(size, true), Bytes::new(size, true)])
+            }),
+        ];
+        rounds::measure(&mut contestants, rounds, messages)
+    });
+    cores.unpin();
+    report.section(
+        "## Latency by size",
+        "As above, for byte strings of each size, in microseconds: written by the sender, each word read by the receiver.",
+    );
+    let row = |name: &&'static str| {
+        let micros = all.iter().map(|figures| format!("{:.2}", figures.nanos(name) / 1e3));
+        std::iter::once(name.to_string()).chain(micros).collect()
+    };
+    let [first, ..] = &all;
+    report.table(&SIZES.map(|(name, ..)| name), &first.names().iter().map(row).collect::<Vec<_>>());
 }
 
 fn few(n: u64, measure: impl Fn(u64) -> u64) -> u64 {
@@ -111,7 +156,7 @@ fn unmeasured(messages: u64) -> u64 {
 
 /// From the call of put to the return of a get that sleeps, on another core, which sleeps too.
 fn asleep(report: &mut Report, cores: &Cores) -> multiproc::Result<()> {
-    let (rounds, messages) = if rounds::is_quick() { (1, 5) } else { (9, 200) };
+    let (rounds, messages) = if rounds::is_quick() { (5, 20) } else { (9, 200) };
     let plain: PlainQueue<u64> = Queue::plain(16)?;
     let queue: Queue<u64> = Queue::bounded(16)?;
     let word = Shared::new(AtomicU32::new(0));
