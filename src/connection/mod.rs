@@ -37,7 +37,7 @@ pub(crate) mod handshake;
 mod head;
 mod listener;
 mod lots;
-mod nonce;
+pub(crate) mod nonce;
 mod overflow;
 mod packets;
 mod patience;
