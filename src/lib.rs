@@ -10,6 +10,7 @@
 //! | pass values between processes | [`Queue`] |
 //! | talk with one process, both ways, or pass on handles and descriptors | [`pipe`], [`Connection`] |
 //! | talk with another program, also over a network | [`Listener`], [`Client`] |
+//! | share dictionaries, lists and locks with programs that share no memory with mine, also over a network | `Manager` (feature `manager`) |
 //! | wait for several connections and processes at once | [`connection::wait`] |
 //! | share one value, read without waiting and never torn | [`Value`] |
 //! | share many elements under one lock | [`Array`] |
@@ -33,7 +34,7 @@
 //! `serde` (on): queues, and handles in messages. `process` (on): [`Process`], [`Connection`]. `auto-init` (on): spawned copies of this
 //! executable become workers before `main`; without it, call [`init`]. With `default-features = false` what is left is
 //! [`raw`], [`Segment`], the locks, [`Event`], [`Value`], [`Array`] and their kin. `derive` (off): `#[derive(Share)]` for
-//! a structure of one's own. `tokio` (off): `AsyncConnection` and `Process::wait`. `shared_memory` (off): `Segment::from_shmem`, for memory that the crate of that name mapped.
+//! a structure of one's own. `manager` (off): `Manager`, shared objects behind a server. `tokio` (off): `AsyncConnection` and `Process::wait`. `shared_memory` (off): `Segment::from_shmem`, for memory that the crate of that name mapped.
 //! `raw_sync` (off): `compat::raw_sync`, the interface of the crate of that name on robust primitives. No feature changes
 //! a layout.
 #![cfg_attr(not(feature = "auto-init"), allow(rustdoc::broken_intra_doc_links))]
@@ -50,6 +51,8 @@ pub mod connection;
 mod error;
 #[cfg(all(feature = "process", not(all(test, loom))))]
 pub mod futures;
+#[cfg(all(feature = "manager", not(all(test, loom))))]
+pub mod manager;
 #[cfg(not(all(test, loom)))]
 mod plain;
 #[cfg(all(feature = "process", not(all(test, loom))))]
@@ -78,6 +81,8 @@ pub use connection::AsyncConnection;
 #[cfg(all(feature = "process", not(all(test, loom))))]
 pub use connection::{Address, AuthKey, Client, Connection, ConnectionError, Listener, one_way_pipe, pipe};
 pub use error::{Error, Result};
+#[cfg(all(feature = "manager", not(all(test, loom))))]
+pub use manager::{Manager, ManagerBuilder, ManagerError};
 #[cfg(not(all(test, loom)))]
 pub use plain::{CChar, CLong, CType, CULong, Number, OutOfRange, TypeCode, UnknownTypeCode, WChar};
 #[cfg(all(feature = "process", not(all(test, loom))))]

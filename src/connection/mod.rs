@@ -38,7 +38,7 @@ mod head;
 mod listener;
 mod listener_options;
 mod lots;
-mod nonce;
+pub(crate) mod nonce;
 mod overflow;
 mod packets;
 mod patience;

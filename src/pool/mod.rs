@@ -30,6 +30,8 @@ mod board;
 mod builder;
 mod calls;
 mod engine;
+#[cfg(feature = "manager")]
+mod foreign;
 mod load;
 mod message;
 #[expect(clippy::module_inception, reason = "a file is named after its type, and the type after the layer")]
@@ -45,4 +47,8 @@ pub use builder::PoolBuilder;
 pub(crate) use builder::Staffing;
 pub(crate) use calls::{Calls, submit};
 pub(crate) use engine::Engine;
+#[cfg(feature = "manager")]
+pub(crate) use foreign::{Job, outcomes};
 pub use pool::Pool;
+#[cfg(feature = "manager")]
+pub(crate) use runner::Function;

@@ -85,16 +85,16 @@ unsafe fn run<A: DeserializeOwned, R: Serialize>(
 }
 
 /// A function, which travels to a process of the same program.
-pub(super) struct Function<A, R> {
+pub(crate) struct Function<A, R> {
     function: fn(A) -> R,
 }
 
 impl<A, R> Function<A, R> {
-    pub(super) fn new(function: fn(A) -> R) -> Self {
+    pub(crate) fn new(function: fn(A) -> R) -> Self {
         Self { function }
     }
 
-    pub(super) fn call(&self, arguments: A) -> R {
+    pub(crate) fn call(&self, arguments: A) -> R {
         (self.function)(arguments)
     }
 }
@@ -117,8 +117,9 @@ impl<'de, A, R> Deserialize<'de> for Function<A, R> {
         let offset = u32::deserialize(deserializer)?;
         let address = Image::main().code_at(u64::from(offset));
         let address = address.ok_or_else(|| D::Error::custom("a function outside of the program's code"))?;
-        // SAFETY: it is deserialised in the arguments of a pool's worker only, which come from the process that started it
-        // from the same image and serialised a function of this type there: the worker's own function is of one type.
+        // SAFETY: it is deserialised in the arguments of a pool's worker and of a manager's server only, which come from the
+        // process that started it from the same image and serialised a function of this type there: their own functions are of
+        // one type.
         let function = unsafe { transmute::<usize, fn(A) -> R>(address) };
         Ok(Self { function })
     }

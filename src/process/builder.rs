@@ -52,6 +52,13 @@ impl ProcessBuilder {
         self
     }
 
+    /// Lets it start processes although it is a daemon. They are to be daemons themselves, and so end with it.
+    #[cfg(feature = "manager")]
+    pub(crate) fn parent(mut self) -> Self {
+        self.plan.is_parent = true;
+        self
+    }
+
     /// The key that it and its children have. Default: this process's.
     pub fn authkey(mut self, key: AuthKey) -> Self {
         self.plan.key = Some(key);

@@ -26,6 +26,7 @@ struct Identity {
     /// The numbers of its ancestors and its own, as "2:1".
     number: String,
     daemon: bool,
+    may_start: bool,
     parent: Option<(Parent, String)>,
     /// What this process became later: it is a fork of the one that was told this.
     fork: OnceLock<Box<Identity>>,
@@ -69,10 +70,12 @@ impl Parent {
 
 /// Takes over who this process is to be.
 pub(super) fn become_child(start: &Start, parent: Option<Parent>) {
-    let Start { name, number, daemon, key, .. } = start;
+    let Start { name, number, daemon, is_parent, key, .. } = start;
     let parent = parent.map(|parent| (parent, start.parent_name.clone()));
     let fork = OnceLock::new();
-    let identity = Identity { name: name.clone(), number: number.clone(), daemon: *daemon, parent, fork };
+    let may_start = !daemon || *is_parent;
+    let (name, number) = (name.clone(), number.clone());
+    let identity = Identity { name, number, daemon: *daemon, may_start, parent, fork };
     // Nobody has asked before.
     let _ = IDENTITY.set(identity);
     *KEY.lock().unwrap_or_else(PoisonError::into_inner) = Some(key.clone());
@@ -80,7 +83,7 @@ pub(super) fn become_child(start: &Start, parent: Option<Parent>) {
 
 /// Takes over who this process, a fork, is to be. It keeps the key.
 pub(super) fn become_fork(name: String, number: String, parent: Option<(Parent, String)>) {
-    let own = Identity { name, number, daemon: false, parent, fork: OnceLock::new() };
+    let own = Identity { name, number, daemon: false, may_start: true, parent, fork: OnceLock::new() };
     // Neither is set yet: this process has just begun.
     let _ = match identity() {
         Some(original) => original.fork.set(Box::new(own)).map_err(drop),
@@ -138,6 +141,11 @@ impl CurrentProcess {
     #[must_use]
     pub fn daemon(&self) -> bool {
         self.identity.is_some_and(|identity| identity.daemon)
+    }
+
+    /// Whether it may start processes: no daemon of a user's may.
+    pub(super) fn may_start(&self) -> bool {
+        self.identity.is_none_or(|identity| identity.may_start)
     }
 
     /// The key that its children inherit: its parent's, or random bytes made at the first call.

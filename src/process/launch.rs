@@ -57,6 +57,7 @@ pub(super) fn launch(mut plan: Plan, entry: Entry, arguments: Message) -> Result
         number,
         parent_name: own.name().to_owned(),
         daemon: plan.daemon,
+        is_parent: plan.is_parent,
         has_stdin,
         setting: None,
         key: plan.key.take().map_or_else(|| own.authkey(), Ok)?,
@@ -98,7 +99,7 @@ pub(super) fn launch(mut plan: Plan, entry: Entry, arguments: Message) -> Result
 pub(super) fn check_may_start() -> Result<()> {
     children::sweep();
     zygote::sweep();
-    if current_process().daemon() {
+    if !current_process().may_start() {
         return Err(Error::Unsupported { what: "starting a process from a daemon process".into() });
     }
     Ok(())

@@ -16,6 +16,8 @@ pub(super) struct Plan {
     pub(super) method: StartMethod,
     pub(super) name: Option<String>,
     pub(super) daemon: bool,
+    /// Whether it may start processes although it is a daemon.
+    pub(super) is_parent: bool,
     pub(super) key: Option<AuthKey>,
     pub(super) environment: Changes,
     pub(super) directory: Option<PathBuf>,

@@ -40,6 +40,8 @@ pub(super) struct Start {
     pub(super) parent_name: String,
     /// Whether it ends with its parent: then a lifeline comes with this.
     pub(super) daemon: bool,
+    /// Whether it may start processes although it is a daemon.
+    pub(super) is_parent: bool,
     /// Whether its standard input comes with this, behind the lifeline.
     pub(super) has_stdin: bool,
     /// Of the copy of a zygote; with descriptors, behind the others.

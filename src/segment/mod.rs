@@ -39,6 +39,8 @@ pub use share::Share;
 #[cfg(feature = "derive")]
 pub use multiproc_derive::Share;
 
+#[cfg(feature = "manager")]
+pub(crate) use object::name_of;
 pub(crate) use object::{Kind, ObjectType};
 pub(crate) use placed::{Shape, Site};
 #[cfg(feature = "serde")]

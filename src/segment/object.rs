@@ -354,7 +354,8 @@ fn last_segments(name: &str) -> String {
     short
 }
 
-fn name_of<T>() -> String {
+/// The name of a type without the paths in it.
+pub(crate) fn name_of<T: ?Sized>() -> String {
     last_segments(std::any::type_name::<T>())
 }
 

@@ -51,6 +51,21 @@ fn until_ready(fds: &mut [PollFd<'_>], deadline: Option<Deadline>) -> Result<boo
     }
 }
 
+/// Whether whoever was at the other end of the socket `fd` sends nothing any more, be it that it can't be asked.
+#[cfg(feature = "manager")]
+pub(crate) fn is_deserted(fd: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::RDHUP)];
+    loop {
+        match rustix::event::poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) {
+            Err(Errno::INTR) => {}
+            Err(_) => return false,
+            Ok(_) => {
+                return fds[0].revents().intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR);
+            }
+        }
+    }
+}
+
 /// Whether the other end of the socket `fd` is gone; what it sent before may still be there to read.
 pub(crate) fn hung_up(fd: BorrowedFd<'_>) -> bool {
     let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::empty())];

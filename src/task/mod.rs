@@ -22,6 +22,8 @@ pub(crate) use self::core::{Callbacks, Core};
 pub use async_result::AsyncResult;
 pub(crate) use crew::{Calls, Crew, CrewInitializer, CrewOptions, call, crew_initializer};
 pub(crate) use driver::Driver;
+#[cfg(feature = "manager")]
+pub(crate) use error::text as panic_text;
 pub use error::{PoolStillRunning, TaskError};
 pub use future::{Awaited, Future};
 pub(crate) use gather::gather;

@@ -132,6 +132,20 @@ pub(crate) fn encode_item<T: Serialize + ?Sized, R>(
     Ok(done)
 }
 
+/// Encodes `value` behind `bytes`, which stay as they are if it can't be. Handles can't travel in it.
+///
+/// # Errors
+/// As [`encode_item`].
+#[cfg(feature = "manager")]
+pub(crate) fn append<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> Result<()> {
+    let start = bytes.len();
+    let done = outside(|| postcard::serialize_with_flavor(value, Behind(bytes)), Error::Encode);
+    if done.is_err() {
+        bytes.truncate(start);
+    }
+    done
+}
+
 /// Decodes an item of a queue.
 ///
 /// # Errors

@@ -12,6 +12,7 @@ pub(crate) fn example(name: &str) -> PathBuf {
         (cfg!(feature = "serde"), "serde"),
         (cfg!(feature = "process"), "process"),
         (cfg!(feature = "auto-init"), "auto-init"),
+        (cfg!(feature = "manager"), "manager"),
         (cfg!(feature = "tokio"), "tokio"),
         (cfg!(feature = "derive"), "derive"),
         (cfg!(feature = "raw_sync"), "raw_sync"),

@@ -1,0 +1,236 @@
+//! [`answer_message`]: a message of a client's, and what is answered. Whatever its bytes are.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::array::ArrayObject;
+use super::barrier::BarrierObject;
+use super::condition::ConditionObject;
+use super::dict_object::DictObject;
+use super::event::EventObject;
+use super::fault::Fault;
+use super::host::Host;
+use super::list_object::ListObject;
+use super::lock::LockObject;
+use super::namespace::NamespaceObject;
+use super::pool::PoolObject;
+use super::queue::QueueObject;
+use super::semaphore::SemaphoreObject;
+use super::served::{Caller, Served, answer};
+use super::session::Session;
+use super::table::{Hold, Object, Stored};
+use super::value::ValueObject;
+use super::wire::{Bytes, Item, Kind, Reply, Request, SERVER, ServerCall, SessionId};
+use crate::task::panic_text;
+use crate::transfer;
+
+/// What a server has to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ServerStats {
+    /// Objects that somebody refers to.
+    pub objects: usize,
+    /// Processes that are connected.
+    pub clients: usize,
+}
+
+/// Who is at the other end of a connection.
+pub(super) struct Peer<'a> {
+    pub(super) host: &'a Arc<Host>,
+    pub(super) session: &'a Arc<Session>,
+    pub(super) session_id: SessionId,
+    pub(super) is_gone: &'a dyn Fn() -> bool,
+    pub(super) is_same_program: bool,
+}
+
+/// Answers the requests in a message; `Err` with what to say before hanging up if it is none.
+pub(super) fn answer_message(peer: &Peer<'_>, message: &[u8], replies: &mut Vec<u8>) -> Result<(), String> {
+    let mut rest = message;
+    let mut body = Vec::new();
+    while !rest.is_empty() {
+        let (request, behind) =
+            postcard::take_from_bytes::<Request<'_>>(rest).map_err(|error| format!("a request: {error}"))?;
+        rest = behind;
+        body.clear();
+        let outcome = answer_request(peer, &request, &mut body);
+        if request.number > 0 {
+            push_reply(
+                replies,
+                request.number,
+                outcome.as_ref().map(|()| body.as_slice()),
+                peer.host.longest,
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Appends a reply, or that it is too long.
+pub(super) fn push_reply(replies: &mut Vec<u8>, number: u64, outcome: Result<&[u8], &Fault>, longest: u64) {
+    let start = replies.len();
+    let outcome = outcome.map(Bytes).map_err(Fault::clone);
+    // Bytes and texts can be encoded.
+    let _ = transfer::append(&Reply { number, outcome }, replies);
+    let len = replies.len() as u64;
+    if len > longest {
+        replies.truncate(start);
+        let _ =
+            transfer::append(&Reply { number, outcome: Err(Fault::TooLong { len, max: longest }) }, replies);
+    }
+}
+
+fn answer_request(peer: &Peer<'_>, request: &Request<'_>, reply: &mut Vec<u8>) -> Result<(), Fault> {
+    let answered = catch_unwind(AssertUnwindSafe(|| match request.object {
+        SERVER => answer_as_server(peer, request.body.0, reply),
+        number => {
+            if !peer.session.refers_to(number) {
+                return Err(Fault::NoSuchObject);
+            }
+            let object = peer.host.table.get(number).ok_or(Fault::NoSuchObject)?;
+            object.served.call(&caller(peer, &object), request.body.0, reply)
+        }
+    }));
+    answered.unwrap_or_else(|payload| Err(Fault::Panicked(panic_text(&*payload).to_owned())))
+}
+
+fn caller<'a>(peer: &'a Peer<'_>, object: &'a Arc<Object>) -> Caller<'a> {
+    Caller {
+        host: peer.host,
+        session: peer.session,
+        session_id: peer.session_id,
+        object,
+        is_gone: peer.is_gone,
+        is_same_program: peer.is_same_program,
+    }
+}
+
+fn answer_as_server(peer: &Peer<'_>, body: &[u8], reply: &mut Vec<u8>) -> Result<(), Fault> {
+    let (host, session) = (peer.host, peer.session);
+    let call = postcard::from_bytes(body).map_err(|error| Fault::malformed(&error))?;
+    match call {
+        ServerCall::Create { kind, of, options } => {
+            let served = create(peer, kind, &of, options.0)?;
+            let number = host.table.add(Object { kind, of: of.into_owned(), served });
+            session.refer(number);
+            answer(reply, &number)
+        }
+        ServerCall::Attach(numbers) => {
+            let attached: Vec<bool> = numbers.iter().map(|&number| refer(peer, number).is_ok()).collect();
+            answer(reply, &attached)
+        }
+        ServerCall::Claim { object, ticket, kind, of } => {
+            check(host, object, kind, &of)?;
+            refer(peer, object)?;
+            // The session has a reference of its own now.
+            drop(host.claim(ticket));
+            Ok(())
+        }
+        ServerCall::Release(references) => {
+            for (number, count) in references {
+                host.table.release(number, session.release(number, count));
+            }
+            Ok(())
+        }
+        ServerCall::Ticket(number) => {
+            if !session.refers_to(number) {
+                return Err(Fault::NoSuchObject);
+            }
+            host.expire_tickets();
+            answer(reply, &host.ticket(Hold::new(&host.table, number)?))
+        }
+        ServerCall::Publish { name, object } => {
+            if !session.refers_to(object) {
+                return Err(Fault::NoSuchObject);
+            }
+            let hold = Hold::new(&host.table, object)?;
+            let mut names = host.names();
+            if names.contains_key(&*name) {
+                // Not while the names are locked.
+                drop(names);
+                drop(hold);
+                return Err(Fault::AlreadyExists(format!("object \"{name}\"")));
+            }
+            names.insert(name.into_owned(), hold);
+            Ok(())
+        }
+        ServerCall::Unpublish(name) => {
+            let hold = host.names().remove(&*name);
+            answer(reply, &hold.is_some())
+        }
+        ServerCall::Find { name, kind, of } => {
+            let names = host.names();
+            let found = names.get(&*name).map(|hold| hold.number);
+            let number = found.ok_or_else(|| Fault::NotFound(format!("object \"{name}\"")))?;
+            // The name keeps it there meanwhile.
+            check(host, number, kind, &of)?;
+            refer(peer, number)?;
+            answer(reply, &number)
+        }
+        ServerCall::Names => answer(reply, &host.names().keys().collect::<Vec<_>>()),
+        ServerCall::Refusals => answer(reply, &host.refusals()),
+        ServerCall::Stats => {
+            host.expire_tickets();
+            answer(reply, &ServerStats { objects: host.table.len(), clients: host.clients() })
+        }
+    }
+}
+
+/// Takes a reference for the client.
+fn refer(peer: &Peer<'_>, number: u64) -> Result<(), Fault> {
+    if !peer.host.table.refer(number) {
+        return Err(Fault::NoSuchObject);
+    }
+    peer.session.refer(number);
+    Ok(())
+}
+
+/// Whether an object is of this kind and type.
+fn check(host: &Host, number: u64, kind: Kind, of: &str) -> Result<(), Fault> {
+    let object = host.table.get(number).ok_or(Fault::NoSuchObject)?;
+    if (object.kind, object.of.as_str()) == (kind, of) {
+        return Ok(());
+    }
+    let name =
+        |kind: Kind, of: &str| if of.is_empty() { format!("{kind:?}") } else { format!("{kind:?}<{of}>") };
+    Err(Fault::Mismatch { expected: name(kind, of), found: name(object.kind, &object.of) })
+}
+
+/// Makes an object.
+fn create(peer: &Peer<'_>, kind: Kind, of: &str, options: &[u8]) -> Result<Box<dyn Served>, Fault> {
+    Ok(match kind {
+        Kind::Dict => Box::new(DictObject::default()),
+        Kind::List => Box::new(ListObject::new(stored(peer, options)?)),
+        Kind::Array => Box::new(ArrayObject::new(stored(peer, options)?)),
+        Kind::Namespace => Box::new(NamespaceObject::default()),
+        Kind::Value => Box::new(ValueObject::new(Stored::new(&peer.host.table, &option(options)?)?)),
+        Kind::Lock => Box::new(LockObject::new(false)),
+        Kind::RLock => Box::new(LockObject::new(true)),
+        Kind::Semaphore => Box::new(SemaphoreObject::new(option(options)?, false)),
+        Kind::BoundedSemaphore => Box::new(SemaphoreObject::new(option(options)?, true)),
+        Kind::Condition => Box::new(ConditionObject::default()),
+        Kind::Event => Box::new(EventObject::default()),
+        Kind::Barrier => Box::new(BarrierObject::new(option(options)?)?),
+        Kind::Queue | Kind::JoinableQueue => Box::new(QueueObject::new(option(options)?)),
+        Kind::Pool => {
+            if !peer.is_same_program {
+                let why =
+                    "a pool is for clients of the same program, on the server's machine, over a Unix socket";
+                return Err(Fault::Refused(why.to_owned()));
+            }
+            Box::new(PoolObject::new(option(options)?)?)
+        }
+        Kind::Custom => peer.host.registry.make(of, options)?,
+    })
+}
+
+fn option<'a, T: Deserialize<'a>>(options: &'a [u8]) -> Result<T, Fault> {
+    postcard::from_bytes(options).map_err(|error| Fault::malformed(&error))
+}
+
+/// The elements that an object begins with.
+fn stored(peer: &Peer<'_>, options: &[u8]) -> Result<Vec<Stored>, Fault> {
+    let items: Vec<Item<'_>> = option(options)?;
+    items.iter().map(|item| Stored::new(&peer.host.table, item)).collect()
+}

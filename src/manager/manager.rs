@@ -1,0 +1,435 @@
+//! [`Manager`]: shared objects behind a server.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::array::ArrayProxy;
+use super::barrier::BarrierProxy;
+use super::builder::ManagerBuilder;
+use super::client::Client;
+use super::condition::ConditionProxy;
+use super::dict::DictProxy;
+use super::dispatch::ServerStats;
+use super::error::ManagerError;
+use super::event::EventProxy;
+use super::joinable::JoinableQueueProxy;
+use super::list::{ListProxy, items};
+use super::lock::{LockProxy, RLockProxy};
+use super::namespace::NamespaceProxy;
+use super::object::ObjectProxy;
+use super::pipeline::Pipeline;
+use super::pool::PoolProxy;
+use super::proxy::{Named, Proxy, Typed, pack};
+use super::queue_proxy::QueueProxy;
+use super::refusal::Refusal;
+use super::registry::RemoteObject;
+use super::semaphore::{BoundedSemaphoreProxy, SemaphoreProxy};
+use super::value::ValueProxy;
+use super::wire::ServerCall;
+use crate::{Address, AuthKey, Connection, Process, ProcessError, Result};
+
+/// How long a server may take to end by itself, and then by `SIGTERM`.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Shared objects behind a server: the way to share dictionaries, lists, locks and queues with processes that share no memory with this
+/// one, on this machine or another.
+///
+/// What it makes are *proxies*: typed handles of objects on the server, cheap to clone, Send and Sync. They travel in the arguments
+/// of processes, over connections, through queues, and into other objects of the same server. The object goes with its last
+/// proxy, in whatever process. An object that other programs are to find gets a [name](Self::publish).
+///
+/// Dropping the manager that started a server ends that, with all objects. Memory that processes share is a hundred times as fast:
+/// [`Queue`](crate::Queue), [`Value`](crate::Value) and their kin are for processes of one machine.
+///
+/// # Process death
+/// A server that is killed fails the calls that are going on with [`ManagerError::Disconnected`], and those that come later with
+/// [`ManagerError::Unreachable`]; nobody hangs. What a killed client held goes to others within 1 s, and
+/// objects that only it referred to go within 3.
+///
+/// # Examples
+/// ```
+/// use multiproc::manager::{DictProxy, ListProxy};
+/// use multiproc::{Manager, Process};
+///
+/// fn fill(groups: DictProxy<String, ListProxy<u32>>) {
+///     let evens = groups.get(&"even".to_owned()).unwrap().unwrap();
+///     evens.extend([2, 4, 6]).unwrap();
+/// }
+///
+/// let manager = Manager::start()?;
+/// let groups = manager.dict()?;
+/// groups.set(&"even".to_owned(), &manager.list([0])?)?;
+/// Process::spawn(fill, groups.clone())?.join()?;
+/// let evens: ListProxy<u32> = groups.get(&"even".to_owned())?.expect("it was set");
+/// assert_eq!(evens.to_vec()?, [0, 2, 4, 6]);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
+#[doc(alias = "SyncManager")]
+#[doc(alias = "BaseManager")]
+pub struct Manager {
+    client: Arc<Client>,
+    /// Where it was started.
+    server: Option<Started>,
+}
+
+/// A server's process.
+pub(super) struct Started {
+    pid: u32,
+    state: Mutex<Option<(Process<()>, Connection)>>,
+}
+
+impl Started {
+    pub(super) fn new(process: Process<()>, control: Connection) -> Self {
+        Self { pid: process.pid(), state: Mutex::new(Some((process, control))) }
+    }
+
+    /// Ends the server, and waits for that.
+    fn end(&self) {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some((mut process, control)) = state else { return };
+        drop(control);
+        for signal in [Process::terminate, Process::kill] {
+            if !matches!(process.join_timeout(PATIENCE), Err(ProcessError::TimedOut)) {
+                return;
+            }
+            // It is a child of this process, and this user's.
+            let _ = signal(&process);
+        }
+        let _ = process.join();
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Manager {
+    /// Starts a server in a process of its own, at an address and with a key that children of this process know.
+    ///
+    /// # Errors
+    /// Those of [`ManagerBuilder::start`].
+    ///
+    /// # Process death
+    /// As for the type.
+    pub fn start() -> Result<Self> {
+        Self::builder().start()
+    }
+
+    /// A manager with options.
+    pub fn builder() -> ManagerBuilder {
+        ManagerBuilder::new()
+    }
+
+    /// Connects to a server that another process has started, or serves.
+    ///
+    /// # Errors
+    /// [`ManagerError::Unreachable`], [`ManagerError::Authentication`], [`ManagerError::Version`].
+    ///
+    /// # Process death
+    /// A server that is killed meanwhile is an error.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{AuthKey, Manager};
+    /// use multiproc::manager::ManagerError;
+    /// let manager = Manager::builder().authkey(AuthKey::new("right")).start()?;
+    /// let wrong = Manager::connect(manager.address().clone(), AuthKey::new("wrong"));
+    /// assert!(matches!(wrong, Err(ManagerError::Authentication(_))));
+    /// assert!(Manager::connect(manager.address().clone(), AuthKey::new("right")).is_ok());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn connect(address: Address, key: AuthKey) -> Result<Self, ManagerError> {
+        Ok(Self { client: Client::connect(address, key)?, server: None })
+    }
+
+    pub(super) fn started(client: Arc<Client>, server: Started) -> Self {
+        Self { client, server: Some(server) }
+    }
+
+    /// Where the server is.
+    pub fn address(&self) -> &Address {
+        &self.client.address
+    }
+
+    /// The number of the server's process, if it was started here.
+    pub fn pid(&self) -> Option<u32> {
+        self.server.as_ref().map(|server| server.pid)
+    }
+
+    /// Ends the server, with all objects, and waits until it has ended. Again it does nothing.
+    ///
+    /// # Errors
+    /// [`ManagerError::NotStartedHere`].
+    ///
+    /// # Process death
+    /// A server that was killed has ended.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Manager;
+    /// use multiproc::manager::ManagerError;
+    /// let manager = Manager::start()?;
+    /// let list = manager.list([1])?;
+    /// manager.shutdown()?;
+    /// assert!(list.len().is_err());
+    /// assert!(matches!(manager.event(), Err(ManagerError::Unreachable(_))));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn shutdown(&self) -> Result<(), ManagerError> {
+        self.server.as_ref().map(Started::end).ok_or(ManagerError::NotStartedHere)
+    }
+
+    /// A list with these elements.
+    ///
+    /// # Errors
+    /// Those of a call: [`ManagerError`].
+    pub fn list<T>(&self, elements: impl IntoIterator<Item = T>) -> Result<ListProxy<T>, ManagerError>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        self.filled(elements)
+    }
+
+    /// An empty dictionary.
+    ///
+    /// # Errors
+    /// Those of a call: [`ManagerError`].
+    pub fn dict<K, V>(&self) -> Result<DictProxy<K, V>, ManagerError>
+    where
+        K: Serialize + DeserializeOwned,
+        V: Serialize + DeserializeOwned,
+    {
+        self.make(&())
+    }
+
+    /// A namespace without attributes.
+    ///
+    /// # Errors
+    /// Those of a call: [`ManagerError`].
+    pub fn namespace(&self) -> Result<NamespaceProxy, ManagerError> {
+        self.make(&())
+    }
+
+    /// A value.
+    ///
+    /// # Errors
+    /// Those of a call: [`ManagerError`].
+    pub fn value<T>(&self, value: &T) -> Result<ValueProxy<T>, ManagerError>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        self.make(&pack(&self.client, value)?.item())
+    }
+
+    /// An array of these elements.
+    ///
+    /// # Errors
+    /// Those of a call: [`ManagerError`].
+    pub fn array<T>(&self, elements: impl IntoIterator<Item = T>) -> Result<ArrayProxy<T>, ManagerError>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        self.filled(elements)
+    }
+
+    /// A queue of so many items at most, or of any number for 0.
+    ///
+    /// # Errors
+    /// Those of a call: [`ManagerError`].
+    pub fn queue<T>(&self, max_items: u64) -> Result<QueueProxy<T>, ManagerError>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        self.make(&max_items)
+    }
+
+    /// A queue of so many tasks at most, or of any number for 0.
+    ///
+    /// # Errors
+    /// Those of a call: [`ManagerError`].
+    pub fn joinable_queue<T>(&self, max_items: u64) -> Result<JoinableQueueProxy<T>, ManagerError>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        self.make(&max_items)
+    }
+
+    /// A lock.
+    ///
+    /// # Errors
+    /// Those of a call: [`ManagerError`].
+    pub fn lock(&self) -> Result<LockProxy, ManagerError> {
+        self.make(&())
+    }
+
+    /// A lock that nests.
+    ///
+    /// # Errors
+    /// Those of a call: [`ManagerError`].
+    pub fn rlock(&self) -> Result<RLockProxy, ManagerError> {
+        self.make(&())
+    }
+
+    /// A semaphore with so many permits.
+    ///
+    /// # Errors
+    /// Those of a call: [`ManagerError`].
+    pub fn semaphore(&self, permits: u64) -> Result<SemaphoreProxy, ManagerError> {
+        self.make(&permits)
+    }
+
+    /// A semaphore with so many permits, and never more.
+    ///
+    /// # Errors
+    /// Those of a call: [`ManagerError`].
+    pub fn bounded_semaphore(&self, permits: u64) -> Result<BoundedSemaphoreProxy, ManagerError> {
+        self.make(&permits)
+    }
+
+    /// A condition, with a lock of its own.
+    ///
+    /// # Errors
+    /// Those of a call: [`ManagerError`].
+    pub fn condition(&self) -> Result<ConditionProxy, ManagerError> {
+        self.make(&())
+    }
+
+    /// An event.
+    ///
+    /// # Errors
+    /// Those of a call: [`ManagerError`].
+    pub fn event(&self) -> Result<EventProxy, ManagerError> {
+        self.make(&())
+    }
+
+    /// A barrier of so many parties.
+    ///
+    /// # Errors
+    /// [`ManagerError::Refused`] for 0; those of a call.
+    pub fn barrier(&self, parties: u64) -> Result<BarrierProxy, ManagerError> {
+        self.make(&parties)
+    }
+
+    /// A pool of so many processes, which the server starts.
+    ///
+    /// # Errors
+    /// [`ManagerError::Refused`]: this process is of another program than the server, or on another machine, or connected over TCP; no
+    /// process can be started. Those of a call.
+    pub fn pool(&self, processes: u64) -> Result<PoolProxy, ManagerError> {
+        self.make(&processes)
+    }
+
+    /// An object of a type of one's own, made of `args`, on the server: [`RemoteObject`] has an example.
+    ///
+    /// # Errors
+    /// [`ManagerError::NotFound`]: the type is not registered. Those of a call.
+    pub fn object<T: RemoteObject>(&self, args: &T::Args) -> Result<ObjectProxy<T>, ManagerError> {
+        self.make(args)
+    }
+
+    /// Gives an object a name, by which other clients find it. The name keeps it there.
+    ///
+    /// # Errors
+    /// [`ManagerError::AlreadyExists`]; those of a call.
+    ///
+    /// # Process death
+    /// A name outlives the client that gave it.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{AuthKey, Manager};
+    /// use multiproc::manager::{DictProxy, ManagerError};
+    /// let manager = Manager::builder().authkey(AuthKey::new("secret")).start()?;
+    /// manager.publish("ages", &manager.dict::<String, u32>()?)?;
+    ///
+    /// // In another program:
+    /// let other = Manager::connect(manager.address().clone(), AuthKey::new("secret"))?;
+    /// let ages: DictProxy<String, u32> = other.find("ages")?;
+    /// ages.set(&"Ada".to_owned(), &36)?;
+    /// let mistaken = other.find::<DictProxy<String, f64>>("ages");
+    /// assert!(matches!(mistaken, Err(ManagerError::Mismatch { .. })));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    #[doc(alias = "register")]
+    pub fn publish<P: Proxy>(&self, name: &str, proxy: &P) -> Result<(), ManagerError> {
+        let remote = Named::remote(proxy);
+        if remote.client().incarnation() != self.client.incarnation() {
+            return Err(ManagerError::Refused("the object is another server's".to_owned()));
+        }
+        self.client.ask_server(&ServerCall::Publish { name: name.into(), object: remote.number() })
+    }
+
+    /// Takes a name away; whether there was one.
+    ///
+    /// # Errors
+    /// Those of a call: [`ManagerError`].
+    pub fn unpublish(&self, name: &str) -> Result<bool, ManagerError> {
+        self.client.ask_server(&ServerCall::Unpublish(name.into()))
+    }
+
+    /// The object of a name: what kind of proxy and of which types is for the caller to say.
+    ///
+    /// # Errors
+    /// [`ManagerError::NotFound`]; [`ManagerError::Mismatch`]: it is of another kind, or type by its name. Those of a call.
+    pub fn find<P: Proxy>(&self, name: &str) -> Result<P, ManagerError> {
+        Typed::find(&self.client, name).map(P::of_typed)
+    }
+
+    /// The names that there are.
+    ///
+    /// # Errors
+    /// Those of a call: [`ManagerError`].
+    pub fn names(&self) -> Result<Vec<String>, ManagerError> {
+        self.client.ask_server(&ServerCall::Names)
+    }
+
+    /// Why the server turned clients away: the last 32.
+    ///
+    /// # Errors
+    /// Those of a call: [`ManagerError`].
+    pub fn refusals(&self) -> Result<Vec<Refusal>, ManagerError> {
+        self.client.ask_server(&ServerCall::Refusals)
+    }
+
+    /// What the server has to do.
+    ///
+    /// # Errors
+    /// Those of a call: [`ManagerError`].
+    pub fn stats(&self) -> Result<ServerStats, ManagerError> {
+        self.client.ask_server(&ServerCall::Stats)
+    }
+
+    /// Calls that are sent without waiting for each other's answers.
+    pub fn pipeline(&self) -> Pipeline<'_> {
+        Pipeline::new(&self.client)
+    }
+
+    fn make<P: Proxy, O: Serialize>(&self, options: &O) -> Result<P, ManagerError> {
+        Typed::create(&self.client, options).map(P::of_typed)
+    }
+
+    /// An object that begins with these elements.
+    fn filled<P: Proxy, T: Serialize>(
+        &self,
+        elements: impl IntoIterator<Item = T>,
+    ) -> Result<P, ManagerError> {
+        let packed: Result<Vec<_>, _> =
+            elements.into_iter().map(|element| pack(&self.client, &element)).collect();
+        self.make(&items(&packed?))
+    }
+}
+
+impl fmt::Debug for Manager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Manager")
+            .field("address", self.address())
+            .field("pid", &self.pid())
+            .finish_non_exhaustive()
+    }
+}

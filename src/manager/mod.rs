@@ -1,0 +1,91 @@
+//! Layer 5: shared objects behind a server, local or remote.
+//!
+//! [`Manager::start`] starts a server in a process of its own, [`ManagerBuilder::into_server`] makes this process one, and
+//! [`Manager::connect`] connects to one. A manager makes objects there, and its proxies are typed handles of them.
+//!
+//! | Python | here | with |
+//! |---|---|---|
+//! | `list` | [`ListProxy`] | slices, `splice`, `sort`, `update` by any method of a vector |
+//! | `dict` | [`DictProxy`] | `get_many`, `set_many`, `update`, [`entry`](DictProxy::entry) |
+//! | `Namespace` | [`NamespaceProxy`] | attributes of any types, checked by name |
+//! | `Value`, `Array` | [`ValueProxy`], [`ArrayProxy`] | any serde type; `update` |
+//! | `Lock`, `RLock`, `Semaphore`, `BoundedSemaphore`, `Condition` | [`LockProxy`], [`RLockProxy`], [`SemaphoreProxy`], [`BoundedSemaphoreProxy`], [`ConditionProxy`] | guards; released when the client dies |
+//! | `Event`, `Barrier` | [`EventProxy`], [`BarrierProxy`] | |
+//! | `Queue`, `JoinableQueue` | [`QueueProxy`], [`JoinableQueueProxy`] | batches; tasks that come back when the client dies |
+//! | `Pool` | [`PoolProxy`] | |
+//! | `register` | [`RemoteObject`], [`ObjectProxy`] | |
+//!
+//! # How it works
+//! A call is a message over a [`Connection`](crate::Connection) and a message back (`wire.rs`). A thread of the server's serves a
+//! connection, and a call of the client's has one for itself while it lasts: so one that waits for a lock waits on the server, with
+//! nobody behind it, and is seen to have gone when its connection ends. A thread for each connection, and no event loop, since a
+//! round trip is then two wake-ups and nothing else.
+//!
+//! Values are bytes to the server: it stores and compares them, whatever the program, and needs no type of the clients'. So changes
+//! that depend on the value (`update`, `entry`, `sort`) are made by the client and exchanged for what it had read, again if
+//! that has changed.
+//!
+//! # What is whose
+//! All connections of a process are a *session*. The server counts the references of a session to each object, and notes what it holds:
+//! locks, permits, tasks, results. When its last connection ends, by whatever cause, what it holds is given back at once, and its references a
+//! second later: a client that merely lost its connections has its objects still when it calls again. A value with proxies in it holds
+//! references of its own.
+
+mod array;
+mod barrier;
+mod builder;
+mod client;
+mod condition;
+mod dict;
+mod dict_object;
+mod dispatch;
+mod error;
+mod event;
+mod fault;
+mod host;
+mod joinable;
+mod list;
+mod list_object;
+mod lock;
+#[expect(clippy::module_inception, reason = "the folder is named after its type")]
+mod manager;
+mod namespace;
+mod object;
+mod pipeline;
+mod pool;
+mod proxy;
+mod queue;
+mod queue_proxy;
+mod refusal;
+mod registry;
+mod semaphore;
+mod served;
+mod server;
+mod session;
+mod table;
+mod value;
+mod wire;
+
+pub use array::ArrayProxy;
+pub use barrier::BarrierProxy;
+pub use builder::ManagerBuilder;
+pub use condition::{ConditionProxy, RemoteConditionGuard};
+pub use dict::{DictEntry, DictProxy};
+pub use dispatch::ServerStats;
+pub use error::ManagerError;
+pub use event::EventProxy;
+pub use joinable::{JoinableQueueProxy, RemoteTask};
+pub use list::ListProxy;
+pub use lock::{LockProxy, RLockProxy, RemoteLockGuard};
+pub use manager::Manager;
+pub use namespace::NamespaceProxy;
+pub use object::ObjectProxy;
+pub use pipeline::{Answers, Pipeline, Ticket};
+pub use pool::{PoolProxy, RemoteResult};
+pub use proxy::Proxy;
+pub use queue_proxy::QueueProxy;
+pub use refusal::Refusal;
+pub use registry::RemoteObject;
+pub use semaphore::{BoundedSemaphoreProxy, RemotePermit, SemaphoreProxy};
+pub use server::{Server, ServerStopper};
+pub use value::ValueProxy;

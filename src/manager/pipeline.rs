@@ -1,0 +1,296 @@
+//! [`Pipeline`]: calls that are sent without waiting for each other's answers.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::client::{Client, lost, push_request};
+use super::dict::DictProxy;
+use super::dict_object::DictCall;
+use super::error::ManagerError;
+use super::fault::Fault;
+use super::list::ListProxy;
+use super::list_object::ListCall;
+use super::object::ObjectProxy;
+use super::proxy::{Named, Remote, pack_key};
+use super::queue::QueueCall;
+use super::queue_proxy::QueueProxy;
+use super::registry::RemoteObject;
+use super::wire::{Bytes, Item, Reply};
+use crate::transfer;
+
+/// Bytes after which a message is complete.
+const MESSAGE: usize = 8 << 10;
+/// Bytes that are on their way at most before an answer is waited for. The system has room for them, so that neither end waits for the other
+/// to read.
+const WINDOW: usize = 48 << 10;
+
+/// Calls that are sent without waiting for each other's answers, in messages of many. The server makes them one after the other, in
+/// their order; other clients' come in between. Nothing is sent before [`run`](Self::run).
+///
+/// # Process death
+/// A client killed in it has made some of the calls, the first ones.
+///
+/// # Examples
+/// ```
+/// let manager = multiproc::Manager::start()?;
+/// let squares = manager.dict::<u64, u64>()?;
+/// let mut pipeline = manager.pipeline();
+/// for n in 0..1000 {
+///     pipeline.set(&squares, &n, &(n * n))?;
+/// }
+/// let seven = pipeline.get(&squares, &7)?;
+/// let none = pipeline.get(&squares, &7000)?;
+/// let answers = pipeline.run()?;
+/// assert_eq!((answers.take(seven)?, answers.take(none)?), (Some(49), None));
+/// # Ok::<(), multiproc::Error>(())
+/// ```
+#[must_use = "nothing is sent before `run`"]
+pub struct Pipeline<'a> {
+    client: &'a Arc<Client>,
+    /// Complete messages, and how many calls are in each.
+    messages: Vec<(Vec<u8>, usize)>,
+    calls: usize,
+    body: Vec<u8>,
+}
+
+/// What will be answered to a call of a [`Pipeline`]: [`Answers::take`].
+pub struct Ticket<'a, R> {
+    place: usize,
+    remote: &'a Remote,
+    read: fn(&Remote, &[u8]) -> Result<R, ManagerError>,
+    result: PhantomData<fn() -> R>,
+}
+
+/// What was answered to the calls of a [`Pipeline`].
+pub struct Answers {
+    messages: Vec<Vec<u8>>,
+    /// The message, and where in it the answer is.
+    outcomes: Vec<Result<(usize, Range<usize>), Fault>>,
+}
+
+impl<'a> Pipeline<'a> {
+    pub(super) fn new(client: &'a Arc<Client>) -> Self {
+        Self { client, messages: Vec::new(), calls: 0, body: Vec::new() }
+    }
+
+    /// [`DictProxy::get`].
+    ///
+    /// # Errors
+    /// [`ManagerError::Encode`].
+    pub fn get<'p, K, V>(
+        &mut self,
+        dict: &'p DictProxy<K, V>,
+        key: &K,
+    ) -> Result<Ticket<'p, Option<V>>, ManagerError>
+    where
+        K: Serialize + DeserializeOwned,
+        V: Serialize + DeserializeOwned,
+    {
+        let read = |remote: &Remote, body: &[u8]| {
+            let item: Option<Item<'_>> = parse(body)?;
+            remote.unpack_option(item.as_ref())
+        };
+        self.push(Named::remote(dict), &DictCall::Get(Bytes(&pack_key(key)?)), read)
+    }
+
+    /// [`DictProxy::set`].
+    ///
+    /// # Errors
+    /// [`ManagerError::Encode`].
+    pub fn set<'p, K, V>(
+        &mut self,
+        dict: &'p DictProxy<K, V>,
+        key: &K,
+        value: &V,
+    ) -> Result<Ticket<'p, ()>, ManagerError>
+    where
+        K: Serialize + DeserializeOwned,
+        V: Serialize + DeserializeOwned,
+    {
+        let remote: &Remote = Named::remote(dict);
+        let (key, value) = (pack_key(key)?, remote.pack(value)?);
+        self.push(remote, &DictCall::Set(Bytes(&key), value.item()), |_, body| parse(body))
+    }
+
+    /// [`ListProxy::push`].
+    ///
+    /// # Errors
+    /// [`ManagerError::Encode`].
+    pub fn append<'p, T>(&mut self, list: &'p ListProxy<T>, value: &T) -> Result<Ticket<'p, ()>, ManagerError>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        let remote: &Remote = Named::remote(list);
+        self.push(remote, &ListCall::Push(remote.pack(value)?.item()), |_, body| parse(body))
+    }
+
+    /// [`QueueProxy::put`]. One that waits for room keeps those behind it waiting.
+    ///
+    /// # Errors
+    /// [`ManagerError::Encode`].
+    pub fn put<'p, T>(&mut self, queue: &'p QueueProxy<T>, value: &T) -> Result<Ticket<'p, ()>, ManagerError>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        let remote: &Remote = Named::remote(queue);
+        self.push(remote, &QueueCall::Put(remote.pack(value)?.item(), None), |_, body| parse(body))
+    }
+
+    /// [`ObjectProxy::call`].
+    ///
+    /// # Errors
+    /// [`ManagerError::Encode`].
+    pub fn call<'p, T: RemoteObject>(
+        &mut self,
+        object: &'p ObjectProxy<T>,
+        request: &T::Request,
+    ) -> Result<Ticket<'p, T::Reply>, ManagerError> {
+        self.push(Named::remote(object), request, |_, body| parse(body))
+    }
+
+    fn push<'p, C: Serialize, R>(
+        &mut self,
+        remote: &'p Remote,
+        call: &C,
+        read: fn(&Remote, &[u8]) -> Result<R, ManagerError>,
+    ) -> Result<Ticket<'p, R>, ManagerError> {
+        if remote.client().incarnation() != self.client.incarnation() {
+            return Err(ManagerError::Refused("the object is another server's".to_owned()));
+        }
+        self.body.clear();
+        transfer::append(call, &mut self.body).map_err(ManagerError::Encode)?;
+        if self.messages.last().is_none_or(|(message, _)| message.len() >= MESSAGE) {
+            self.messages.push((Vec::with_capacity(MESSAGE + MESSAGE / 4), 0));
+        }
+        if let Some((message, calls)) = self.messages.last_mut() {
+            // Any number but 0: answers come in their order.
+            push_request(message, 1, remote.number(), &self.body)?;
+            *calls += 1;
+        }
+        let place = self.calls;
+        self.calls += 1;
+        Ok(Ticket { place, remote, read, result: PhantomData })
+    }
+
+    /// Makes the calls, and waits for all answers.
+    ///
+    /// # Errors
+    /// [`ManagerError::Disconnected`]: some of the calls were made, perhaps. Those of connecting. That of a single call is in its
+    /// answer.
+    ///
+    /// # Process death
+    /// As for the type.
+    pub fn run(self) -> Result<Answers, ManagerError> {
+        let max = self.client.longest();
+        if let Some(len) =
+            self.messages.iter().map(|(message, _)| message.len() as u64).find(|len| *len > max)
+        {
+            return Err(ManagerError::TooLong { len, max });
+        }
+        let mut answers = Answers { messages: Vec::new(), outcomes: Vec::with_capacity(self.calls) };
+        let mut messages = self.messages.into_iter();
+        let Some((first, calls)) = messages.next() else { return Ok(answers) };
+        let connection = self.client.send_first(&first)?;
+        let mut underway = VecDeque::from([(first.len(), calls)]);
+        let mut bytes = first.len();
+        for (message, calls) in messages {
+            while bytes + message.len() > WINDOW && !underway.is_empty() {
+                bytes -= answers.receive(&connection, &mut underway)?;
+            }
+            connection.send_bytes(&message).map_err(lost)?;
+            bytes += message.len();
+            underway.push_back((message.len(), calls));
+        }
+        while !underway.is_empty() {
+            answers.receive(&connection, &mut underway)?;
+        }
+        self.client.put_back(connection);
+        Ok(answers)
+    }
+}
+
+impl Answers {
+    /// Receives the answers to the oldest message that is under way; its length.
+    fn receive(
+        &mut self,
+        connection: &crate::Connection,
+        underway: &mut VecDeque<(usize, usize)>,
+    ) -> Result<usize, ManagerError> {
+        let message = connection.recv_bytes().map_err(lost)?;
+        let (len, calls) = underway.pop_front().unwrap_or_default();
+        let mut rest = message.as_slice();
+        for _ in 0..calls {
+            let (reply, behind) =
+                postcard::take_from_bytes::<Reply<'_>>(rest).map_err(|error| ManagerError::decode(&error))?;
+            rest = behind;
+            self.outcomes.push(reply.outcome.map(|body| {
+                let start = body.0.as_ptr().addr() - message.as_ptr().addr();
+                (self.messages.len(), start..start + body.0.len())
+            }));
+        }
+        self.messages.push(message);
+        Ok(len)
+    }
+
+    /// What was answered to a call.
+    ///
+    /// # Errors
+    /// That of the call.
+    pub fn take<R>(&self, ticket: Ticket<'_, R>) -> Result<R, ManagerError> {
+        let missing = || ManagerError::Refused("a ticket of another pipeline".to_owned());
+        let (message, place) = self.outcomes.get(ticket.place).ok_or_else(missing)?.clone()?;
+        let body = self.messages.get(message).and_then(|message| message.get(place)).ok_or_else(missing)?;
+        (ticket.read)(ticket.remote, body)
+    }
+
+    /// How many calls there were.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.outcomes.len()
+    }
+
+    /// Whether there were none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.outcomes.is_empty()
+    }
+
+    /// The first failure of a call, if one failed: for calls whose answers say nothing else.
+    ///
+    /// # Errors
+    /// That of the call.
+    pub fn check(&self) -> Result<(), ManagerError> {
+        match self.outcomes.iter().find_map(|outcome| outcome.as_ref().err()) {
+            Some(fault) => Err(fault.clone().into()),
+            None => Ok(()),
+        }
+    }
+}
+
+fn parse<'a, R: Deserialize<'a>>(body: &'a [u8]) -> Result<R, ManagerError> {
+    postcard::from_bytes(body).map_err(|error| ManagerError::decode(&error))
+}
+
+impl fmt::Debug for Pipeline<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pipeline").field("calls", &self.calls).finish_non_exhaustive()
+    }
+}
+
+impl<R> fmt::Debug for Ticket<'_, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ticket").field("place", &self.place).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Answers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answers").field("calls", &self.len()).finish_non_exhaustive()
+    }
+}

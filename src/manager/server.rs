@@ -1,0 +1,248 @@
+//! [`Server`]: where the objects of a manager live.
+
+use std::fmt;
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustix::net::sockopt::socket_peercred;
+
+use super::dispatch::{Peer, answer_message, push_reply};
+use super::fault::Fault;
+use super::host::Host;
+use super::refusal::Refusal;
+use super::registry::Registry;
+use super::wire::{self, Greeting, Unknown};
+use crate::sys::poll;
+use crate::{Address, AuthKey, Connection, ConnectionError, Listener, Result};
+
+/// How long a client that has proved its key may say nothing.
+const HELLO_TIME: Duration = Duration::from_secs(10);
+/// Where no thread can be started, and where the system fails, the server waits so long.
+const PAUSE: Duration = Duration::from_millis(20);
+/// Replies beyond this are not kept room for.
+const SPARE: usize = 64 << 10;
+
+/// Where the objects of a manager live: in this process, and not in one that [`Manager::start`](super::Manager::start) started.
+///
+/// It has a thread for each connection of its clients, which have one for each call that they make at a time.
+///
+/// # Process death
+/// What a killed client held goes to others within 1 s: locks, permits, tasks. Objects that only it referred to go within 3 s.
+///
+/// # Examples
+/// ```
+/// use multiproc::{Address, AuthKey, Manager};
+///
+/// let key = AuthKey::random()?;
+/// let builder = Manager::builder().address(Address::tcp("127.0.0.1:0")?).authkey(key.clone());
+/// let server = builder.into_server()?;
+/// let (address, stopper) = (server.address().clone(), server.stopper());
+/// let serving = std::thread::spawn(move || server.serve_forever());
+///
+/// let manager = Manager::connect(address, key)?;
+/// let numbers = manager.list([1, 2, 3])?;
+/// numbers.push(&4)?;
+/// assert_eq!(numbers.to_vec()?, [1, 2, 3, 4]);
+/// stopper.stop();
+/// serving.join().expect("it returns");
+/// # Ok::<(), multiproc::Error>(())
+/// ```
+pub struct Server {
+    listener: Listener,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    host: Arc<Host>,
+    /// What is open, so that it can be closed.
+    connections: Mutex<Vec<std::sync::Weak<Connection>>>,
+    wake: rustix::fd::OwnedFd,
+}
+
+/// Ends a [`Server`].
+#[derive(Clone)]
+pub struct ServerStopper {
+    shared: Arc<Shared>,
+}
+
+impl ServerStopper {
+    /// Has [`Server::serve_forever`] return, which ends what is going on.
+    pub fn stop(&self) {
+        self.shared.host.stop();
+        // It never comes to its limit.
+        let _ = rustix::io::write(&self.shared.wake, &1_u64.to_ne_bytes());
+    }
+}
+
+impl Server {
+    pub(super) fn bind(address: Address, key: AuthKey, registry: Registry, longest: u64) -> Result<Self> {
+        let listener = Listener::bind(address, Some(key))?;
+        let flags = rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK;
+        let wake = rustix::event::eventfd(0, flags)
+            .map_err(|errno| crate::Error::os("start a manager's server", errno))?;
+        let host = Host::new(registry, longest)?;
+        Ok(Self { listener, shared: Arc::new(Shared { host, connections: Mutex::default(), wake }) })
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> &Address {
+        self.listener.address()
+    }
+
+    /// What ends it, from any thread.
+    pub fn stopper(&self) -> ServerStopper {
+        ServerStopper { shared: Arc::clone(&self.shared) }
+    }
+
+    /// Serves clients until it is [stopped](ServerStopper::stop).
+    pub fn serve_forever(self) {
+        while !self.shared.host.is_stopping() {
+            let ready = crate::connection::wait(&[&self.listener, &self.shared.wake], None);
+            if ready.is_err() {
+                // No memory.
+                std::thread::sleep(PAUSE);
+            }
+            match self.listener.try_accept() {
+                Ok(connection) => self.admit(connection),
+                Err(ConnectionError::Authentication(why)) => self.shared.host.refuse(why.into()),
+                Err(ConnectionError::WouldBlock) => {}
+                Err(_) => std::thread::sleep(PAUSE),
+            }
+        }
+    }
+
+    fn admit(&self, connection: Connection) {
+        let connection = Arc::new(connection);
+        {
+            let mut connections = self.shared.connections.lock().unwrap_or_else(PoisonError::into_inner);
+            if connections.len() == connections.capacity() {
+                connections.retain(|connection| connection.strong_count() > 0);
+            }
+            connections.push(Arc::downgrade(&connection));
+        }
+        let host = Arc::clone(&self.shared.host);
+        let thread = std::thread::Builder::new().name("multiproc-serve".to_owned());
+        // One that there is no thread for is closed: its client sees that.
+        if thread.spawn(move || serve(&host, &connection)).is_err() {
+            std::thread::sleep(PAUSE);
+        }
+    }
+}
+
+/// Closes what is open. Threads that are in a call end with it.
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.shared.host.stop();
+        let connections =
+            std::mem::take(&mut *self.shared.connections.lock().unwrap_or_else(PoisonError::into_inner));
+        for connection in connections.iter().filter_map(std::sync::Weak::upgrade) {
+            // The other end may have closed it.
+            let _ = rustix::net::shutdown(connection.as_fd(), rustix::net::Shutdown::Both);
+        }
+        self.shared.host.clear();
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("address", self.address()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ServerStopper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerStopper").finish_non_exhaustive()
+    }
+}
+
+/// What a thread of the server's does: everything for one connection, in the order in which it is asked.
+fn serve(host: &Arc<Host>, connection: &Connection) {
+    let (id, session) = match greet(host, connection) {
+        Ok(Some(known)) => known,
+        Ok(None) => return,
+        Err(refusal) => return host.refuse(refusal),
+    };
+    keep_watch(connection);
+    let is_same_program =
+        socket_peercred(connection).is_ok_and(|peer| host.runs_this_program(peer.pid.as_raw_nonzero().get()));
+    let is_gone = || poll::is_deserted(connection.as_fd());
+    let peer = Peer { host, session: &session, session_id: id, is_gone: &is_gone, is_same_program };
+    let mut replies = Vec::new();
+    // Too long for memory is too long for the server.
+    let longest = usize::try_from(host.longest).unwrap_or(usize::MAX);
+    loop {
+        replies.clear();
+        replies.shrink_to(SPARE);
+        let refusal = match connection.recv_bytes_max(longest) {
+            Ok(message) => match answer_message(&peer, &message, &mut replies) {
+                Ok(()) => None,
+                Err(what) => Some(Refusal::Malformed(what)),
+            },
+            Err(ConnectionError::TooLong { len, max }) => Some(Refusal::TooLong { len, max }),
+            Err(ConnectionError::Decode(error)) => Some(Refusal::Malformed(error.to_string())),
+            // It has gone.
+            Err(_) => break,
+        };
+        if let Some(refusal) = refusal {
+            let fault = match &refusal {
+                Refusal::TooLong { len, max } => Fault::TooLong { len: *len, max: *max },
+                other => Fault::Malformed(other.to_string()),
+            };
+            push_reply(&mut replies, 0, Err(&fault), host.longest);
+            host.refuse(refusal);
+            // It may not wait for it.
+            let _ = connection.try_send_bytes(&replies);
+            break;
+        }
+        if !replies.is_empty() && connection.send_bytes(&replies).is_err() {
+            break;
+        }
+    }
+    host.leave(id, &session);
+}
+
+type Known = (wire::SessionId, Arc<super::session::Session>);
+
+/// Lets a client in that speaks this version; `None` if it has gone.
+fn greet(host: &Arc<Host>, connection: &Connection) -> Result<Option<Known>, Refusal> {
+    let hello = match connection.recv_bytes_max_timeout(wire::HELLO * 4, HELLO_TIME) {
+        Ok(hello) => hello,
+        Err(ConnectionError::TimedOut) => return Err(Refusal::Silent),
+        Err(ConnectionError::TooLong { len, max }) => return Err(Refusal::TooLong { len, max }),
+        Err(ConnectionError::Decode(error)) => return Err(Refusal::Malformed(error.to_string())),
+        Err(_) => return Ok(None),
+    };
+    match wire::read_hello(&hello) {
+        Ok(id) => {
+            let (session, is_known) = host.enter(id);
+            let greeting = Greeting { incarnation: host.incarnation, longest: host.longest, is_known };
+            if connection.send_bytes(&greeting.to_bytes()).is_err() {
+                host.leave(id, &session);
+                return Ok(None);
+            }
+            Ok(Some((id, session)))
+        }
+        Err(unknown) => {
+            // It learns the version, and that it is not let in.
+            let _ = connection.try_send_bytes(&wire::refusal());
+            Err(match unknown {
+                Unknown::Version(theirs) => Refusal::Version { ours: wire::VERSION, theirs },
+                Unknown::Malformed => Refusal::Malformed("no hello".to_owned()),
+            })
+        }
+    }
+}
+
+/// Has the system find out that the machine of a client has gone, over a network. A Unix socket knows.
+pub(super) fn keep_watch(connection: &Connection) {
+    use rustix::net::sockopt;
+    // Where a setting is not to be had, the system's own holds.
+    if sockopt::socket_domain(connection).is_ok_and(|domain| domain != rustix::net::AddressFamily::UNIX) {
+        let _ = sockopt::set_socket_keepalive(connection, true);
+        let _ = sockopt::set_tcp_keepidle(connection, Duration::from_secs(2));
+        let _ = sockopt::set_tcp_keepintvl(connection, Duration::from_secs(1));
+        let _ = sockopt::set_tcp_keepcnt(connection, 3);
+        let _ = sockopt::set_tcp_user_timeout(connection, 5_000);
+    }
+}
