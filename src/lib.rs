@@ -122,6 +122,7 @@ pub mod testing {
     pub use crate::connection::handshake::testing::handshake;
     #[cfg(feature = "process")]
     pub use crate::process::read_bootstrap;
+    pub use crate::queue::testing::{queue_file, try_get_many, try_get_with, try_put_with};
     #[cfg(feature = "process")]
     pub use crate::sys::frame::testing::read_frames;
     pub use crate::sys::slice::set_sleep_slice;

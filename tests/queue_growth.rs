@@ -280,6 +280,34 @@ fn memory_comes_and_goes_with_a_backlog_of_a_gigabyte() {
     comes_and_goes(1024);
 }
 
+/// As an audio engine does: whatever is mapped from then on gets all its pages at once, and keeps them.
+fn comes_and_goes_locked(mebibytes: u64) -> bool {
+    let is_allowed = rustix::mm::mlockall(rustix::mm::MlockAllFlags::FUTURE).is_ok();
+    if is_allowed {
+        comes_and_goes(mebibytes);
+    }
+    is_allowed
+}
+
+/// In a process of its own.
+fn comes_and_goes_in_locked_memory(mebibytes: u64) {
+    let mut child = Process::spawn(comes_and_goes_locked, mebibytes).unwrap();
+    // Who may not lock memory has nothing to test.
+    let is_allowed = child.join().unwrap();
+    assert!(is_allowed || std::env::var_os("CI").is_none(), "mlockall is forbidden");
+}
+
+#[test]
+fn memory_comes_and_goes_where_all_that_is_mapped_is_locked() {
+    comes_and_goes_in_locked_memory(24);
+}
+
+#[test]
+#[ignore = "1 GiB of memory, and 10 GiB pass through"]
+fn memory_comes_and_goes_locked_with_a_backlog_of_a_gigabyte() {
+    comes_and_goes_in_locked_memory(1024);
+}
+
 fn produce((queue, from, to): (Queue<(u32, u64)>, u32, u64)) {
     (0..to).for_each(|n| queue.put((from, n)).unwrap());
 }

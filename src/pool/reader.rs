@@ -1,4 +1,5 @@
 //! [`Reader`]: takes results out of the ring.
+#![allow(unsafe_code)]
 
 use std::mem::take;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -53,7 +54,8 @@ impl Engine {
         bytes.clear();
         ends.clear();
         let count = self.results.get_many_by(wait, BATCH, |words, length| {
-            raw::read(words, length, bytes);
+            // SAFETY: the words are those of an item that is being got.
+            unsafe { raw::read_item(words, length, bytes) };
             ends.push(bytes.len());
         })?;
         {

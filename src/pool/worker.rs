@@ -142,7 +142,8 @@ impl Worker {
         let Self { tasks, task, board, seat, .. } = self;
         task.clear();
         let taken = tasks.get_by(Wait::Until(None), |words, length| {
-            raw::read(words, length, task);
+            // SAFETY: the words are those of an item that is being got.
+            unsafe { raw::read_item(words, length, task) };
             // Before the task leaves the ring, which is when this returns: from here on the pool knows whose it is.
             board.set_in_hand(*seat, split::<TaskHead>(task).map(|(head, _)| head.id));
         });

@@ -1,4 +1,5 @@
 //! [`Codec`]: how an item becomes bytes and an item again.
+#![allow(unsafe_code)]
 
 use std::sync::atomic::AtomicU64;
 
@@ -85,8 +86,10 @@ impl<'a> Payload<'a> {
         Self { place: Place::Bytes(bytes) }
     }
 
+    /// # Safety
+    /// For as long as it lives, the words are those of an item that the calling thread is getting.
     #[inline]
-    pub(super) fn in_words(words: &'a [AtomicU64], length: usize) -> Self {
+    pub(super) unsafe fn in_words(words: &'a [AtomicU64], length: usize) -> Self {
         Self { place: Place::Words(words, length) }
     }
 
@@ -111,7 +114,8 @@ impl<'a> Payload<'a> {
     pub fn append_to(&self, bytes: &mut Vec<u8>) {
         match self.place {
             Place::Bytes(payload) => bytes.extend_from_slice(payload),
-            Place::Words(words, length) => raw::read(words, length, bytes),
+            // SAFETY: `in_words` was promised that the item is being got.
+            Place::Words(words, length) => unsafe { raw::read_item(words, length, bytes) },
         }
     }
 
@@ -122,7 +126,8 @@ impl<'a> Payload<'a> {
         if fits {
             match self.place {
                 Place::Bytes(payload) => bytes.copy_from_slice(payload),
-                Place::Words(words, _) => raw::read_to(words, bytes),
+                // SAFETY: as in `append_to`.
+                Place::Words(words, _) => unsafe { raw::read_item_to(words, bytes) },
             }
         }
         fits

@@ -105,7 +105,7 @@ impl<T: 'static, C: Codec<T>> Consumer<T, C> {
     /// # Process death
     /// Killed here, the items are still in the queue, or the first so many of them are gone with the caller.
     pub fn get_many(&mut self, items: &mut Vec<T>, max: usize) -> Result<usize, GetError> {
-        self.queue.get_many_of(Some(self.fences), items, max)
+        self.queue.get_many_of(Some(self.fences), Wait::Until(None), items, max)
     }
 
     /// The items, until the queue is shut down and drained, its exclusive producer died, or a get fails.
@@ -123,7 +123,7 @@ impl<T, C> Consumer<T, C> {
     /// # Process death
     /// Killed here, also in `read`, the item is still in the queue, or it is gone with the caller, who has read it.
     pub fn get_with<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> Result<R, GetError> {
-        self.queue.get_with_by(Some(self.fences), read)
+        self.queue.get_with_by(Some(self.fences), Wait::Until(None), read)
     }
 
     /// The queue.

@@ -16,13 +16,14 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
     /// # Process death
     /// Killed here, the items are still in the queue, or the first so many of them are gone with the caller.
     pub fn get_many(&self, items: &mut Vec<T>, max: usize) -> Result<usize, GetError> {
-        self.get_many_of(None, items, max)
+        self.get_many_of(None, Wait::Until(None), items, max)
     }
 
-    /// [`get_many`](Self::get_many), also by who keeps the end.
+    /// [`get_many`](Self::get_many), also by who keeps the end, and waiting as it is told.
     pub(super) fn get_many_of(
         &self,
         keeper: Option<Fences>,
+        wait: Wait,
         items: &mut Vec<T>,
         max: usize,
     ) -> Result<usize, GetError> {
@@ -34,18 +35,25 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
         };
         if self.layout.has_tasks() {
             for nth in 0..max {
-                let wait = if nth == 0 { Wait::Until(None) } else { Wait::Never };
-                match self.get_by(wait, |words, length| fill(Payload::in_words(words, length))) {
+                let wait = if nth == 0 { wait } else { Wait::Never };
+                let fill = |words: &_, length| {
+                    // SAFETY: `get_by` gives the words of an item that is being got.
+                    fill(unsafe { Payload::in_words(words, length) });
+                };
+                match self.get_by(wait, fill) {
                     Err(_) if nth > 0 => break,
                     got => got?,
                 }
             }
         } else {
-            let mut fill = |words: &_, length| fill(Payload::in_words(words, length));
+            let mut fill = |words: &_, length| {
+                // SAFETY: `get_many` gives the words of items that are being got.
+                fill(unsafe { Payload::in_words(words, length) });
+            };
             self.at_head(|ring| {
                 let ring = by(keeper, ring);
                 // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
-                unsafe { ring.get_many(Wait::Until(None), max, &mut fill) }
+                unsafe { ring.get_many(wait, max, &mut fill) }
             })?;
         }
         let got = buffers.len();

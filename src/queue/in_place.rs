@@ -28,13 +28,14 @@ impl<T, C> Queue<T, C> {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn put_with(&self, length: usize, fill: impl FnOnce(&mut [u8])) -> Result<(), PutError<()>> {
-        self.put_with_by(None, length, fill)
+        self.put_with_by(None, Wait::Until(None), length, fill)
     }
 
-    /// [`put_with`](Self::put_with), also by who keeps the end.
+    /// [`put_with`](Self::put_with), also by who keeps the end, and waiting as it is told.
     pub(super) fn put_with_by(
         &self,
         keeper: Option<Fences>,
+        wait: Wait,
         length: usize,
         fill: impl FnOnce(&mut [u8]),
     ) -> Result<(), PutError<()>> {
@@ -56,7 +57,7 @@ impl<T, C> Queue<T, C> {
         self.at_tail(|ring| {
             let ring = by(keeper, ring);
             // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
-            unsafe { ring.put_with(Wait::Until(None), length, &mut put) }
+            unsafe { ring.put_with(wait, length, &mut put) }
         })
         .map_err(|error| PutError::new((), error))
     }
@@ -71,13 +72,14 @@ impl<T, C> Queue<T, C> {
     /// # Process death
     /// Killed here, also in `read`, the item is still in the queue, or it is gone with the caller, who has read it.
     pub fn get_with<R>(&self, read: impl FnOnce(&[u8]) -> R) -> Result<R, GetError> {
-        self.get_with_by(None, read)
+        self.get_with_by(None, Wait::Until(None), read)
     }
 
-    /// [`get_with`](Self::get_with), also by who keeps the end.
+    /// [`get_with`](Self::get_with), also by who keeps the end, and waiting as it is told.
     pub(super) fn get_with_by<R>(
         &self,
         keeper: Option<Fences>,
+        wait: Wait,
         read: impl FnOnce(&[u8]) -> R,
     ) -> Result<R, GetError> {
         let mut read = Some(read);
@@ -90,8 +92,8 @@ impl<T, C> Queue<T, C> {
         };
         // It is given one item.
         let got = match keeper {
-            Some(fences) => self.get_by_keeper(fences, Wait::Until(None), get),
-            None => self.get_by(Wait::Until(None), get),
+            Some(fences) => self.get_by_keeper(fences, wait, get),
+            None => self.get_by(wait, get),
         };
         got?.ok_or(GetError::Corrupt)
     }

@@ -24,6 +24,7 @@ mod put_many;
 mod queue;
 mod stats;
 mod task;
+pub(crate) mod testing;
 
 pub use codec::{Buffer, Codec, Payload, Plain, PlainBuffer};
 pub use consumer::Consumer;

@@ -118,7 +118,7 @@ impl<T, C> Producer<T, C> {
     /// # Process death
     /// Killed here, also in `fill`, nothing is put, or the whole item.
     pub fn put_with(&mut self, length: usize, fill: impl FnOnce(&mut [u8])) -> Result<(), PutError<()>> {
-        self.queue.put_with_by(Some(self.fences), length, fill)
+        self.queue.put_with_by(Some(self.fences), Wait::Until(None), length, fill)
     }
 
     /// The queue.

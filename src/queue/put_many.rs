@@ -117,7 +117,10 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
                 return Ok(put);
             }
             let length = |index: usize| batch.range(put + index).len();
-            let fill = |index: usize, words: &_| raw::write(words, &batch.bytes[batch.range(put + index)]);
+            let fill = |index: usize, words: &_| {
+                // SAFETY: `put_many` gives the words of items that are being put.
+                unsafe { raw::write_item(words, &batch.bytes[batch.range(put + index)]) };
+            };
             let some = self.at_tail(|ring| {
                 let ring = by(keeper, ring);
                 // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.

@@ -335,8 +335,12 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
             }
             self.at_tail(|ring| {
                 let ring = by(keeper, ring);
+                let fill = |words: &_| {
+                    // SAFETY: `put_with` gives the words of an item that is being put.
+                    unsafe { raw::write_item(words, bytes) };
+                };
                 // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
-                unsafe { ring.put_with(wait, bytes.len(), |words| raw::write(words, bytes)) }
+                unsafe { ring.put_with(wait, bytes.len(), fill) }
             })
         };
         match C::encode(&item, put) {
@@ -349,7 +353,10 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
     #[inline]
     fn get_waiting(&self, wait: Wait) -> Result<T, GetError> {
         let mut buffer = C::Buffer::default();
-        self.get_by(wait, |words, length| buffer.fill(Payload::in_words(words, length)))?;
+        self.get_by(wait, |words, length| {
+            // SAFETY: `get_by` gives the words of an item that is being got.
+            buffer.fill(unsafe { Payload::in_words(words, length) });
+        })?;
         C::decode(buffer).map_err(GetError::Decode)
     }
 
@@ -357,7 +364,10 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
     #[inline]
     pub(super) fn get_kept(&self, fences: Fences, wait: Wait) -> Result<T, GetError> {
         let mut buffer = C::Buffer::default();
-        self.get_by_keeper(fences, wait, |words, length| buffer.fill(Payload::in_words(words, length)))?;
+        self.get_by_keeper(fences, wait, |words, length| {
+            // SAFETY: as for `get_waiting`.
+            buffer.fill(unsafe { Payload::in_words(words, length) });
+        })?;
         C::decode(buffer).map_err(GetError::Decode)
     }
 
@@ -503,8 +513,12 @@ impl<T, C> Queue<T, C> {
     #[cfg(feature = "process")]
     #[inline]
     pub(crate) fn put_payload(&self, wait: Wait, payload: &[u8]) -> Result<(), RingError> {
+        let fill = |words: &_| {
+            // SAFETY: `put_with` gives the words of an item that is being put.
+            unsafe { raw::write_item(words, payload) };
+        };
         // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
-        self.at_tail(|ring| unsafe { ring.put_with(wait, payload.len(), |words| raw::write(words, payload)) })
+        self.at_tail(|ring| unsafe { ring.put_with(wait, payload.len(), fill) })
     }
 
     /// An operation on the ring as the producers see it.

@@ -83,8 +83,10 @@ pub use lease::Lease;
 pub(crate) use lease::own_tid;
 pub use mutex::RawMutex;
 pub use permits::RawPermits;
-pub(crate) use ring::{Chunk, Fences, Growth, Wait, read, read_to, write};
+pub(crate) use ring::{Chunk, Fences, Growth, Wait, read_item, read_item_to, write_item};
 pub use ring::{RawRing, Ring, RingError, RingShape};
+#[cfg(all(test, loom))]
+pub(crate) use ring::{read, write};
 pub use rlock::RawRLock;
 pub use semaphore::RawSemaphore;
 pub(crate) use tasks::{DeadLetter, Taken, Tasks};

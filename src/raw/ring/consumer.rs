@@ -7,7 +7,7 @@ use core::sync::atomic::Ordering;
 use super::endpoint::Access;
 use super::slot::{self, State};
 use super::waiting::{Attempt, End, HOLDERS_STEP, Spot, Wait};
-use super::{Corrupt, Ring, RingError, Slot, wide};
+use super::{Corrupt, Ring, RingError, Slot, bulk, wide};
 use crate::raw::{AcquireError, Acquired, Deadline};
 use crate::sys::atomic::AtomicU64;
 use crate::sys::futex::{self, Half};
@@ -163,7 +163,8 @@ impl Item<'_> {
     /// Copies the payload to the end of `payload`.
     #[inline]
     pub(crate) fn read(&self, payload: &mut Vec<u8>) {
-        slot::read(self.payload, self.length, payload);
+        // SAFETY: an item is handed out to who has the consumers' lease, and freed by that one.
+        unsafe { bulk::read(self.payload, self.length, payload) };
     }
 }
 

@@ -49,6 +49,7 @@
 //! # References
 //! D. Vyukov's bounded MPMC queue (the sequence in the slot is the commit).
 
+mod bulk;
 mod chunk;
 mod consumer;
 mod endpoint;
@@ -66,6 +67,7 @@ use core::sync::atomic::Ordering;
 use super::RawMutex;
 use crate::sys::atomic::{AtomicU32, AtomicU64};
 use crate::sys::futex::{self, Half};
+pub(crate) use bulk::{read as read_item, read_to as read_item_to, write as write_item};
 use chunk::HEAD_WORDS;
 pub(crate) use chunk::{Chunk, Growth};
 pub(crate) use consumer::{Consuming, Item};
@@ -76,7 +78,7 @@ pub use error::RingError;
 use growth::Chain;
 pub use shape::RingShape;
 use slot::{Header, State};
-pub(crate) use slot::{read, read_to, write};
+pub(crate) use slot::{read, write};
 use waiting::Hint;
 pub(crate) use waiting::{Attempt, Spot, Wait};
 

@@ -7,7 +7,7 @@ use core::sync::atomic::Ordering;
 use super::endpoint::Access;
 use super::slot::{self, Header, State};
 use super::waiting::{Attempt, End, Spot, Wait};
-use super::{Corrupt, Ring, RingError, Slot, wide};
+use super::{Corrupt, Ring, RingError, Slot, bulk, wide};
 use crate::raw::{AcquireError, Acquired, Deadline};
 use crate::sys::atomic::{AtomicU64, fence};
 use crate::sys::futex::{self, Half};
@@ -30,7 +30,7 @@ impl<'a> Ring<'a> {
     #[inline]
     pub unsafe fn put(self, payload: &[u8], deadline: Option<Deadline>) -> Result<(), RingError> {
         // SAFETY: the caller's promise is the same.
-        unsafe { self.put_with(Wait::Until(deadline), payload.len(), |words| slot::write(words, payload)) }
+        unsafe { self.put_bytes(Wait::Until(deadline), payload) }
     }
 
     /// Puts one item if there is room.
@@ -43,7 +43,21 @@ impl<'a> Ring<'a> {
     #[inline]
     pub unsafe fn try_put(self, payload: &[u8]) -> Result<(), RingError> {
         // SAFETY: the caller's promise is the same.
-        unsafe { self.put_with(Wait::Never, payload.len(), |words| slot::write(words, payload)) }
+        unsafe { self.put_bytes(Wait::Never, payload) }
+    }
+
+    /// Puts one item.
+    ///
+    /// # Safety
+    /// As for [`put`](Self::put).
+    #[inline]
+    unsafe fn put_bytes(self, wait: Wait, payload: &[u8]) -> Result<(), RingError> {
+        let fill = |words: &_| {
+            // SAFETY: `put_with` gives the words of an item that is being put.
+            unsafe { bulk::write(words, payload) };
+        };
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.put_with(wait, payload.len(), fill) }
     }
 
     /// Puts one item of `length` bytes that `fill` writes, once, into words that hold them. It runs with the producers'
