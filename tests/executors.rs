@@ -1,6 +1,8 @@
 //! `ProcessPoolExecutor`, and futures of both executors together.
 #![cfg(feature = "auto-init")]
 
+mod limited;
+
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -245,4 +247,29 @@ fn cancelling_at_any_moment_runs_a_task_once_or_never() {
     assert!(futures.iter().all(Future::done));
     assert_eq!(counter.load() + cancelled, 2000);
     assert_eq!(futures.iter().filter(|future| future.cancelled()).count() as u64, cancelled);
+}
+
+/// Bytes of memory that this process has in use.
+fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+}
+
+#[test]
+fn a_million_futures_of_processes_leave_no_memory_behind() {
+    if !limited::is_limited() {
+        limited::passes_under("true", "a_million_futures_of_processes_leave_no_memory_behind");
+        return;
+    }
+    let executor = ProcessPoolExecutor::new(2).unwrap();
+    let batch = || {
+        let futures: Vec<_> = (0..10_000).map(|n: u64| executor.submit(|n| [n; 8], n)).collect();
+        let sum: u64 = futures.into_iter().map(|future| future.into_result().unwrap()[0]).sum();
+        assert_eq!(sum, 49_995_000);
+    };
+    (0..5).for_each(|_| batch());
+    let before = resident();
+    (0..100).for_each(|_| batch());
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 16 << 20, "{grown} bytes more after a million futures");
 }

@@ -163,7 +163,7 @@ fn imap_keeps_a_late_result_for_later_and_unordered_does_not_wait_for_it() {
 #[test]
 fn an_endless_input_stays_within_the_buffer_known_bad_15() {
     let pool = Pool::new(2).unwrap();
-    for (buffersize, count) in [(1, 100), (3, 100), (64, 1000), (256, 100_000)] {
+    for (buffersize, count) in [(1, 100), (3, 100), (64, 1000), (1024, 1_000_000)] {
         let taken = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&taken);
         let input = (0_u64..).inspect(move |_| {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use multiproc::threads::{Pool, Process, ThreadPool, active_children, current_process};
+use multiproc::threads::{Pool, Process, ThreadPool, active_children, current_process, pipe};
 use multiproc::{Error, MapOptions, PoolStillRunning, ProcessError, TaskError};
 
 const SOON: Duration = Duration::from_secs(60);
@@ -80,6 +80,21 @@ fn processes_on_threads_have_names_with_their_ancestors_numbers() {
         Process::builder().name("a\0b").spawn(|()| (), ()),
         Err(Error::InvalidArgument { what: "name of a process", .. })
     ));
+}
+
+#[test]
+fn a_pipe_leads_from_thread_to_thread() {
+    let (ours, theirs) = pipe().unwrap();
+    let answer = |connection: multiproc::Connection| {
+        while let Ok((text, number)) = connection.recv::<(String, u32)>() {
+            connection.send(&text.repeat(number as usize)).unwrap();
+        }
+    };
+    let mut process = Process::spawn(answer, theirs).unwrap();
+    ours.send(&("ab", 3_u32)).unwrap();
+    assert_eq!(ours.recv::<String>().unwrap(), "ababab");
+    ours.close();
+    process.join().expect("the other end is closed");
 }
 
 #[test]

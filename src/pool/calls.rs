@@ -14,8 +14,9 @@ use super::runner::Runner;
 use crate::task::{Core, Driver, Future, Launch, Sink, TaskError};
 use crate::transfer::Encoder;
 
-/// Tasks handed over at a time.
+/// Tasks handed over at a time, at most, and about how many items.
 const BATCH: usize = 64;
+const BATCH_ITEMS: usize = 512;
 
 /// Whom to tell that a task can't be encoded, and why.
 type Refused = (Arc<dyn Receiver>, TaskError);
@@ -115,6 +116,8 @@ pub(crate) struct Calls<A, R> {
     encoding: Encoding,
     receiver: Option<Arc<dyn Receiver>>,
     batch: Vec<Load>,
+    /// In the batch.
+    items: usize,
     /// Whether the caller waits for all results anyway: then it waits for room, too.
     is_patient: bool,
     types: PhantomData<fn(A) -> R>,
@@ -127,6 +130,7 @@ impl<A: DeserializeOwned, R: Serialize> Calls<A, R> {
             engine: Arc::clone(engine),
             receiver: None,
             batch: Vec::new(),
+            items: 0,
             is_patient,
             types: PhantomData,
         }
@@ -154,16 +158,20 @@ where
             return 0;
         }
         match load {
-            Ok(load) => self.batch.push(load),
+            Ok(load) => {
+                self.batch.push(load);
+                self.items += count;
+            }
             Err((receiver, error)) => receiver.fail(chunk, count, error),
         }
-        if self.batch.len() >= BATCH {
+        if self.batch.len() >= BATCH || self.items >= BATCH_ITEMS {
             self.flush();
         }
         count
     }
 
     fn flush(&mut self) {
+        self.items = 0;
         let mut batch = take(&mut self.batch);
         self.engine.submit(batch.drain(..), self.is_patient);
         self.batch = batch;

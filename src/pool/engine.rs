@@ -297,7 +297,7 @@ impl Driver for Engine {
 
     fn is_begun(&self, ticket: u64) -> bool {
         let id = self.state().id_of_ticket(ticket);
-        id.is_some_and(|id| self.board.begun_by(id).is_some())
+        id.is_some_and(|id| self.board.claims().begun_by(id).is_some())
     }
 
     fn withdraw(&self, ticket: u64) -> bool {

@@ -4,8 +4,9 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::runner::{Outcomes, Runner};
+use super::runner::{Results, Runner};
 use crate::TaskError;
+use crate::task::Outcomes;
 use crate::transfer::{Decoder, Encoder};
 
 /// Calls of a function with so many arguments, one after the other.
@@ -55,7 +56,6 @@ impl Job {
 /// What came of a job's calls.
 pub(crate) fn outcomes<R: DeserializeOwned>(bytes: &[u8], items: usize) -> Vec<Result<R, TaskError>> {
     let mut decoder = Decoder::new(bytes, Vec::new());
-    let mut outcomes = Outcomes::new(&mut decoder);
-    let missing = || Err(TaskError::Decode("a result is missing".to_owned()));
-    (0..items).map(|_| outcomes.next().unwrap_or_else(missing)).collect()
+    let mut results = Results::new(&mut decoder);
+    (0..items).map(|_| results.next()).collect()
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use super::runner::Outcomes;
+use super::runner::Results;
 use crate::task::{Core, Sink, TaskError};
 use crate::transfer::Decoder;
 
@@ -24,7 +24,7 @@ pub(super) trait Receiver: Send + Sync {
 /// A task of one item.
 impl<R: DeserializeOwned + Send + Sync + 'static> Receiver for Core<R> {
     fn take_in(self: Arc<Self>, chunk: u64, items: usize, results: &mut Decoder<'_>) {
-        self.deliver(chunk, items, &mut Outcomes::<R>::new(results));
+        self.deliver(chunk, items, &mut Results::<R>::new(results));
     }
 
     fn fail(self: Arc<Self>, chunk: u64, items: usize, error: TaskError) {
@@ -43,7 +43,7 @@ pub(super) struct Decoded<R> {
 
 impl<R: DeserializeOwned + Send + Sync + 'static> Receiver for Decoded<R> {
     fn take_in(self: Arc<Self>, chunk: u64, items: usize, results: &mut Decoder<'_>) {
-        Arc::clone(&self.sink).deliver(chunk, items, &mut Outcomes::<R>::new(results));
+        Arc::clone(&self.sink).deliver(chunk, items, &mut Results::<R>::new(results));
     }
 
     fn fail(self: Arc<Self>, chunk: u64, items: usize, error: TaskError) {

@@ -59,19 +59,6 @@ pub(super) fn split<H: Pod>(message: &[u8]) -> Option<(H, &[u8])> {
     Some((bytemuck::pod_read_unaligned(head), rest))
 }
 
-/// The index of an entry, and its generation.
-pub(super) fn entry_of(id: u64) -> (u32, u32) {
-    (low(id), low(id >> 32))
-}
-
-pub(super) fn id_of(index: u32, generation: u32) -> u64 {
-    u64::from(generation) << 32 | u64::from(index)
-}
-
-fn low(word: u64) -> u32 {
-    (word & u64::from(u32::MAX)) as u32
-}
-
 /// A worker's failure, for the caller.
 pub(super) fn error_of(failure: Failure) -> TaskError {
     match failure {

@@ -111,16 +111,15 @@ impl Engine {
 
     /// A worker has ended, and all its results are in: the task that it had in its hands, and what became of it.
     fn bury(&self, state: &mut State, seat: u32) -> Option<(Load, Told)> {
-        let id = self.board.in_hand(seat);
         let was_ready = self.board.is_ready(seat);
         let others_ready = (0..self.policy.workers)
             .zip(&state.seats)
             .any(|(other, at)| other != seat && at.pid != 0 && self.board.is_ready(other));
-        let begun_by = id.and_then(|id| self.board.begun_by(id));
-        self.board.vacate(seat);
         let place = state.seats.get_mut(seat as usize)?;
         let error = place.ended.take()?;
-        let is_overdue = place.overdue.take().is_some_and(|overdue| Some(overdue) == id);
+        let lost = self.board.claims().lost(seat);
+        self.board.vacate(seat);
+        let is_overdue = place.overdue.take().is_some_and(|overdue| Some(overdue) == lost);
         place.pid = 0;
         if was_ready {
             state.stillborn = 0;
@@ -136,18 +135,7 @@ impl Engine {
             state.hopeless = Some(TaskError::NoWorkers(why));
         }
         self.ring();
-        let id = id?;
-        match begun_by {
-            // Another one took it out of the ring.
-            Some(other) if other != seat => return None,
-            Some(_) => {}
-            // It is in nobody's hands, or somebody is about to begin it.
-            None if self.board.withdraw(id) => {}
-            // Withdrawn by a caller; or begun just now by another one.
-            None if self.board.begun_by(id).is_some() => return None,
-            None => {}
-        }
-        let mut load = state.release(id)?;
+        let mut load = state.release(lost?)?;
         if is_overdue {
             return Some((load, Told::Failed(TaskError::TaskTimedOut)));
         }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::message::{ITEM_DONE, ITEM_FAILED};
 use crate::process::{Failure, Image, failure_of};
+use crate::task::{Outcomes, TaskError, missing};
 use crate::transfer::{Decoder, Encoder};
 use crate::{Error, Result};
 
@@ -65,21 +66,28 @@ unsafe fn run<A: DeserializeOwned, R: Serialize>(
 ) {
     // SAFETY: the caller's promise.
     let function = unsafe { transmute::<usize, fn(A) -> R>(function) };
-    for _ in 0..items {
-        let start = output.bytes().len();
-        output.push_byte(ITEM_DONE);
-        let done = catch_unwind(AssertUnwindSafe(|| {
-            let arguments = input.next::<A>().map_err(|error| Failure::Arguments(error.to_string()))?;
-            let result = function(arguments);
-            output.push(&result).map_err(|error| Failure::Encode(error.to_string()))
+    let (mut done, mut start) = (0, 0);
+    while done < items {
+        // One item after the other, until one fails: after that again.
+        let all = catch_unwind(AssertUnwindSafe(|| {
+            while done < items {
+                start = output.bytes().len();
+                output.push_byte(ITEM_DONE);
+                let arguments = input.next::<A>().map_err(|error| Failure::Arguments(error.to_string()))?;
+                let result = function(arguments);
+                output.push(&result).map_err(|error| Failure::Encode(error.to_string()))?;
+                done += 1;
+            }
+            Ok(())
         }));
-        if let Err(failure) = done.unwrap_or_else(|payload| Err(failure_of(&*payload))) {
+        if let Err(failure) = all.unwrap_or_else(|payload| Err(failure_of(&*payload))) {
             output.truncate(start);
             output.push_byte(ITEM_FAILED);
             if output.push(&failure).is_err() {
                 // Texts can be encoded.
                 output.truncate(start);
             }
+            done += 1;
         }
     }
 }
@@ -126,31 +134,50 @@ impl<'de, A, R> Deserialize<'de> for Function<A, R> {
 }
 
 /// Results of `R`, as [`Runner::run`] encodes them.
-pub(super) struct Outcomes<'d, 'a, R> {
+pub(super) struct Results<'d, 'a, R> {
     decoder: &'d mut Decoder<'a>,
     results: PhantomData<R>,
 }
 
-impl<'d, 'a, R> Outcomes<'d, 'a, R> {
+impl<'d, 'a, R: DeserializeOwned> Results<'d, 'a, R> {
     pub(super) fn new(decoder: &'d mut Decoder<'a>) -> Self {
         Self { decoder, results: PhantomData }
     }
+
+    #[inline]
+    fn decode(&mut self) -> Result<R, TaskError> {
+        match self.decoder.next_byte() {
+            Some(ITEM_DONE) => self.decoder.next().map_err(undecoded),
+            other => Err(self.failure(other)),
+        }
+    }
+
+    #[cold]
+    fn failure(&mut self, tag: Option<u8>) -> TaskError {
+        match tag {
+            Some(ITEM_FAILED) => self.decoder.next().map_or_else(undecoded, super::message::error_of),
+            Some(other) => TaskError::Decode(format!("a result begins with {other}")),
+            None => missing(),
+        }
+    }
 }
 
-impl<R: DeserializeOwned> Iterator for Outcomes<'_, '_, R> {
-    type Item = Result<R, crate::TaskError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let undecoded = |error: Error| crate::TaskError::Decode(error.to_string());
-        Some(match self.decoder.next_byte()? {
-            ITEM_DONE => catch_unwind(AssertUnwindSafe(|| self.decoder.next::<R>())).map_or_else(
-                |_| Err(crate::TaskError::Decode("decoding the result panicked".to_owned())),
-                |result| result.map_err(undecoded),
-            ),
-            ITEM_FAILED => {
-                Err(self.decoder.next::<Failure>().map_or_else(undecoded, super::message::error_of))
-            }
-            other => Err(crate::TaskError::Decode(format!("a result begins with {other}"))),
-        })
+impl<R: DeserializeOwned> Outcomes<R> for Results<'_, '_, R> {
+    fn next(&mut self) -> Result<R, TaskError> {
+        unless_panicked(|| self.decode())
     }
+
+    fn next_many(&mut self, items: usize, results: &mut Vec<R>) -> Result<(), TaskError> {
+        unless_panicked(|| (0..items).try_for_each(|_| self.decode().map(|result| results.push(result))))
+    }
+}
+
+fn undecoded(error: Error) -> TaskError {
+    TaskError::Decode(error.to_string())
+}
+
+/// A value's own `Deserialize` may panic.
+fn unless_panicked<T>(decode: impl FnOnce() -> Result<T, TaskError>) -> Result<T, TaskError> {
+    let panicked = |_| Err(TaskError::Decode("decoding the result panicked".to_owned()));
+    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(panicked)
 }

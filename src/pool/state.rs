@@ -7,8 +7,9 @@ use std::time::Instant;
 
 use super::board::Board;
 use super::load::{Beside, Load, Receiver};
-use super::message::{TASK_HEAD, entry_of, id_of};
+use super::message::TASK_HEAD;
 use crate::Queue;
+use crate::raw::claims::{entry_of, id_of};
 use crate::raw::{RingError, Wait};
 use crate::task::TaskError;
 
@@ -137,7 +138,7 @@ impl State {
         }
         // One that takes it at once finds the claim.
         entry.generation = generation;
-        board.offer(id);
+        board.claims().offer(id);
         // With the arguments beside, the ring gets the head only.
         let length = if load.beside.is_some() { TASK_HEAD } else { load.message.len() };
         let put = tasks.put_payload(Wait::Never, load.message.get(..length).unwrap_or_default());
@@ -216,7 +217,7 @@ impl State {
             return true;
         }
         let Some((id, load)) = self.offers().find(|(_, load)| load.ticket == ticket) else { return false };
-        let withdrawn = board.withdraw(id);
+        let withdrawn = board.claims().withdraw(id);
         load.is_withdrawn |= withdrawn;
         withdrawn
     }
@@ -237,7 +238,7 @@ impl State {
             told.push((Arc::clone(&load.receiver), load.chunk, load.items as usize));
         };
         for (id, load) in self.offers() {
-            if concerned(load) && board.withdraw(id) {
+            if concerned(load) && board.claims().withdraw(id) {
                 tell(load);
             }
         }

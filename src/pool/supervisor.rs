@@ -218,7 +218,7 @@ impl Supervisor {
         for (seat, member) in (0_u32..).zip(&self.members) {
             let Some(member) = member else { continue };
             let since = self.engine.board.since(seat);
-            let in_hand = self.engine.board.in_hand(seat);
+            let in_hand = self.engine.board.claims().in_hand(seat);
             // The task may have changed between both looks; then the time is about now.
             if since == 0 || self.engine.board.since(seat) != since {
                 continue;

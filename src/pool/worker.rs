@@ -145,7 +145,7 @@ impl Worker {
             // SAFETY: the words are those of an item that is being got.
             unsafe { raw::read_item(words, length, task) };
             // Before the task leaves the ring, which is when this returns: from here on the pool knows whose it is.
-            board.set_in_hand(*seat, split::<TaskHead>(task).map(|(head, _)| head.id));
+            board.claims().set_in_hand(*seat, split::<TaskHead>(task).map(|(head, _)| head.id));
         });
         match taken {
             Ok(()) => {}
@@ -155,7 +155,7 @@ impl Worker {
         let Some((head, _)) = split::<TaskHead>(&self.task) else {
             return Err(Ending::Broken("a task without a head".to_owned()));
         };
-        let begun = self.board.begin(head.id, self.seat);
+        let begun = self.board.claims().begin(head.id, self.seat);
         if begun {
             if self.is_timed {
                 self.board.set_since(self.seat, now());
@@ -168,7 +168,7 @@ impl Worker {
             let head = ResultHead { id: head.id, kind: SKIPPED, seat: self.seat };
             self.put(bytemuck::bytes_of(&head))?;
         }
-        self.board.set_in_hand(self.seat, None);
+        self.board.claims().set_in_hand(self.seat, None);
         Ok(begun)
     }
 

@@ -61,6 +61,8 @@ mod acquire;
 mod arrivals;
 mod barrier;
 mod barrier_error;
+#[cfg(any(feature = "process", all(test, loom)))]
+pub(crate) mod claims;
 mod condvar;
 mod event;
 mod lease;
@@ -101,6 +103,8 @@ pub(crate) use waiters::{Debt, Waiter, Waiters};
 
 #[cfg(all(test, loom))]
 mod loom_barrier;
+#[cfg(all(test, loom))]
+mod loom_claims;
 #[cfg(all(test, loom))]
 mod loom_condvar;
 #[cfg(all(test, loom))]

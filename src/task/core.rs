@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use super::driver::{Driver, NO_TICKET};
 use super::error::TaskError;
-use super::sink::Sink;
+use super::sink::{Outcomes, Sink};
 use super::watcher::Watcher;
 use crate::sys::Deadline;
 
@@ -306,9 +306,8 @@ impl<R: Send + Sync + 'static> Sink<R> for Core<R> {
         Core::begin(self)
     }
 
-    fn deliver(self: Arc<Self>, _: u64, _: usize, results: &mut dyn Iterator<Item = Result<R, TaskError>>) {
-        let nothing = || Err(TaskError::Decode("no result came".to_owned()));
-        self.finish(results.next().unwrap_or_else(nothing));
+    fn deliver(self: Arc<Self>, _: u64, _: usize, results: &mut dyn Outcomes<R>) {
+        self.finish(results.next());
     }
 
     fn fail(self: Arc<Self>, _: u64, _: usize, error: TaskError) {

@@ -9,7 +9,7 @@ use super::error::TaskError;
 use super::future::Future;
 use super::launch::Launch;
 use super::options::Checked;
-use super::sink::Sink;
+use super::sink::{Outcomes, Sink};
 
 /// How far a map is.
 #[derive(Debug, Default)]
@@ -27,6 +27,8 @@ struct Gather<R> {
 
 struct Gathered<R> {
     results: Vec<Option<R>>,
+    /// Where a chunk's results come together.
+    chunk: Vec<R>,
     /// The first that came.
     error: Option<TaskError>,
     /// Items without a result so far.
@@ -81,8 +83,13 @@ fn gather_known<A, R: Send + Sync + 'static>(
 
 impl<R: Send + Sync + 'static> Gather<R> {
     fn new<A>(launch: &dyn Launch<A, R>, count: usize) -> Self {
-        let gathered =
-            Gathered { results: Vec::with_capacity(count), error: None, outstanding: 0, is_complete: false };
+        let gathered = Gathered {
+            results: Vec::with_capacity(count),
+            chunk: Vec::new(),
+            error: None,
+            outstanding: 0,
+            is_complete: false,
+        };
         let progress = Progress { total: AtomicUsize::new(count), ..Progress::default() };
         Self {
             core: Core::new(launch.driver()),
@@ -107,21 +114,20 @@ impl<R: Send + Sync + 'static> Gather<R> {
         self.finish_if_all(gathered);
     }
 
-    fn take_in(&self, chunk: u64, items: usize, mut next: impl FnMut() -> Result<R, TaskError>) {
+    fn take_in(
+        &self,
+        first: u64,
+        items: usize,
+        next_many: impl FnOnce(usize, &mut Vec<R>) -> Result<(), TaskError>,
+    ) {
         let mut gathered = self.gathered();
-        let first = usize::try_from(chunk).unwrap_or(usize::MAX);
-        for index in first..first.saturating_add(items) {
-            match next() {
-                Ok(result) => {
-                    if let Some(place) = gathered.results.get_mut(index) {
-                        *place = Some(result);
-                    }
-                }
-                Err(error) => {
-                    gathered.error.get_or_insert(error);
-                }
-            }
+        let Gathered { results, chunk, error, .. } = &mut *gathered;
+        if let Err(failure) = next_many(items, chunk) {
+            error.get_or_insert(failure);
         }
+        let first = usize::try_from(first).unwrap_or(usize::MAX);
+        let places = results.iter_mut().skip(first);
+        places.zip(chunk.drain(..)).for_each(|(place, result)| *place = Some(result));
         // Relaxed: a count for who is curious.
         self.progress.completed.fetch_add(items, Ordering::Relaxed);
         gathered.outstanding = gathered.outstanding.saturating_sub(items);
@@ -151,17 +157,11 @@ impl<R: Send + Sync + 'static> Sink<R> for Gather<R> {
         self.core.outcome().is_none()
     }
 
-    fn deliver(
-        self: Arc<Self>,
-        chunk: u64,
-        items: usize,
-        results: &mut dyn Iterator<Item = Result<R, TaskError>>,
-    ) {
-        let missing = || Err(TaskError::Decode("a result is missing".to_owned()));
-        self.take_in(chunk, items, || results.next().unwrap_or_else(missing));
+    fn deliver(self: Arc<Self>, chunk: u64, items: usize, results: &mut dyn Outcomes<R>) {
+        self.take_in(chunk, items, |items, into| results.next_many(items, into));
     }
 
     fn fail(self: Arc<Self>, chunk: u64, items: usize, error: TaskError) {
-        self.take_in(chunk, items, || Err(error.clone()));
+        self.take_in(chunk, items, |_, _| Err(error));
     }
 }

@@ -7,6 +7,8 @@ use crate::sys::Deadline;
 
 /// Chunks of a map for each worker, when their size is automatic: as in Python.
 const CHUNKS_PER_WORKER: usize = 4;
+/// From so many items on a larger chunk saves nothing, and workers begin and callers go on later.
+const LARGEST_CHUNK: usize = 1024;
 /// Items of a streamed map that are on their way at a time, at least and for each worker's chunk.
 const LEAST_BUFFER: usize = 64;
 const CHUNKS_BUFFERED: usize = 8;
@@ -24,7 +26,7 @@ const CHUNKS_BUFFERED: usize = 8;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MapOptions {
-    /// How many items a worker takes at once. Default: of a map that gathers its results, a quarter of a worker's share; else 1.
+    /// How many items a worker takes at once. Default: of a map that gathers its results, a quarter of a worker's share, and 1024 at most; else 1.
     /// 0 is refused with [`TaskError::InvalidOption`](crate::TaskError::InvalidOption).
     #[doc(alias = "chunksize")]
     pub chunk: Option<usize>,
@@ -61,7 +63,8 @@ impl MapOptions {
 impl Checked {
     /// The chunk for `items` items, all gathered.
     pub(crate) fn chunk_of(&self, items: usize, workers: usize) -> usize {
-        self.chunk.unwrap_or_else(|| items.div_ceil(workers.max(1) * CHUNKS_PER_WORKER)).max(1)
+        let automatic = || items.div_ceil(workers.max(1) * CHUNKS_PER_WORKER).min(LARGEST_CHUNK);
+        self.chunk.unwrap_or_else(automatic).max(1)
     }
 
     /// How many items are on their way at most.

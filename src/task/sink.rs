@@ -1,4 +1,4 @@
-//! [`Sink`]: where the results of chunks go.
+//! [`Sink`]: where the results of chunks go, and [`Outcomes`]: those of one chunk.
 
 use std::sync::Arc;
 
@@ -11,14 +11,33 @@ pub(crate) trait Sink<R>: Send + Sync {
     fn begin(&self, chunk: u64) -> bool;
 
     /// The results of a chunk of so many items; missing ones are failures.
-    /// It runs with locks held: the iterator does no more than decode.
-    fn deliver(
-        self: Arc<Self>,
-        chunk: u64,
-        items: usize,
-        results: &mut dyn Iterator<Item = Result<R, TaskError>>,
-    );
+    /// It runs with locks held: `results` does no more than decode.
+    fn deliver(self: Arc<Self>, chunk: u64, items: usize, results: &mut dyn Outcomes<R>);
 
     /// There are no results of a chunk of so many items.
     fn fail(self: Arc<Self>, chunk: u64, items: usize, error: TaskError);
+}
+
+/// What came of the items of a chunk, in their order.
+pub(crate) trait Outcomes<R> {
+    /// What came of the next item; one that is missing has failed.
+    fn next(&mut self) -> Result<R, TaskError>;
+
+    /// The next so many results, until an item has failed: why.
+    fn next_many(&mut self, items: usize, results: &mut Vec<R>) -> Result<(), TaskError>;
+}
+
+impl<R> Outcomes<R> for std::vec::IntoIter<Result<R, TaskError>> {
+    fn next(&mut self) -> Result<R, TaskError> {
+        Iterator::next(self).unwrap_or_else(|| Err(missing()))
+    }
+
+    fn next_many(&mut self, items: usize, results: &mut Vec<R>) -> Result<(), TaskError> {
+        (0..items).try_for_each(|_| Outcomes::next(self).map(|result| results.push(result)))
+    }
+}
+
+/// Why an item has failed of which nothing came.
+pub(crate) fn missing() -> TaskError {
+    TaskError::Decode("a result is missing".to_owned())
 }

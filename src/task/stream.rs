@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::driver::Driver;
 use super::error::TaskError;
-use super::sink::Sink;
+use super::sink::{Outcomes, Sink};
 use crate::sys::Deadline;
 
 /// The results of a map that have come and were not asked for yet.
@@ -97,14 +97,8 @@ impl<R: Send + Sync> Sink<R> for Stream<R> {
         !self.state().is_abandoned
     }
 
-    fn deliver(
-        self: Arc<Self>,
-        chunk: u64,
-        items: usize,
-        results: &mut dyn Iterator<Item = Result<R, TaskError>>,
-    ) {
-        let missing = || Err(TaskError::Decode("a result is missing".to_owned()));
-        self.take_in(chunk, items, || results.next().unwrap_or_else(missing));
+    fn deliver(self: Arc<Self>, chunk: u64, items: usize, results: &mut dyn Outcomes<R>) {
+        self.take_in(chunk, items, || results.next());
     }
 
     fn fail(self: Arc<Self>, chunk: u64, items: usize, error: TaskError) {

@@ -41,13 +41,20 @@ pub(super) struct Behind<'a>(pub(super) &'a mut Vec<u8>);
 impl Flavor for Behind<'_> {
     type Output = ();
 
+    #[inline]
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
         self.0.push(byte);
         Ok(())
     }
 
+    #[inline]
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.0.extend_from_slice(bytes);
+        // Most are numbers of one to three bytes: a call for so few takes longer than they do.
+        if bytes.len() < 4 {
+            bytes.iter().for_each(|byte| self.0.push(*byte));
+        } else {
+            self.0.extend_from_slice(bytes);
+        }
         Ok(())
     }
 

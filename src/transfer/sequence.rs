@@ -28,6 +28,7 @@ impl Encoder {
     ///
     /// # Errors
     /// What a handle failed with, or [`Error::Encode`].
+    #[inline]
     pub(crate) fn push<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<()> {
         let start = self.bytes.len();
         // As a rule there are no handles in it, and nothing to set up; one that there is refuses.
@@ -65,15 +66,18 @@ impl Encoder {
     }
 
     /// Puts a byte behind what was encoded.
+    #[inline]
     pub(crate) fn push_byte(&mut self, byte: u8) {
         self.bytes.push(byte);
     }
 
     /// Takes back what was encoded from `length` bytes on.
+    #[inline]
     pub(crate) fn truncate(&mut self, length: usize) {
         self.bytes.truncate(length);
     }
 
+    #[inline]
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -99,6 +103,7 @@ impl<'a> Decoder<'a> {
     ///
     /// # Errors
     /// What a handle failed with, or [`Error::Decode`]; what comes behind can't be decoded then.
+    #[inline]
     pub(crate) fn next<T: DeserializeOwned>(&mut self) -> Result<T> {
         let (value, rest) = if self.fds.is_empty() && table::is_absent() {
             let decoded = postcard::take_from_bytes(self.rest);
@@ -119,6 +124,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// The next byte.
+    #[inline]
     pub(crate) fn next_byte(&mut self) -> Option<u8> {
         let (byte, rest) = self.rest.split_first()?;
         self.rest = rest;

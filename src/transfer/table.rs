@@ -1,6 +1,6 @@
 //! The descriptor table of the transfer in progress on this thread.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -14,6 +14,8 @@ const FIRST_FD: i32 = 3;
 
 thread_local! {
     static CURRENT: RefCell<Table> = const { RefCell::new(Table::Absent) };
+    /// Whether that is a table. By itself, since it is looked at for every item of every queue and map.
+    static IS_PRESENT: Cell<bool> = const { Cell::new(false) };
 }
 
 /// What handles on this thread find.
@@ -61,12 +63,13 @@ impl Drop for Scope {
 }
 
 /// Whether there is no transfer in progress on this thread.
+#[inline]
 pub(super) fn is_absent() -> bool {
-    // One that is in use right now belongs to a transfer.
-    CURRENT.try_with(|current| matches!(current.try_borrow().as_deref(), Ok(Table::Absent))).unwrap_or(true)
+    !IS_PRESENT.get()
 }
 
 fn replace(table: Table) -> Table {
+    IS_PRESENT.set(!matches!(table, Table::Absent));
     CURRENT.try_with(|current| current.replace(table)).unwrap_or_default()
 }
 
