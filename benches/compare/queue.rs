@@ -47,11 +47,11 @@ fn main() -> multiproc::Result<()> {
         report.line("\niceoryx2 is not among them: it was built without `--features iceoryx2`.");
     }
     let bench = Bench { cores: &cores, python: python.as_ref() };
-    bench.small::<8>(&mut report, "8 B", "8", 2_000_000);
-    bench.small::<64>(&mut report, "64 B", "64", 1_000_000);
-    bench.small::<1024>(&mut report, "1 KiB", "1k", 300_000);
-    bench.large(&mut report, "64 KiB", "64k", 64 << 10, 20_000);
-    bench.large(&mut report, "1 MiB", "1m", 1 << 20, 1_000);
+    bench.small::<8>(&mut report, "8 B", "8", 1_000_000);
+    bench.small::<64>(&mut report, "64 B", "64", 500_000);
+    bench.small::<1024>(&mut report, "1 KiB", "1k", 150_000);
+    bench.large(&mut report, "64 KiB", "64k", 64 << 10, 10_000);
+    bench.large(&mut report, "1 MiB", "1m", 1 << 20, 500);
     bench.crowd(&mut report, "two to two", Topology { producers: 2, consumers: 2 });
     bench.crowd(&mut report, "one to three", Topology { producers: 1, consumers: 3 });
     latency::run(&mut report, &cores)?;
@@ -161,14 +161,14 @@ impl<'a> Bench<'a> {
             Contestant::new(PLAIN, |n| topology.processes(n, cores, &Plain::<8>::new())),
             Contestant::new(ENCODED, |n| topology.processes(n, cores, &Encoded::new())),
         ];
-        let figures = measure(&mut contestants, 1_000_000);
+        let figures = measure(&mut contestants, 500_000);
         section(report, &format!("8 B, {what}"), &figures);
         print_targets(report, &figures, &[(PLAIN, CROSSBEAM, 0.8)]);
     }
 }
 
 fn measure(contestants: &mut [Contestant<'_>], messages: u64) -> Figures {
-    let (rounds, messages) = if rounds::is_quick() { (3, messages.div_ceil(10)) } else { (7, messages) };
+    let (rounds, messages) = if rounds::is_quick() { (3, messages.div_ceil(2)) } else { (5, messages) };
     rounds::measure(contestants, rounds, messages)
 }
 

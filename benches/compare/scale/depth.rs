@@ -30,7 +30,8 @@ pub(crate) fn run(report: &mut Report) -> multiproc::Result<()> {
         report.section(
             title,
             "Nanoseconds for each of so many numbers, by one process: put one after the other, then put and got in turn at that \
-             depth, then got. The memory is what the queue takes with all of them in it, and when they have gone.",
+             depth, then got. The memory is what the queue takes with all of them in it, and when they have gone: \
+             16 bytes an item, its own 8 and as many for who commits it.",
         );
         let row = |(depth, cost): &(usize, Cost)| {
             let [put, both, get] = cost.nanos.map(|nanos| format!("{nanos:.1}"));

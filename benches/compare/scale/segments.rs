@@ -39,7 +39,7 @@ pub(crate) fn run(report: &mut Report) -> multiproc::Result<()> {
     report.section(
         "## Segments of a process",
         "Microseconds for each of so many segments of a page, and what they take together: made and dropped without names; \
-         made with names, dropped, and opened.",
+         made with names, dropped, and opened. Each takes a descriptor, by which it is sent to other processes, and a mapping.",
     );
     let row = |(count, cost): &(usize, Cost)| {
         let [create, drop, create_named, open] = cost.micros.map(|micros| format!("{micros:.1}"));
@@ -92,7 +92,8 @@ fn measure(count: usize) -> multiproc::Result<Cost> {
 fn unnamed_objects(report: &mut Report) -> multiproc::Result<()> {
     report.section(
         "## Objects without names",
-        "So many `Value<u64>`s, made by `Value::new`, which share segments of 64 KiB.",
+        "So many `Value<u64>`s, made by `Value::new`. Small objects without names share segments of 64 KiB, so the limits of \
+         descriptors and mappings are far away.",
     );
     let mut rows = Vec::new();
     for count in [1, 100, 10_000, 100_000] {
@@ -114,7 +115,9 @@ fn unnamed_objects(report: &mut Report) -> multiproc::Result<()> {
 fn limits(report: &mut Report) {
     report.section(
         "## The last segment",
-        "How many segments of a page a process makes until one fails, and how it fails, by its limit of open files.",
+        "How many segments of a page a process makes until one fails, and how it fails, by its limit of open files. That one comes first: \
+         1024 is usual, and `setrlimit(2)` raises it as far as its hard limit. The next is the number of mappings that the \
+         kernel lets a process have.",
     );
     let mut rows = Vec::new();
     let [hard, more] = [files_limit(None).rlim_max, 200_000];

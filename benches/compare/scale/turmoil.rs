@@ -47,7 +47,7 @@ impl Scene {
 /// Lets `count` processes do `step` again and again, until it says no, for some time. `end` lets those go on that wait:
 /// each process calls it when it has seen that it is over, since its last step may have made others wait.
 fn contest(cores: &Cores, count: usize, step: impl Fn(usize, &Scene) -> bool, end: impl Fn()) -> Outcome {
-    let time = Duration::from_millis(if rounds::is_quick() { 60 } else { 500 });
+    let time = Duration::from_millis(if rounds::is_quick() { 60 } else { 300 });
     let scene = Scene::new();
     let act = |actor: usize| {
         pin(cores.of(actor));
@@ -166,7 +166,10 @@ pub(crate) fn run(report: &mut Report, cores: &Cores) -> multiproc::Result<()> {
         "## Processes",
         "So many processes with one lock, that they take and give back at once; with one `PlainQueue` of 1024 numbers, half of \
          them producers; with one event, that one sets when all others have answered to the last time, in microseconds. The \
-         least is what the process that got the lock least often had, in multiples of an equal share.",
+         least is what the process that got the lock least often had, in multiples of an equal share. With more processes than \
+         cores each that waits for the event costs a change of processes, some microseconds: the kernel's price, and it grows \
+         no faster than they do. Nobody who spins keeps a core from who holds the lock for long: after a few microseconds it \
+         sleeps.",
     );
     report.table(&["lock, M/s", "least", "queue, M/s", "event, us", "us for each"], &rows);
     let [_, few, .., many] = &rates[..] else { return Ok(()) };
