@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use multiproc::inspect::SegmentView;
 use multiproc::{
-    Array, Barrier, BoundedSemaphore, Condition, Event, JoinableQueue, Lock, Permits, Process, Queue,
-    QueueOptions, RLock, RawArray, RawValue, Segment, Semaphore, Value,
+    Array, Barrier, BoundedSemaphore, Condition, Event, JoinableQueue, Lock, Permits, Queue, QueueOptions,
+    RLock, RawArray, RawValue, Segment, Semaphore, Value,
 };
 use random::Random;
 use serde_json::Value as Json;
@@ -125,7 +125,7 @@ fn every_kind_of_object_is_shown_and_who_holds_what() {
     Event::new_in(&segment, "event").unwrap().set();
     Condition::new_in(&segment, "condition").unwrap();
     Barrier::new_in(&segment, "barrier", 2).unwrap();
-    segment.place("own", std::sync::atomic::AtomicU32::new(3)).unwrap();
+    segment.place("own", multiproc::raw::RawEvent::new()).unwrap();
     let queue = small().queue_in::<u32>(&segment, "queue").unwrap();
     for number in 0..5 {
         queue.put(number).unwrap();
@@ -135,7 +135,7 @@ fn every_kind_of_object_is_shown_and_who_holds_what() {
     tasks.put("first".to_owned()).unwrap();
     tasks.put("second".to_owned()).unwrap();
     let begun = Event::new().unwrap();
-    let mut holder = Process::spawn(hold, (segment.clone(), begun.clone())).unwrap();
+    let holder = Worker::spawn(hold, (segment.clone(), begun.clone()));
     let pid = holder.pid();
     assert!(begun.wait_timeout(SOON));
     let twice = (rlock.lock().unwrap(), rlock.lock().unwrap());
@@ -159,7 +159,7 @@ fn every_kind_of_object_is_shown_and_who_holds_what() {
         ("semaphore", "Semaphore", "", 1),
         ("bounded", "BoundedSemaphore", "", 1),
         ("event", "Event", "", 1),
-        ("own", "Struct", "AtomicU32", 1),
+        ("own", "Struct", "RawEvent", 1),
         ("queue", "Queue", "postcard: u32", 1),
         ("tasks", "JoinableQueue", "postcard: String", 1),
     ];
@@ -206,8 +206,7 @@ fn every_kind_of_object_is_shown_and_who_holds_what() {
     assert!(text.lines().any(|line| line.starts_with("door") && line.contains(&pid.to_string())), "{text}");
     drop(twice);
 
-    holder.kill().unwrap();
-    let _ = holder.join();
+    holder.kill();
     let listing = json(&["show", &name.0, "--json"]);
     let [lease] = leases(&listing, "door")[..] else { panic!("{listing}") };
     assert_eq!((&lease["holder"], &lease["thread"]), (&"died".into(), &Json::Null), "{lease}");
