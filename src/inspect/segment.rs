@@ -45,7 +45,6 @@ impl SegmentView {
     /// let guard = lock.lock()?;
     /// let view = SegmentView::of_name(&name)?;
     /// assert_eq!(view.objects[0].info.name, "door");
-    /// // One thread: its id is that of the process.
     /// assert!(view.objects[0].leases[0].holder.is_some());
     /// # drop(guard);
     /// # segment.remove()?;
