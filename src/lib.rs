@@ -35,8 +35,9 @@
 //! executable become workers before `main`; without it, call [`init`]. With `default-features = false` what is left is
 //! [`raw`], [`Segment`], the locks, [`Event`], [`Value`], [`Array`] and their kin. `derive` (off): `#[derive(Share)]` for
 //! a structure of one's own. `manager` (off): `Manager`, shared objects behind a server. `tokio` (off): `AsyncConnection` and `Process::wait`. `shared_memory` (off): `Segment::from_shmem`, for memory that the crate of that name mapped.
-//! `raw_sync` (off): `compat::raw_sync`, the interface of the crate of that name on robust primitives. No feature changes
-//! a layout.
+//! `raw_sync` (off): `compat::raw_sync`, the interface of the crate of that name on robust primitives. `inspect` (off): the
+//! module of that name, for monitors: who holds which lease, and what is in the queues, of any process. `cli` (off): the
+//! binary `multiproc`, which shows that. No feature changes a layout.
 #![cfg_attr(not(feature = "auto-init"), allow(rustdoc::broken_intra_doc_links))]
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64")))]
@@ -51,6 +52,8 @@ pub mod connection;
 mod error;
 #[cfg(all(feature = "process", not(all(test, loom))))]
 pub mod futures;
+#[cfg(all(feature = "inspect", not(all(test, loom))))]
+pub mod inspect;
 #[cfg(all(feature = "manager", not(all(test, loom))))]
 pub mod manager;
 #[cfg(not(all(test, loom)))]

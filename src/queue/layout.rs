@@ -212,6 +212,12 @@ impl Layout {
         self.shape
     }
 
+    /// The table of the tasks of `placed`, which has this layout.
+    #[cfg(feature = "inspect")]
+    pub(super) fn entries(self, placed: &Placed<QueueHead>) -> Option<&[TaskEntry]> {
+        placed.tail_slice(self.entries_at()?, self.max_taken)
+    }
+
     /// The tasks of `placed`, which has this layout and this ring.
     pub(super) fn tasks<'a>(
         self,

@@ -15,6 +15,8 @@ mod in_place;
 mod iter;
 mod joinable;
 mod layout;
+#[cfg(feature = "inspect")]
+mod look;
 mod options;
 mod postcard;
 mod producer;
@@ -39,3 +41,6 @@ pub use put_many::PutManyError;
 pub use queue::{PlainQueue, Queue};
 pub use stats::QueueStats;
 pub use task::Task;
+
+#[cfg(feature = "inspect")]
+pub(crate) use look::look;

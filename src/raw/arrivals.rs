@@ -26,7 +26,7 @@ const CROWD: Duration = Duration::from_millis(1);
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct BarrierHead {
-    mutex: RawMutex,
+    pub(super) mutex: RawMutex,
     state: AtomicU32,
     parties: AtomicU32,
 }
@@ -35,7 +35,7 @@ pub(crate) struct BarrierHead {
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct Arrival {
-    lease: Lease,
+    pub(super) lease: Lease,
     /// The cycle, with ARRIVED; 0: not an arrival (any more).
     tag: AtomicU32,
     reserved: AtomicU32,

@@ -66,6 +66,8 @@ pub(crate) mod claims;
 mod condvar;
 mod event;
 mod lease;
+#[cfg(feature = "inspect")]
+mod look;
 mod mutex;
 mod permits;
 mod ring;
@@ -83,6 +85,10 @@ pub use condvar::RawCondvar;
 pub use event::RawEvent;
 pub use lease::Lease;
 pub(crate) use lease::own_tid;
+#[cfg(feature = "inspect")]
+pub use look::LeaseInfo;
+#[cfg(feature = "inspect")]
+pub(crate) use look::TaskCounts;
 pub use mutex::RawMutex;
 pub use permits::RawPermits;
 pub(crate) use ring::{Chunk, Fences, Growth, Wait, read_item, read_item_to, write_item};

@@ -52,7 +52,7 @@ use crate::sys::{futex, slice};
 #[repr(C)]
 #[derive(Debug)]
 pub struct RawPermits<L: ?Sized = [Lease]> {
-    turn: RawMutex,
+    pub(super) turn: RawMutex,
     /// How many permits were given back while somebody waited. Wraps.
     releases: AtomicU32,
     pub(super) permits: L,

@@ -26,7 +26,7 @@ use super::{AcquireError, Acquired, Deadline, RawMutex, own_tid};
 #[repr(transparent)]
 #[derive(Debug, Default)]
 pub struct RawRLock {
-    mutex: RawMutex,
+    pub(super) mutex: RawMutex,
 }
 
 impl RawRLock {

@@ -41,7 +41,7 @@ const TAKES_PER_LOOK: u32 = 64;
 #[repr(C, align(64))]
 #[derive(Debug, Default)]
 pub struct TaskEntry {
-    lease: Lease,
+    pub(super) lease: Lease,
     /// The item's number plus 1, or 0; with DEAD, a dead letter.
     number: AtomicU64,
     attempt: AtomicU32,
@@ -100,12 +100,12 @@ impl RawTasks {
 
 impl TaskEntry {
     /// Whether there is a task in it, done by nobody yet.
-    fn is_live(&self) -> bool {
+    pub(super) fn is_live(&self) -> bool {
         let number = self.number.load(Ordering::Relaxed); // Relaxed: a look; who acts on it holds a lease.
         number != 0 && number & DEAD == 0
     }
 
-    fn is_dead_letter(&self) -> bool {
+    pub(super) fn is_dead_letter(&self) -> bool {
         self.number.load(Ordering::Relaxed) & DEAD != 0 // Relaxed: changed under the consumers' lease only.
     }
 }

@@ -75,7 +75,7 @@ const TABLE: u32 = 1;
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Waiter {
-    lease: Lease,
+    pub(super) lease: Lease,
     state: Node,
 }
 

@@ -27,9 +27,9 @@ pub(crate) const LINE: usize = 64;
 /// Most bytes of an object's name.
 pub(crate) const NAME_BYTES: usize = 255;
 
-const NEXT: usize = DIRECTORY_OFFSET + size_of::<RawMutex>();
-const BUCKETS: usize = NEXT + 8;
-const HEADS: usize = 192;
+pub(super) const NEXT: usize = DIRECTORY_OFFSET + size_of::<RawMutex>();
+pub(super) const BUCKETS: usize = NEXT + 8;
+pub(super) const HEADS: usize = 192;
 /// Naming takes microseconds; whoever takes longer was stopped.
 const PATIENCE: Duration = Duration::from_secs(10);
 

@@ -29,6 +29,8 @@ mod segment;
 mod share;
 #[cfg(feature = "shared_memory")]
 mod shmem;
+#[cfg(feature = "inspect")]
+mod snapshot;
 
 pub use info::{ObjectInfo, SegmentInfo};
 pub use options::SegmentOptions;
@@ -43,5 +45,8 @@ pub use multiproc_derive::Share;
 pub(crate) use object::name_of;
 pub(crate) use object::{Kind, ObjectType};
 pub(crate) use placed::{Shape, Site};
+#[cfg(feature = "inspect")]
+pub(crate) use snapshot::{Found, Snapshot};
+
 #[cfg(feature = "serde")]
 pub(crate) use reference::open_reference;

@@ -204,6 +204,18 @@ impl ObjectType {
         Self { code: T::LAYOUT, ..Self::plain::<T>(Kind::Struct) }
     }
 
+    /// Which kind of object it is.
+    #[cfg(feature = "inspect")]
+    pub(crate) fn which(&self) -> Kind {
+        self.kind
+    }
+
+    /// The alignment of an element; 1 where there is none.
+    #[cfg(feature = "inspect")]
+    pub(crate) fn element_align(&self) -> usize {
+        usize::try_from(self.align).unwrap_or(usize::MAX).max(1)
+    }
+
     /// What it is, without its element type.
     pub(crate) fn kind(&self) -> String {
         format!("{:?}", self.kind)
@@ -298,6 +310,19 @@ impl ObjectHeader {
     /// How many elements the object was made with.
     pub(crate) fn length(&self) -> u64 {
         self.length
+    }
+
+    /// Whether this looks like an object's header, and how many bytes it and the object take then.
+    #[cfg(feature = "inspect")]
+    pub(crate) fn span(&self) -> Option<usize> {
+        let span = || usize::try_from(self.data.checked_add(self.bytes)?).ok();
+        span().filter(|&span| self.magic == MAGIC && span >= HEADER_BYTES)
+    }
+
+    /// Bytes of the object.
+    #[cfg(feature = "inspect")]
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Where the object lies, if that is at the first multiple of `align` behind its header, inside the segment, and has

@@ -241,6 +241,25 @@ impl Segment {
         Ok(names)
     }
 
+    /// Removes the named segment `name` unless somebody uses it; whether it is gone.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] if it is not this user's; [`Error::InvalidArgument`] for what can't be a name; [`Error::Os`].
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Segment;
+    /// let name = format!("doc-remove-unused-{}", std::process::id());
+    /// let segment = Segment::create(&name, 4096)?;
+    /// assert!(!Segment::remove_unused(&name)?);
+    /// drop(segment);
+    /// assert!(Segment::remove_unused(&name)?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn remove_unused(name: &str) -> Result<bool> {
+        named::remove_unused(name)
+    }
+
     /// Puts a structure of the caller's own into the segment, under a name.
     ///
     /// # Errors
@@ -460,7 +479,7 @@ impl Segment {
         Ok(Self { handle })
     }
 
-    fn describe_object(&self, offset: usize) -> Option<ObjectInfo> {
+    pub(super) fn describe_object(&self, offset: usize) -> Option<ObjectInfo> {
         let header = self.directory().header(offset)?;
         let mut name = [0; NAME_BYTES];
         let name = name.get_mut(..header.name_len())?;
@@ -511,7 +530,7 @@ pub(super) fn set_up(
 }
 
 /// Bytes of the segment in a file that grows; `None` if it does not.
-fn size_in(fd: &OwnedFd) -> Option<u64> {
+pub(super) fn size_in(fd: impl AsFd) -> Option<u64> {
     let mut bytes = [0; CHECKED_BYTES];
     let read = rustix::io::pread(fd, &mut bytes, 0).ok()?;
     let size = SegmentHeader::size_if_growing(&bytes).filter(|_| read == CHECKED_BYTES)?;

@@ -13,6 +13,8 @@ mod dyn_error;
 mod dyn_value;
 mod dyn_value_guard;
 mod hold;
+#[cfg(feature = "inspect")]
+mod look;
 mod raw_array;
 mod raw_integer;
 mod raw_value;
@@ -38,3 +40,6 @@ pub use raw_integer::RawInteger;
 pub use raw_value::RawValue;
 pub use value::Value;
 pub use value_guard::ValueGuard;
+
+#[cfg(feature = "inspect")]
+pub(crate) use look::look;

@@ -28,7 +28,7 @@ use crate::segment::{Kind, ObjectType, Placed, Segment, Shape, Share, Site};
 use crate::sync::{ChosenLock, LockError};
 
 /// Copies lie at multiples of this, so that their words are aligned.
-const WORD: usize = size_of::<u64>();
+pub(super) const WORD: usize = size_of::<u64>();
 
 /// A holder that died changed nothing but the idle copy.
 const FLAG: Flag = Flag::Cleared;

@@ -98,7 +98,7 @@ impl Barrier {
         Self::open(segment.clone(), segment.locate(name)?)
     }
 
-    fn open(segment: Segment, offset: u64) -> Result<Self> {
+    pub(super) fn open(segment: Segment, offset: u64) -> Result<Self> {
         Ok(Self { barrier: Placed::open(segment, offset, &object_type(), align_of::<Arrival>())? })
     }
 
@@ -286,7 +286,7 @@ impl Barrier {
         Ok(BarrierTicket::new(index))
     }
 
-    fn arrivals(&self) -> Arrivals<'_> {
+    pub(super) fn arrivals(&self) -> Arrivals<'_> {
         Arrivals {
             head: &self.barrier,
             entries: self.barrier.tail_slice(0, self.barrier.length()).unwrap_or(&[]),

@@ -248,6 +248,20 @@ impl Condition {
         Placed::open(segment, offset, &object_type(), align_of::<Waiter>())
     }
 
+    /// See [`look`](super::look::look).
+    #[cfg(feature = "inspect")]
+    pub(super) fn look(
+        segment: Segment,
+        offset: u64,
+        leases: &mut Vec<crate::raw::LeaseInfo>,
+    ) -> Result<Vec<(&'static str, u64)>> {
+        let condition = Self { placed: Self::open(segment, offset)?, lock: ChosenLock::Own };
+        condition.placed.lock.look("lock", leases);
+        condition.waiters().look(leases);
+        let waiting = u64::try_from(condition.waiters().count()).unwrap_or(u64::MAX);
+        Ok(vec![("waiting", waiting)])
+    }
+
     pub(super) fn raw_lock(&self) -> &dyn RawLock {
         self.lock.raw(&self.placed.lock)
     }

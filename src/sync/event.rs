@@ -77,7 +77,7 @@ impl Event {
         Self::open(segment.clone(), segment.locate(name)?)
     }
 
-    fn open(segment: Segment, offset: u64) -> Result<Self> {
+    pub(super) fn open(segment: Segment, offset: u64) -> Result<Self> {
         Ok(Self { event: Placed::open(segment, offset, &object_type(), 1)? })
     }
 

@@ -81,7 +81,7 @@ impl Lock {
         Self::open(segment.clone(), segment.locate(name)?)
     }
 
-    fn open(segment: Segment, offset: u64) -> Result<Self> {
+    pub(super) fn open(segment: Segment, offset: u64) -> Result<Self> {
         Ok(Self { mutex: Placed::open(segment, offset, &object_type(), 1)? })
     }
 

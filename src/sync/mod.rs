@@ -12,6 +12,8 @@ mod event;
 mod lock;
 mod lock_error;
 mod lock_guard;
+#[cfg(feature = "inspect")]
+mod look;
 mod over_released;
 mod permit_error;
 mod permits;
@@ -39,6 +41,8 @@ pub use wait_error::WaitError;
 
 pub(crate) use chosen_lock::ChosenLock;
 pub(crate) use lock_error::Flagged;
+#[cfg(feature = "inspect")]
+pub(crate) use look::look;
 
 #[cfg(test)]
 mod out_of_band;

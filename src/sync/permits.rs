@@ -274,7 +274,7 @@ impl serde::Serialize for Permits {
 
 impl PlacedPermits {
     /// The permits at `offset` of `segment`, if as many as their header says lie in the segment.
-    fn open(segment: Segment, offset: u64) -> Result<Self> {
+    pub(super) fn open(segment: Segment, offset: u64) -> Result<Self> {
         let placed: Placed<RawPermits<[Lease; 0]>> =
             Placed::open(segment, offset, &Self::object_type(), align_of::<Lease>())?;
         let room = placed.tail().len() / size_of::<Lease>();

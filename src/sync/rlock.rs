@@ -88,7 +88,7 @@ impl RLock {
         Self::open(segment.clone(), segment.locate(name)?)
     }
 
-    fn open(segment: Segment, offset: u64) -> Result<Self> {
+    pub(super) fn open(segment: Segment, offset: u64) -> Result<Self> {
         Ok(Self { lock: Placed::open(segment, offset, &object_type(), 1)? })
     }
 

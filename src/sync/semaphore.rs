@@ -85,7 +85,7 @@ impl Semaphore {
         Self::open(segment.clone(), segment.locate(name)?)
     }
 
-    fn open(segment: Segment, offset: u64) -> Result<Self> {
+    pub(super) fn open(segment: Segment, offset: u64) -> Result<Self> {
         Ok(Self { semaphore: Placed::open(segment, offset, &object_type(), 1)? })
     }
 

@@ -94,6 +94,20 @@ impl Mapping {
         Ok(Self { start, len, memory: ManuallyDrop::new(Memory::Heap(pages)) })
     }
 
+    /// `len` zero bytes of this process alone, which take memory only where they are written.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    #[cfg(feature = "inspect")]
+    pub(crate) fn of_zeroes(len: usize) -> Result<Self> {
+        let refused = |error: io::Error| Error::out_of_memory("copy segment", len, error.to_string());
+        let memory: MmapRaw =
+            MmapOptions::new().len(len).no_reserve_swap().map_anon().map_err(refused)?.into();
+        let start = NonNull::new(memory.as_mut_ptr())
+            .ok_or_else(|| refused(io::ErrorKind::AddrNotAvailable.into()))?;
+        Ok(Self { start, len, memory: ManuallyDrop::new(Memory::File(memory)) })
+    }
+
     /// What the crate `shared_memory` has mapped, with all its pages, which core dumps leave out from now on.
     ///
     /// # Errors

@@ -156,9 +156,19 @@ pub(crate) fn look(name: &str) -> Result<Option<OwnedFd>> {
     Ok(open_own(name)?.map(|(fd, _)| fd))
 }
 
+/// The same, that can't be written through.
+#[cfg(feature = "inspect")]
+pub(crate) fn look_only(name: &str) -> Result<Option<OwnedFd>> {
+    Ok(open_as(name, OFlags::RDONLY)?.map(|(fd, _)| fd))
+}
+
 fn open_own(name: &str) -> Result<Option<(OwnedFd, Stat)>> {
+    open_as(name, OFlags::RDWR)
+}
+
+fn open_as(name: &str, access: OFlags) -> Result<Option<(OwnedFd, Stat)>> {
     const OPERATION: &str = "open segment";
-    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let flags = access | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let fd = match rustix::fs::open(path(name)?, flags, Mode::empty()) {
         Ok(fd) => fd,
         Err(Errno::NOENT) => return Ok(None),
@@ -208,6 +218,13 @@ fn unlink(name: &str) -> Result<()> {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(errno) => Err(Error::os("remove segment", errno)),
     }
+}
+
+/// The name of the segment in the file at `path`, if that is where named ones lie and it has not been removed.
+#[cfg(feature = "inspect")]
+pub(crate) fn name_of(path: &str) -> Option<String> {
+    let name = path.strip_prefix(DIRECTORY)?.strip_prefix('/')?.strip_prefix(PREFIX)?;
+    (!name.contains('/') && !path.ends_with(" (deleted)")).then(|| name.to_owned())
 }
 
 /// Whether `name` can be a file's.

@@ -21,6 +21,10 @@ impl<R: Serialize + DeserializeOwned> Worker<R> {
         Self { process: Process::spawn(f, args).unwrap(), reaped: false }
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// The result, which comes soon.
     pub(crate) fn join(mut self) -> R {
         let result = self.process.join_timeout(SOON);

@@ -270,6 +270,15 @@ impl RawRing {
         (self.producers_room.lease.is_locked(), self.consumers_room.lease.is_locked())
     }
 
+    /// Adds to `seen` those leases of both ends and their waiting rooms that are not free.
+    #[cfg(feature = "inspect")]
+    pub(crate) fn look(&self, seen: &mut Vec<super::LeaseInfo>) {
+        self.producing.lease.look("producer", seen);
+        self.consuming.lease.look("consumer", seen);
+        self.producers_room.lease.look("waits for room", seen);
+        self.consumers_room.lease.look("waits for an item", seen);
+    }
+
     /// The chunk that the producers fill.
     #[inline]
     pub(crate) fn tail_chunk(&self) -> Chunk {
