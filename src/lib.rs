@@ -112,10 +112,10 @@ pub mod connection;
 mod error;
 #[cfg(all(feature = "process", not(all(test, loom))))]
 pub mod futures;
-#[cfg(all(feature = "inspect", not(all(test, loom))))]
-pub mod inspect;
 #[cfg(all(any(doc, doctest), feature = "auto-init"))]
 pub mod guide;
+#[cfg(all(feature = "inspect", not(all(test, loom))))]
+pub mod inspect;
 #[cfg(all(feature = "manager", not(all(test, loom))))]
 pub mod manager;
 #[cfg(not(all(test, loom)))]
