@@ -30,7 +30,7 @@ pub(crate) fn run(report: &mut Report) -> multiproc::Result<()> {
         "## Objects in a segment",
         "Nanoseconds for each of so many objects with names, `AtomicU64`s, in a segment whose options expect as many: to place \
          it, to find it in another order, to be told that there is none of a name, and to list it. Names are hashed into as \
-         many chains as objects are expected: the last row shows the cliff, 100 times as many of them as were, and \
+         many chains as objects are expected: the last row shows the cliff, 100 times as many as that, and \
          `SegmentOptions::names` removes it. A segment that is not told expects one for each 512 of its bytes.",
     );
     let row = |(count, cost): &(String, Cost)| {

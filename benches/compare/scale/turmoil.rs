@@ -168,8 +168,8 @@ pub(crate) fn run(report: &mut Report, cores: &Cores) -> multiproc::Result<()> {
          them producers; with one event, that one sets when all others have answered to the last time, in microseconds. The \
          least is what the process that got the lock least often had, in multiples of an equal share. With more processes than \
          cores each that waits for the event costs a change of processes, some microseconds: the kernel's price, and it grows \
-         no faster than they do. Nobody who spins keeps a core from who holds the lock for long: after a few microseconds it \
-         sleeps.",
+         no faster than they do. The lock is not fair: the process that has a core takes it again and again, and in \
+         some hundredths of a second some of many get nothing.",
     );
     report.table(&["lock, M/s", "least", "queue, M/s", "event, us", "us for each"], &rows);
     let [_, few, .., many] = &rates[..] else { return Ok(()) };
