@@ -7,9 +7,44 @@ use std::{fmt, io};
 use rustix::process::{Resource, getrlimit};
 
 /// `Result<T, multiproc::Error>`.
+///
+/// # Examples
+/// ```
+/// fn squares() -> multiproc::Result<u64> {
+///     let queue = multiproc::Queue::bounded(4)?;
+///     queue.put(3_u64)?;
+///     Ok(queue.get()?.pow(2))
+/// }
+/// assert_eq!(squares().ok(), Some(9));
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A failure to set something up, or another error of this crate that was converted with `?`.
+/// A failure to set something up, or another error of this crate, or of input and output, that was converted with `?`.
+///
+/// A function in another process may return a [`Result`] with it: it travels as its text, and arrives as
+/// [`Operation`](Self::Operation).
+///
+/// # Examples
+/// ```
+/// use multiproc::{Error, Queue, Segment};
+///
+/// fn full() -> multiproc::Result<()> {
+///     let queue = Queue::bounded(1)?;
+///     queue.try_put(1)?;
+///     queue.try_put(2)?;
+///     Ok(())
+/// }
+///
+/// assert!(matches!(full(), Err(Error::Operation(_))));
+/// let Err(error) = Segment::open("no such segment") else { unreachable!("there is none") };
+/// assert!(matches!(error, Error::NotFound { .. }) && error.to_string().contains("no such segment"));
+///
+/// // From another process its text comes.
+/// let opened = multiproc::Process::spawn(|name: String| Segment::open(&name).map(drop), "none".to_owned())?.join()?;
+/// assert!(opened.is_err_and(|error| error.to_string().contains("none")));
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -86,7 +121,8 @@ pub enum Error {
     Encode(String),
     /// Bytes could not be decoded into the type asked for.
     Decode(String),
-    /// An operation's own error, converted by `?`: a `PutError`, a `GetError`, a `ProcessError`, a `LockError`.
+    /// An operation's own error, converted by `?`: a `PutError`, a `GetError`, a `ProcessError`, a `LockError`, an
+    /// [`io::Error`].
     Operation(Box<dyn std::error::Error + Send + Sync>),
 }
 
@@ -174,6 +210,30 @@ impl fmt::Display for Error {
             Self::Decode(why) => write!(f, "decode: {why}"),
             Self::Operation(error) => error.fmt(f),
         }
+    }
+}
+
+/// What else a function meets that uses this crate: as [`Error::Operation`].
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::operation(error)
+    }
+}
+
+/// It goes as its text.
+#[cfg(feature = "serde")]
+impl serde::Serialize for Error {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// It comes as [`Error::Operation`], with the text of the one that was sent.
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for Error {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <String as serde::Deserialize>::deserialize(deserializer)?;
+        Ok(Self::Operation(text.into()))
     }
 }
 

@@ -1,5 +1,49 @@
 //! Python's multiprocessing for Rust, on process-shared primitives that a SIGKILL can neither wedge nor corrupt.
 //!
+//! Run a plain function in another process, and share locks, values, arrays and queues with it: no set-up, no server, no
+//! files. Pools, futures, pipes and sockets are there too, and the same on threads. Kill any process at any instruction:
+//! nobody else hangs, nothing committed is lost, and what it was working on goes to another. For 64-bit Linux with glibc.
+//!
+//! # A first program
+//! ```
+//! use multiproc::{JoinableQueue, Process, Queue};
+//!
+//! fn worker((jobs, squares): (JoinableQueue<u64>, Queue<(u64, u64)>)) {
+//!     for job in jobs.tasks() {
+//!         squares.put((*job, *job * *job)).expect("the parent reads until we end");
+//!         job.done(); // Killed before this, it leaves the job to another worker.
+//!     }
+//! }
+//!
+//! fn main() -> multiproc::Result<()> {
+//!     let (jobs, squares) = (JoinableQueue::unbounded()?, Queue::unbounded()?);
+//!     let mut workers = Vec::new();
+//!     for _ in 0..2 {
+//!         workers.push(Process::spawn(worker, (jobs.clone(), squares.clone()))?);
+//!     }
+//!     for n in 1..=3 {
+//!         jobs.put(n)?;
+//!     }
+//!     jobs.join()?;
+//!     jobs.shutdown();
+//!     for mut worker in workers {
+//!         worker.join()?;
+//!     }
+//!     squares.shutdown();
+//!     assert_eq!(squares.iter().map(|(_, square)| square).sum::<u64>(), 14);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # The guide
+//! - [From Python](guide::from_python): each example of a tutorial, Python beside Rust.
+//! - [Process death](guide::process_death): what becomes of each object, and what to do.
+//! - [Embedding](guide::embedding): robust locks in a structure of your own.
+//! - [Containers](guide::containers): `/dev/shm`, limits, namespaces, seccomp.
+//! - [Questions](guide::faq): why things are as they are.
+//!
+//! # Which type do I want?
+//!
 //! | I want to | I take |
 //! |---|---|
 //! | run a function in another process | [`Process::spawn`] |
@@ -7,7 +51,7 @@
 //! | have futures of what processes do, as in Python's `concurrent.futures` | [`futures::ProcessPoolExecutor`] |
 //! | call functions on threads, and have futures of their results | [`futures::ThreadPoolExecutor`], [`threads::Pool`] |
 //! | hand out jobs, and have those of a killed worker done by another | [`JoinableQueue`], [`JoinableQueue::tasks`] |
-//! | pass values between processes | [`Queue`] |
+//! | pass values between processes | [`Queue`]; plain data at full speed: [`PlainQueue`] |
 //! | talk with one process, both ways, or pass on handles and descriptors | [`pipe`], [`Connection`] |
 //! | talk with another program, also over a network | [`Listener`], [`Client`] |
 //! | share dictionaries, lists and locks with programs that share no memory with mine, also over a network | `Manager` (feature `manager`) |
@@ -17,13 +61,20 @@
 //! | share a counter, or many, without a lock | [`RawValue`], [`RawArray`] |
 //! | change several of them together | [`Value::with_lock`], [`Array::with_lock`], [`Value::with_rlock`] |
 //! | choose the C type at run time, by Python's code | [`DynValue`], [`DynArray`], [`TypeCode`] |
-//! | let one process at a time do something | [`Lock`] |
+//! | let one process at a time do something | [`Lock`]; within functions that call each other: [`RLock`] |
+//! | let a few processes at a time do something | [`Permits`]; where another one releases: [`Semaphore`], [`BoundedSemaphore`] |
+//! | wait until something is so | [`Condition`] |
 //! | tell other processes that something has happened | [`Event`] |
+//! | have processes wait for each other | [`Barrier`] |
+//! | share objects with another program, by name | [`Segment::create`], [`Segment::open`] |
 //! | put a robust lock or a ring into a struct of my own | [`raw`], [`Segment::place`] |
 //!
 //! Everything but `raw` is a *handle*: it is cheap to clone, Send and Sync, the same object in every process, and travels
-//! in the arguments and results of a [`Process`] and over a [`Connection`]. Its memory is an anonymous, sealed, reserved file, which goes with its
-//! last handle: nothing is left in `/dev/shm`, whoever is killed.
+//! in the arguments and results of a [`Process`] and over a [`Connection`]. Its memory is an anonymous, sealed, reserved
+//! file, which goes with its last handle: nothing is left in `/dev/shm`, whoever is killed.
+//!
+//! One grammar for time: `op` waits, `try_op` does not, `op_timeout` waits for so long, `op_deadline` until then. Every
+//! error converts into [`Error`] by `?`.
 //!
 //! # Process death
 //! A process may be killed between any two instructions. Whoever waits for something that it held goes on, and nothing
@@ -31,13 +82,21 @@
 //! invariants and the evidence are in SAFETY.md.
 //!
 //! # Features
-//! `serde` (on): queues, and handles in messages. `process` (on): [`Process`], [`Connection`]. `auto-init` (on): spawned copies of this
-//! executable become workers before `main`; without it, call [`init`]. With `default-features = false` what is left is
-//! [`raw`], [`Segment`], the locks, [`Event`], [`Value`], [`Array`] and their kin. `derive` (off): `#[derive(Share)]` for
-//! a structure of one's own. `manager` (off): `Manager`, shared objects behind a server. `tokio` (off): `AsyncConnection` and `Process::wait`. `shared_memory` (off): `Segment::from_shmem`, for memory that the crate of that name mapped.
-//! `raw_sync` (off): `compat::raw_sync`, the interface of the crate of that name on robust primitives. No feature changes
-//! a layout.
-#![cfg_attr(not(feature = "auto-init"), allow(rustdoc::broken_intra_doc_links))]
+//!
+//! | feature | default | adds |
+//! |---|---|---|
+//! | `serde` | yes | queues, and handles in messages |
+//! | `process` | yes | [`Process`], [`Pool`], [`futures`], [`threads`], [`Connection`] |
+//! | `auto-init` | yes | spawned copies of this executable become workers before `main`; without it, call [`init`] |
+//! | `tokio` | no | `AsyncConnection`, and `Process::wait` |
+//! | `manager` | no | `Manager`, shared objects behind a server |
+//! | `derive` | no | `#[derive(Share)]`, for a structure of one's own |
+//! | `shared_memory` | no | `Segment::from_shmem`, for memory that the crate of that name mapped |
+//! | `raw_sync` | no | `compat::raw_sync`, the interface of the crate of that name on robust primitives |
+//!
+//! With `default-features = false` what is left is [`raw`], [`Segment`], the locks, [`Event`], [`Value`], [`Array`] and
+//! their kin. No feature changes a layout.
+#![cfg_attr(not(all(feature = "auto-init", feature = "derive")), allow(rustdoc::broken_intra_doc_links))]
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64")))]
 compile_error!(
@@ -51,6 +110,8 @@ pub mod connection;
 mod error;
 #[cfg(all(feature = "process", not(all(test, loom))))]
 pub mod futures;
+#[cfg(all(any(doc, doctest), feature = "auto-init"))]
+pub mod guide;
 #[cfg(all(feature = "manager", not(all(test, loom))))]
 pub mod manager;
 #[cfg(not(all(test, loom)))]

@@ -15,6 +15,7 @@ const LAYERS: &[&[&[&str]]] = &[
     &[&["sync", "compat"], &["shared", "queue"]],
     &[&["connection"], &["process"]],
     &[&["task"], &["pool"], &["futures", "threads"], &["manager"]],
+    &[&["guide"]],
 ];
 
 /// A name in `use crate::..`, by its first segment, and where it stands.

@@ -65,6 +65,22 @@ fn a_process_on_a_thread_is_alive_until_it_ends() {
 }
 
 #[test]
+fn join_does_not_wait_for_who_has_the_child_in_a_list() {
+    let (go_on, wait) = mpsc::channel::<()>();
+    let mut process = Process::builder().name("listed").spawn(move |()| wait.recv().is_err(), ()).unwrap();
+    let child = active_children().into_iter().find(|child| child.name() == "listed").unwrap();
+    assert!(child.is_alive());
+    drop(go_on);
+    let joiner = thread::spawn(move || process.join());
+    let deadline = std::time::Instant::now() + SOON;
+    while !joiner.is_finished() {
+        assert!(std::time::Instant::now() < deadline, "join hangs");
+        thread::yield_now();
+    }
+    assert!(joiner.join().unwrap().unwrap() && !child.is_alive());
+}
+
+#[test]
 fn processes_on_threads_have_names_with_their_ancestors_numbers() {
     assert_eq!(current_process().name(), "MainProcess");
     let names = |()| {

@@ -60,6 +60,19 @@ impl Connection {
     ///
     /// # Panics
     /// Outside of a tokio runtime, or in one without `enable_io`.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::pipe;
+    /// let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
+    /// runtime.block_on(async {
+    ///     let (ours, theirs) = pipe()?;
+    ///     theirs.send(&7)?;
+    ///     assert_eq!(ours.into_async()?.recv::<i32>().await?, 7);
+    ///     Ok::<(), multiproc::Error>(())
+    /// })?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn into_async(self) -> Result<AsyncConnection> {
         let registered = register(self.as_fd(), Interest::READABLE | Interest::WRITABLE)
             .map_err(|error| Error::os("register a connection", error))?;
@@ -74,6 +87,20 @@ impl Connection {
 
 impl AsyncConnection {
     /// The connection, for use without tokio.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::pipe;
+    /// let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
+    /// runtime.block_on(async {
+    ///     let (ours, theirs) = pipe()?;
+    ///     let ours = ours.into_async()?.into_inner();
+    ///     theirs.send(&7)?;
+    ///     assert_eq!(ours.recv::<i32>()?, 7);
+    ///     Ok::<(), multiproc::Error>(())
+    /// })?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn into_inner(self) -> Connection {
         self.connection
     }
@@ -85,6 +112,20 @@ impl AsyncConnection {
     ///
     /// # Process death
     /// As there.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::pipe;
+    /// let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
+    /// runtime.block_on(async {
+    ///     let (ours, theirs) = pipe()?;
+    ///     let ours = ours.into_async()?;
+    ///     ours.send(&7).await?;
+    ///     assert_eq!(theirs.recv::<i32>()?, 7);
+    ///     Ok::<(), multiproc::Error>(())
+    /// })?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub async fn send<T: Serialize + ?Sized>(&self, value: &T) -> Result<(), ConnectionError> {
         let message = encode(value).map_err(ConnectionError::Encode)?;
         self.send_message(Kind::Value, &message).await
@@ -97,6 +138,20 @@ impl AsyncConnection {
     ///
     /// # Process death
     /// As there.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::pipe;
+    /// let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
+    /// runtime.block_on(async {
+    ///     let (ours, theirs) = pipe()?;
+    ///     let ours = ours.into_async()?;
+    ///     ours.send_bytes(b"hello").await?;
+    ///     assert_eq!(theirs.recv_bytes()?, b"hello");
+    ///     Ok::<(), multiproc::Error>(())
+    /// })?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub async fn send_bytes(&self, bytes: &[u8]) -> Result<(), ConnectionError> {
         match self.connection.stream() {
             None => self.when_writable(|| self.connection.try_send_bytes(bytes)).await,
@@ -133,6 +188,20 @@ impl AsyncConnection {
     ///
     /// # Process death
     /// As there.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::pipe;
+    /// let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
+    /// runtime.block_on(async {
+    ///     let (ours, theirs) = pipe()?;
+    ///     let ours = ours.into_async()?;
+    ///     theirs.send(&7)?;
+    ///     assert_eq!(ours.recv::<i32>().await?, 7);
+    ///     Ok::<(), multiproc::Error>(())
+    /// })?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub async fn recv<T: DeserializeOwned>(&self) -> Result<T, ConnectionError> {
         let _turn = self.receivers_turn().await;
         self.when_readable(|| self.connection.try_recv()).await
@@ -145,6 +214,20 @@ impl AsyncConnection {
     ///
     /// # Process death
     /// As there.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::pipe;
+    /// let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
+    /// runtime.block_on(async {
+    ///     let (ours, theirs) = pipe()?;
+    ///     let ours = ours.into_async()?;
+    ///     theirs.send_bytes(b"hello")?;
+    ///     assert_eq!(ours.recv_bytes().await?, b"hello");
+    ///     Ok::<(), multiproc::Error>(())
+    /// })?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub async fn recv_bytes(&self) -> Result<Vec<u8>, ConnectionError> {
         let _turn = self.receivers_turn().await;
         self.when_readable(|| self.connection.try_recv_bytes()).await
@@ -157,6 +240,20 @@ impl AsyncConnection {
     ///
     /// # Process death
     /// As there.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::pipe;
+    /// let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
+    /// runtime.block_on(async {
+    ///     let (ours, theirs) = pipe()?;
+    ///     let ours = ours.into_async()?;
+    ///     theirs.send_bytes(b"hello")?;
+    ///     assert_eq!(ours.recv_bytes_max(5).await?, b"hello");
+    ///     Ok::<(), multiproc::Error>(())
+    /// })?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub async fn recv_bytes_max(&self, max: usize) -> Result<Vec<u8>, ConnectionError> {
         let _turn = self.receivers_turn().await;
         self.when_readable(|| self.connection.try_recv_bytes_max(max)).await
@@ -169,6 +266,21 @@ impl AsyncConnection {
     ///
     /// # Process death
     /// As there.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::pipe;
+    /// let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
+    /// runtime.block_on(async {
+    ///     let (ours, theirs) = pipe()?;
+    ///     let ours = ours.into_async()?;
+    ///     theirs.send_bytes(b"hello")?;
+    ///     let mut buffer = [0; 8];
+    ///     assert_eq!(ours.recv_bytes_into(&mut buffer).await?, 5);
+    ///     Ok::<(), multiproc::Error>(())
+    /// })?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub async fn recv_bytes_into(&self, buffer: &mut [u8]) -> Result<usize, ConnectionError> {
         let _turn = self.receivers_turn().await;
         self.when_readable(|| self.connection.try_recv_bytes_into(buffer)).await
@@ -181,6 +293,21 @@ impl AsyncConnection {
     ///
     /// # Process death
     /// A killed peer is the end of the connection.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::pipe;
+    /// let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
+    /// runtime.block_on(async {
+    ///     let (ours, theirs) = pipe()?;
+    ///     let ours = ours.into_async()?;
+    ///     theirs.send(&7)?;
+    ///     ours.readable().await?;
+    ///     assert_eq!(ours.into_inner().try_recv::<i32>()?, 7);
+    ///     Ok::<(), multiproc::Error>(())
+    /// })?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub async fn readable(&self) -> Result<(), ConnectionError> {
         self.when_readable(|| match self.connection.poll() {
             Ok(false) => Err(ConnectionError::WouldBlock),

@@ -3,6 +3,17 @@
 use std::fmt;
 
 /// Why a listener and a client did not become a connection.
+///
+/// # Examples
+/// ```
+/// use multiproc::connection::AuthenticationError;
+/// use multiproc::{Address, AuthKey, Client, ConnectionError, Listener};
+/// let key = AuthKey::random()?;
+/// let listener = Listener::bind(Address::tcp("localhost:0")?, Some(key))?;
+/// let without = Client::connect(listener.address().clone(), None);
+/// assert!(matches!(without, Err(ConnectionError::Authentication(AuthenticationError::KeyRequired))));
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AuthenticationError {

@@ -11,6 +11,14 @@ use crate::Result;
 
 /// A secret that a program's processes share: 32 random bytes, inherited by children, unless it is set. `Debug` does not
 /// show it, and comparing two takes the same time whatever they are.
+///
+/// # Examples
+/// ```
+/// use multiproc::AuthKey;
+/// let key = AuthKey::new(*b"a secret that both ends know");
+/// assert_eq!(key, AuthKey::new(key.as_bytes()));
+/// assert!(!format!("{key:?}").contains("secret"));
+/// ```
 #[derive(Clone, Serialize, Deserialize)]
 pub struct AuthKey(Vec<u8>);
 
@@ -19,6 +27,15 @@ impl AuthKey {
     ///
     /// # Errors
     /// [`Error::Os`](crate::Error::Os).
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::AuthKey;
+    /// let key = AuthKey::random()?;
+    /// assert_eq!(key.as_bytes().len(), 32);
+    /// assert_ne!(key, AuthKey::random()?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn random() -> Result<Self> {
         nonce::random::<32>().map(Self::new)
     }
@@ -36,6 +53,11 @@ impl AuthKey {
     }
 
     /// Its bytes.
+    ///
+    /// # Examples
+    /// ```
+    /// assert_eq!(multiproc::AuthKey::new(*b"secret").as_bytes(), b"secret");
+    /// ```
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

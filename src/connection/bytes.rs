@@ -41,6 +41,14 @@ impl Connection {
     ///
     /// # Process death
     /// As `send_bytes`.
+    ///
+    /// # Examples
+    /// ```
+    /// let (a, b) = multiproc::pipe()?;
+    /// a.try_send_bytes(b"hello")?;
+    /// assert_eq!(b.recv_bytes()?, b"hello");
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn try_send_bytes(&self, bytes: &[u8]) -> Result<(), ConnectionError> {
         self.send_message(Kind::Bytes, bytes, &[], Patience::Never)
     }
@@ -78,6 +86,15 @@ impl Connection {
     ///
     /// # Process death
     /// As `send_bytes`.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// let (a, b) = multiproc::pipe()?;
+    /// a.send_bytes_deadline(b"hello", Instant::now() + Duration::from_secs(60))?;
+    /// assert_eq!(b.recv_bytes()?, b"hello");
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn send_bytes_deadline(&self, bytes: &[u8], deadline: Instant) -> Result<(), ConnectionError> {
         self.send_message(Kind::Bytes, bytes, &[], Patience::deadline(deadline))
     }
@@ -108,6 +125,16 @@ impl Connection {
     ///
     /// # Process death
     /// As `recv_bytes`.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::ConnectionError;
+    /// let (a, b) = multiproc::pipe()?;
+    /// assert!(matches!(b.try_recv_bytes(), Err(ConnectionError::WouldBlock)));
+    /// a.send_bytes(b"hello")?;
+    /// assert_eq!(b.try_recv_bytes()?, b"hello");
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn try_recv_bytes(&self) -> Result<Vec<u8>, ConnectionError> {
         self.take(u64::MAX, Patience::Never)
     }
@@ -119,6 +146,15 @@ impl Connection {
     ///
     /// # Process death
     /// As `recv_bytes`.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use multiproc::ConnectionError;
+    /// let (_a, b) = multiproc::pipe()?;
+    /// assert!(matches!(b.recv_bytes_timeout(Duration::from_millis(1)), Err(ConnectionError::TimedOut)));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn recv_bytes_timeout(&self, timeout: Duration) -> Result<Vec<u8>, ConnectionError> {
         self.take(u64::MAX, Patience::timeout(timeout))
     }
@@ -130,6 +166,15 @@ impl Connection {
     ///
     /// # Process death
     /// As `recv_bytes`.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Instant;
+    /// use multiproc::ConnectionError;
+    /// let (_a, b) = multiproc::pipe()?;
+    /// assert!(matches!(b.recv_bytes_deadline(Instant::now()), Err(ConnectionError::TimedOut)));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn recv_bytes_deadline(&self, deadline: Instant) -> Result<Vec<u8>, ConnectionError> {
         self.take(u64::MAX, Patience::deadline(deadline))
     }
@@ -164,6 +209,16 @@ impl Connection {
     ///
     /// # Process death
     /// As `recv_bytes_max`.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::ConnectionError;
+    /// let (a, b) = multiproc::pipe()?;
+    /// assert!(matches!(b.try_recv_bytes_max(4), Err(ConnectionError::WouldBlock)));
+    /// a.send_bytes(b"hello")?;
+    /// assert!(matches!(b.try_recv_bytes_max(4), Err(ConnectionError::TooLong { len: 5, max: 4, .. })));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn try_recv_bytes_max(&self, max: usize) -> Result<Vec<u8>, ConnectionError> {
         self.take(max as u64, Patience::Never)
     }
@@ -175,6 +230,15 @@ impl Connection {
     ///
     /// # Process death
     /// As `recv_bytes_max`.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// let (a, b) = multiproc::pipe()?;
+    /// a.send_bytes(b"hello")?;
+    /// assert_eq!(b.recv_bytes_max_timeout(5, Duration::from_secs(60))?, b"hello");
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn recv_bytes_max_timeout(&self, max: usize, timeout: Duration) -> Result<Vec<u8>, ConnectionError> {
         self.take(max as u64, Patience::timeout(timeout))
     }
@@ -186,6 +250,15 @@ impl Connection {
     ///
     /// # Process death
     /// As `recv_bytes_max`.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// let (a, b) = multiproc::pipe()?;
+    /// a.send_bytes(b"hello")?;
+    /// assert_eq!(b.recv_bytes_max_deadline(5, Instant::now() + Duration::from_secs(60))?, b"hello");
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn recv_bytes_max_deadline(&self, max: usize, deadline: Instant) -> Result<Vec<u8>, ConnectionError> {
         self.take(max as u64, Patience::deadline(deadline))
     }
@@ -224,6 +297,16 @@ impl Connection {
     ///
     /// # Process death
     /// As `recv_bytes_into`.
+    ///
+    /// # Examples
+    /// ```
+    /// let (a, b) = multiproc::pipe()?;
+    /// a.send_bytes(b"hello")?;
+    /// let mut buffer = [0; 8];
+    /// assert_eq!(b.try_recv_bytes_into(&mut buffer)?, 5);
+    /// assert_eq!(&buffer[..5], b"hello");
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn try_recv_bytes_into(&self, buffer: &mut [u8]) -> Result<usize, ConnectionError> {
         self.fill(buffer, Patience::Never)
     }
@@ -235,6 +318,17 @@ impl Connection {
     ///
     /// # Process death
     /// As `recv_bytes_into`.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use multiproc::ConnectionError;
+    /// let (a, b) = multiproc::pipe()?;
+    /// a.send_bytes(b"hello")?;
+    /// let short = b.recv_bytes_into_timeout(&mut [0; 4], Duration::from_secs(60));
+    /// assert!(matches!(short, Err(ConnectionError::BufferTooShort(message)) if message == b"hello"));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn recv_bytes_into_timeout(
         &self,
         buffer: &mut [u8],
@@ -250,6 +344,16 @@ impl Connection {
     ///
     /// # Process death
     /// As `recv_bytes_into`.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// let (a, b) = multiproc::pipe()?;
+    /// a.send_bytes(b"hello")?;
+    /// let mut buffer = [0; 8];
+    /// assert_eq!(b.recv_bytes_into_deadline(&mut buffer, Instant::now() + Duration::from_secs(60))?, 5);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn recv_bytes_into_deadline(
         &self,
         buffer: &mut [u8],

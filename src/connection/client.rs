@@ -21,6 +21,16 @@ use super::patience::Patience;
 const LEAST: Duration = Duration::from_millis(1);
 
 /// Connects to a [`Listener`](crate::Listener).
+///
+/// # Examples
+/// ```
+/// use multiproc::{Address, Client, Listener};
+/// let listener = Listener::bind(Address::tcp("localhost:0")?, None)?;
+/// let client = Client::connect(listener.address().clone(), None)?;
+/// client.send(&"hello")?;
+/// assert_eq!(listener.accept()?.recv::<String>()?, "hello");
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Client(());
 
@@ -66,6 +76,16 @@ impl Client {
     ///
     /// # Process death
     /// As `connect`.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use multiproc::{Address, Client, Listener};
+    /// let listener = Listener::bind(Address::tcp("localhost:0")?, None)?;
+    /// let client = Client::connect_timeout(listener.address().clone(), None, Duration::from_secs(60))?;
+    /// assert!(client.is_readable() && client.is_writable());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn connect_timeout(
         address: Address,
         key: Option<AuthKey>,
@@ -81,6 +101,16 @@ impl Client {
     ///
     /// # Process death
     /// As `connect`.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use multiproc::{Address, Client, Listener};
+    /// let listener = Listener::bind(Address::tcp("localhost:0")?, None)?;
+    /// let soon = Instant::now() + Duration::from_secs(60);
+    /// assert!(Client::connect_deadline(listener.address().clone(), None, soon).is_ok());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn connect_deadline(
         address: Address,
         key: Option<AuthKey>,

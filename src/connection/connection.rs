@@ -173,6 +173,13 @@ impl Connection {
     }
 
     /// Whether this end sends.
+    ///
+    /// # Examples
+    /// ```
+    /// let (receiver, sender) = multiproc::one_way_pipe()?;
+    /// assert!(sender.is_writable() && !receiver.is_writable());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "writable")]
     pub fn is_writable(&self) -> bool {
         self.inner.directions.writable
@@ -205,6 +212,16 @@ impl Connection {
     ///
     /// # Process death
     /// As `poll`.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// let (a, b) = multiproc::pipe()?;
+    /// assert!(!b.poll_timeout(Duration::from_millis(1))?);
+    /// a.send(&7)?;
+    /// assert!(b.poll_timeout(Duration::from_secs(60))?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn poll_timeout(&self, timeout: Duration) -> Result<bool, ConnectionError> {
         self.poll_for(Patience::timeout(timeout))
     }
@@ -216,6 +233,16 @@ impl Connection {
     ///
     /// # Process death
     /// As `poll`.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Instant;
+    /// let (a, b) = multiproc::pipe()?;
+    /// assert!(!b.poll_deadline(Instant::now())?);
+    /// a.send(&7)?;
+    /// assert!(b.poll_deadline(Instant::now())?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn poll_deadline(&self, deadline: Instant) -> Result<bool, ConnectionError> {
         self.poll_for(Patience::deadline(deadline))
     }
@@ -227,6 +254,15 @@ impl Connection {
     ///
     /// # Process death
     /// As `poll`.
+    ///
+    /// # Examples
+    /// ```
+    /// let (a, b) = multiproc::pipe()?;
+    /// a.send(&7)?;
+    /// b.poll_wait()?;
+    /// assert!(b.poll()?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn poll_wait(&self) -> Result<(), ConnectionError> {
         self.poll_for(Patience::Forever).map(drop)
     }

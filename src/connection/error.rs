@@ -12,6 +12,16 @@ use crate::Error;
 /// After [`Eof`](Self::Eof), [`Reset`](Self::Reset), [`BrokenPipe`](Self::BrokenPipe), [`Truncated`](Self::Truncated),
 /// [`PartlySent`](Self::PartlySent) and [`Broken`](Self::Broken) there is nothing more to receive, or to send; after the others
 /// the connection goes on.
+///
+/// # Examples
+/// ```
+/// use multiproc::{ConnectionError, pipe};
+/// let (a, b) = pipe()?;
+/// assert!(matches!(b.try_recv::<u32>(), Err(ConnectionError::WouldBlock)));
+/// drop(a);
+/// assert!(matches!(b.recv::<u32>(), Err(ConnectionError::Eof)));
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ConnectionError {

@@ -121,6 +121,14 @@ impl Listener {
     }
 
     /// How a listener is to be made: its key, and how long a handshake may take.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Address, Listener};
+    /// let listener = Listener::options().bind(Address::tcp("localhost:0")?)?;
+    /// assert!(matches!(listener.address(), Address::Tcp(_)));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn options() -> ListenerOptions {
         ListenerOptions::new()
     }
@@ -145,6 +153,14 @@ impl Listener {
     }
 
     /// Where it listens: with the port that was free, if any would do.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Address, Listener};
+    /// let listener = Listener::bind(Address::tcp("localhost:0")?, None)?;
+    /// assert!(matches!(listener.address(), Address::Tcp(address) if address.port() != 0));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn address(&self) -> &Address {
         &self.address
     }
@@ -178,6 +194,14 @@ impl Listener {
     ///
     /// # Process death
     /// As `accept`.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Address, ConnectionError, Listener};
+    /// let listener = Listener::bind(Address::tcp("localhost:0")?, None)?;
+    /// assert!(matches!(listener.try_accept(), Err(ConnectionError::WouldBlock)));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn try_accept(&self) -> Result<Connection, ConnectionError> {
         self.accept_for(Patience::Never)
     }
@@ -189,6 +213,16 @@ impl Listener {
     ///
     /// # Process death
     /// As `accept`.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use multiproc::{Address, ConnectionError, Listener};
+    /// let listener = Listener::bind(Address::tcp("localhost:0")?, None)?;
+    /// let nobody = listener.accept_timeout(Duration::from_millis(1));
+    /// assert!(matches!(nobody, Err(ConnectionError::TimedOut)));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn accept_timeout(&self, timeout: Duration) -> Result<Connection, ConnectionError> {
         self.accept_for(Patience::timeout(timeout))
     }
@@ -200,6 +234,15 @@ impl Listener {
     ///
     /// # Process death
     /// As `accept`.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Instant;
+    /// use multiproc::{Address, ConnectionError, Listener};
+    /// let listener = Listener::bind(Address::tcp("localhost:0")?, None)?;
+    /// assert!(matches!(listener.accept_deadline(Instant::now()), Err(ConnectionError::TimedOut)));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn accept_deadline(&self, deadline: Instant) -> Result<Connection, ConnectionError> {
         self.accept_for(Patience::deadline(deadline))
     }
@@ -224,6 +267,16 @@ impl Listener {
     }
 
     /// Closes it, as dropping it does.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Address, Client, Listener};
+    /// let listener = Listener::bind(Address::tcp("localhost:0")?, None)?;
+    /// let address = listener.address().clone();
+    /// listener.close();
+    /// assert!(Client::connect(address, None).is_err());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn close(self) {}
 }
 

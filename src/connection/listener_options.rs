@@ -33,12 +33,30 @@ impl ListenerOptions {
     }
 
     /// Only clients that have this key get in, and they know that this is who has it. Default: anybody.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Address, AuthKey, Client, Listener};
+    /// let listener = Listener::options().authkey(AuthKey::random()?).bind(Address::tcp("localhost:0")?)?;
+    /// assert!(Client::connect(listener.address().clone(), None).is_err());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn authkey(mut self, key: AuthKey) -> Self {
         self.key = Some(key);
         self
     }
 
     /// How long a client may take for its handshake, from when it is let in. Default 10 s.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use multiproc::{Address, Client, Listener};
+    /// let options = Listener::options().handshake_timeout(Duration::from_secs(60));
+    /// let listener = options.bind(Address::tcp("localhost:0")?)?;
+    /// assert!(Client::connect(listener.address().clone(), None).is_ok());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
         self.handshake_timeout = timeout;
         self
@@ -51,6 +69,14 @@ impl ListenerOptions {
     ///
     /// # Process death
     /// As for `Listener::bind`.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Address, Client, Listener};
+    /// let listener = Listener::options().bind(Address::tcp("localhost:0")?)?;
+    /// assert!(Client::connect(listener.address().clone(), None).is_ok());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn bind(self, address: Address) -> Result<Listener> {
         Listener::with_options(address, self)
     }

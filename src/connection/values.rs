@@ -97,6 +97,15 @@ impl Connection {
     ///
     /// # Process death
     /// As `send`.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// let (a, b) = multiproc::pipe()?;
+    /// a.send_deadline(&7, Instant::now() + Duration::from_secs(60))?;
+    /// assert_eq!(b.recv::<i32>()?, 7);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn send_deadline<T: Serialize + ?Sized>(
         &self,
         value: &T,
@@ -186,6 +195,15 @@ impl Connection {
     ///
     /// # Process death
     /// As `recv`.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Instant;
+    /// use multiproc::ConnectionError;
+    /// let (_a, b) = multiproc::pipe()?;
+    /// assert!(matches!(b.recv_deadline::<i32>(Instant::now()), Err(ConnectionError::TimedOut)));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn recv_deadline<T: DeserializeOwned>(&self, deadline: Instant) -> Result<T, ConnectionError> {
         self.recv_value(Patience::deadline(deadline))
     }

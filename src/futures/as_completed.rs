@@ -10,6 +10,20 @@ use crate::sys::Deadline;
 use crate::task::{Future, Watcher};
 
 /// The time was over before all futures were done.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use multiproc::Event;
+/// use multiproc::futures::{ThreadPoolExecutor, Unfinished, as_completed};
+/// let executor = ThreadPoolExecutor::new(1)?;
+/// let event = Event::new()?;
+/// let future = executor.submit(|event: Event| event.wait(), event.clone());
+/// let first = as_completed([future], Some(Duration::from_millis(1))).next();
+/// assert!(matches!(first, Some(Err(Unfinished { done: 0, of: 1 }))));
+/// event.set();
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unfinished {
     /// How many were done, all of which were given.
@@ -63,6 +77,16 @@ pub fn as_completed<R: 'static>(
 }
 
 /// See [`as_completed`].
+///
+/// # Examples
+/// ```
+/// use multiproc::futures::{ThreadPoolExecutor, as_completed};
+/// let executor = ThreadPoolExecutor::new(2)?;
+/// let futures = [1, 2].map(|n| executor.submit(|n: u32| n * 10, n));
+/// let mut completed = as_completed(futures, None);
+/// assert!(completed.next().is_some() && completed.next().is_some() && completed.next().is_none());
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[must_use = "it waits only when it is asked for the next"]
 pub struct AsCompleted<R: 'static> {
     /// Those that were not given yet.

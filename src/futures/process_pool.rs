@@ -44,11 +44,26 @@ impl ProcessPoolExecutor {
     ///
     /// # Errors
     /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for 0; [`Error::OutOfMemory`](crate::Error::OutOfMemory); those of [`Process::spawn`](crate::Process::spawn).
+    ///
+    /// # Examples
+    /// ```
+    /// let executor = multiproc::futures::ProcessPoolExecutor::new(1)?;
+    /// assert_eq!(executor.submit(|n: u32| n + 1, 41).into_result()?, 42);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn new(max_workers: usize) -> Result<Self> {
         Self::builder().max_workers(max_workers).build()
     }
 
     /// An executor with options.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::futures::ProcessPoolExecutor;
+    /// let executor = ProcessPoolExecutor::builder().max_workers(1).max_tasks_per_child(100).build()?;
+    /// assert_eq!(executor.submit(|n: u32| n + 1, 41).into_result()?, 42);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn builder() -> ProcessPoolExecutorBuilder {
         ProcessPoolExecutorBuilder { staffing: Staffing::new("max_workers") }
     }
@@ -57,6 +72,14 @@ impl ProcessPoolExecutor {
     ///
     /// # Process death
     /// A worker that dies with the task fails the future.
+    ///
+    /// # Examples
+    /// ```
+    /// let executor = multiproc::futures::ProcessPoolExecutor::new(1)?;
+    /// let future = executor.submit(|(a, b): (u32, u32)| a * b, (6, 7));
+    /// assert_eq!(future.result(), Ok(&42));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn submit<A, R>(&self, f: fn(A) -> R, args: A) -> Future<R>
     where
         A: Serialize + DeserializeOwned,
@@ -70,6 +93,14 @@ impl ProcessPoolExecutor {
     ///
     /// # Process death
     /// A worker that dies is a failure of the chunk that it had.
+    ///
+    /// # Examples
+    /// ```
+    /// let executor = multiproc::futures::ProcessPoolExecutor::new(2)?;
+    /// let squares: Result<Vec<_>, _> = executor.map(|n: u64| n * n, 0..4).collect();
+    /// assert_eq!(squares?, [0, 1, 4, 9]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn map<A, R, I>(&self, f: fn(A) -> R, items: I) -> Results<I::IntoIter, R>
     where
         I: IntoIterator<Item = A>,
@@ -83,6 +114,16 @@ impl ProcessPoolExecutor {
     ///
     /// # Process death
     /// As for [`map`](Self::map).
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::futures::{MapOptions, ProcessPoolExecutor};
+    /// let executor = ProcessPoolExecutor::new(1)?;
+    /// let bounded = MapOptions { buffersize: Some(8), ..MapOptions::default() };
+    /// let squares: Result<Vec<_>, _> = executor.map_with(|n: u64| n * n, 0.., bounded).take(3).collect();
+    /// assert_eq!(squares?, [0, 1, 4]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn map_with<A, R, I>(&self, f: fn(A) -> R, items: I, options: MapOptions) -> Results<I::IntoIter, R>
     where
         I: IntoIterator<Item = A>,
@@ -93,6 +134,18 @@ impl ProcessPoolExecutor {
     }
 
     /// Takes no more tasks. What was submitted is done, unless it is to be cancelled. More than once does no harm.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::TaskError;
+    /// use multiproc::futures::{ProcessPoolExecutor, Shutdown};
+    /// let executor = ProcessPoolExecutor::new(1)?;
+    /// let future = executor.submit(|n: u32| n + 1, 41);
+    /// executor.shutdown(Shutdown::default());
+    /// assert_eq!(future.result(), Ok(&42)); // What was submitted is done.
+    /// assert_eq!(executor.submit(|n: u32| n, 7).into_result(), Err(TaskError::PoolClosed));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn shutdown(&self, how: Shutdown) {
         if how.cancel_futures {
             self.engine.close_and_cancel();
@@ -106,6 +159,17 @@ impl ProcessPoolExecutor {
 
     /// Ends all workers, by `SIGTERM`, and by `SIGKILL` those that live on for 0.1 s. What is not done fails with
     /// [`TaskError::Terminated`], and no more tasks are taken.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use multiproc::futures::ProcessPoolExecutor;
+    /// let executor = ProcessPoolExecutor::new(1)?;
+    /// let future = executor.submit(|()| std::thread::sleep(Duration::from_secs(60)), ());
+    /// executor.terminate_workers();
+    /// assert!(future.result().is_err());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn terminate_workers(&self) {
         self.engine.end(&TaskError::Terminated);
         self.engine.join();
@@ -129,6 +193,14 @@ impl ProcessPoolExecutor {
     }
 
     /// The numbers of the workers' processes at this moment.
+    ///
+    /// # Examples
+    /// ```
+    /// let executor = multiproc::futures::ProcessPoolExecutor::new(1)?;
+    /// let pid = executor.submit(|()| std::process::id(), ()).into_result()?;
+    /// assert_eq!(executor.pids(), [pid]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn pids(&self) -> Vec<u32> {
         self.engine.pids()
@@ -173,6 +245,14 @@ impl fmt::Debug for ProcessPoolExecutor {
 }
 
 /// How a [`ProcessPoolExecutor`] is to be.
+///
+/// # Examples
+/// ```
+/// use multiproc::futures::ProcessPoolExecutor;
+/// let executor = ProcessPoolExecutor::builder().max_workers(1).retries(1).build()?;
+/// assert_eq!(executor.submit(|n: u32| n + 1, 41).into_result()?, 42);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[must_use = "a builder makes nothing until `build` is called"]
 pub struct ProcessPoolExecutorBuilder {
     staffing: Staffing,
@@ -180,6 +260,15 @@ pub struct ProcessPoolExecutorBuilder {
 
 impl ProcessPoolExecutorBuilder {
     /// How many workers. Default: as many as there are processors.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Error;
+    /// use multiproc::futures::ProcessPoolExecutor;
+    /// assert!(ProcessPoolExecutor::builder().max_workers(1).build().is_ok());
+    /// let none = ProcessPoolExecutor::builder().max_workers(0).build();
+    /// assert!(matches!(none, Err(Error::InvalidArgument { .. })));
+    /// ```
     pub fn max_workers(mut self, max_workers: usize) -> Self {
         self.staffing.workers = Some(max_workers);
         self
@@ -187,6 +276,18 @@ impl ProcessPoolExecutorBuilder {
 
     /// Has each worker call `f(args)` before anything else, those that replace others too. If that panics, the executor is
     /// broken: every task fails with [`TaskError::Initializer`].
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::RawValue;
+    /// use multiproc::futures::ProcessPoolExecutor;
+    /// let started = RawValue::new(0)?;
+    /// let count = |started: RawValue<u32>| { started.fetch_add(1); };
+    /// let executor = ProcessPoolExecutor::builder().max_workers(1).initializer(count, started.clone()).build()?;
+    /// executor.submit(|()| (), ()).into_result()?;
+    /// assert_eq!(started.load(), 1);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn initializer<I>(mut self, f: fn(I), args: I) -> Self
     where
         I: Serialize + DeserializeOwned + Send + Sync + 'static,
@@ -196,30 +297,87 @@ impl ProcessPoolExecutorBuilder {
     }
 
     /// After how many tasks a worker is replaced; a chunk of a map is one. 0, the default, is never.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::futures::ProcessPoolExecutor;
+    /// let executor = ProcessPoolExecutor::builder().max_workers(1).max_tasks_per_child(1).build()?;
+    /// let pid = || executor.submit(|()| std::process::id(), ()).into_result();
+    /// assert_ne!(pid()?, pid()?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn max_tasks_per_child(mut self, tasks: u64) -> Self {
         self.staffing.most_tasks = tasks;
         self
     }
 
     /// How often a task is given to another worker when the one that has it dies. Default 0.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::RawValue;
+    /// use multiproc::futures::ProcessPoolExecutor;
+    ///
+    /// /// The first time, the worker goes.
+    /// fn flaky(count: RawValue<u32>) -> u32 {
+    ///     if count.fetch_add(1) == 0 {
+    ///         std::process::exit(1);
+    ///     }
+    ///     count.load()
+    /// }
+    ///
+    /// fn main() -> multiproc::Result<()> {
+    ///     let executor = ProcessPoolExecutor::builder().max_workers(1).retries(1).build()?;
+    ///     assert_eq!(executor.submit(flaky, RawValue::new(0)?).into_result()?, 2);
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn retries(mut self, retries: u32) -> Self {
         self.staffing.retries = retries;
         self
     }
 
     /// How long a task may take; see [`PoolBuilder::task_timeout`](crate::PoolBuilder::task_timeout).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use multiproc::TaskError;
+    /// use multiproc::futures::ProcessPoolExecutor;
+    /// let builder = ProcessPoolExecutor::builder().max_workers(1).task_timeout(Duration::from_millis(100));
+    /// let slow = builder.build()?.submit(|()| std::thread::sleep(Duration::from_secs(60)), ());
+    /// assert_eq!(slow.result(), Err(&TaskError::TaskTimedOut));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn task_timeout(mut self, timeout: Duration) -> Self {
         self.staffing.task_timeout = Some(timeout);
         self
     }
 
     /// How workers are started; see [`PoolBuilder::start_method`](crate::PoolBuilder::start_method).
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::StartMethod;
+    /// use multiproc::futures::ProcessPoolExecutor;
+    /// let executor = ProcessPoolExecutor::builder().max_workers(1).start_method(StartMethod::Spawn).build()?;
+    /// assert_eq!(executor.submit(|n: u32| n + 1, 41).into_result()?, 42);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn start_method(mut self, method: StartMethod) -> Self {
         self.staffing.method = method;
         self
     }
 
     /// Whether workers that crash may leave core files. Default false.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::futures::ProcessPoolExecutor;
+    /// let executor = ProcessPoolExecutor::builder().max_workers(1).core_dumps(true).build()?;
+    /// assert_eq!(executor.submit(|n: u32| n + 1, 41).into_result()?, 42);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn core_dumps(mut self, allowed: bool) -> Self {
         self.staffing.dumps_core = allowed;
         self
@@ -229,6 +387,14 @@ impl ProcessPoolExecutorBuilder {
     ///
     /// # Errors
     /// Those of [`ProcessPoolExecutor::new`].
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::futures::ProcessPoolExecutor;
+    /// let executor = ProcessPoolExecutor::builder().build()?; // As many workers as there are processors.
+    /// assert_eq!(executor.submit(|n: u32| n + 1, 41).into_result()?, 42);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn build(self) -> Result<ProcessPoolExecutor> {
         Ok(ProcessPoolExecutor { engine: self.staffing.engine()? })
     }

@@ -43,17 +43,40 @@ impl ThreadPoolExecutor {
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for 0.
+    ///
+    /// # Examples
+    /// ```
+    /// let executor = multiproc::futures::ThreadPoolExecutor::new(2)?;
+    /// assert_eq!(executor.submit(|n: u32| n + 1, 41).into_result()?, 42);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn new(max_workers: usize) -> Result<Self> {
         Self::builder().max_workers(max_workers).build()
     }
 
     /// An executor with options.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::futures::ThreadPoolExecutor;
+    /// let executor = ThreadPoolExecutor::builder().max_workers(2).thread_name_prefix("reader").build()?;
+    /// assert_eq!(executor.submit(|n: u32| n + 1, 41).into_result()?, 42);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn builder() -> ThreadPoolExecutorBuilder {
         ThreadPoolExecutorBuilder { max_workers: None, prefix: None, initializer: None }
     }
 
     /// Has `f(args)` called. What goes wrong is told by the future: [`TaskError::Panicked`]; [`TaskError::PoolClosed`] after
     /// a shutdown; [`TaskError::Initializer`].
+    ///
+    /// # Examples
+    /// ```
+    /// let offset = 1;
+    /// let executor = multiproc::futures::ThreadPoolExecutor::new(2)?;
+    /// assert_eq!(executor.submit(move |n: u32| n + offset, 41).result(), Ok(&42));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn submit<A, R, F>(&self, f: F, args: A) -> Future<R>
     where
         F: FnOnce(A) -> R + Send + 'static,
@@ -85,6 +108,16 @@ impl ThreadPoolExecutor {
     }
 
     /// As [`map`](Self::map), with options.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::futures::{MapOptions, ThreadPoolExecutor};
+    /// let executor = ThreadPoolExecutor::new(2)?;
+    /// let bounded = MapOptions { buffersize: Some(8), ..MapOptions::default() };
+    /// let squares: Result<Vec<_>, _> = executor.map_with(|n: u64| n * n, 0.., bounded).take(3).collect();
+    /// assert_eq!(squares?, [0, 1, 4]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn map_with<A, R, F, I>(&self, f: F, items: I, options: MapOptions) -> Results<I::IntoIter, R>
     where
         F: Fn(A) -> R + Send + Sync + 'static,
@@ -156,6 +189,14 @@ impl fmt::Debug for ThreadPoolExecutor {
 }
 
 /// How a [`ThreadPoolExecutor`] is to be.
+///
+/// # Examples
+/// ```
+/// use multiproc::futures::ThreadPoolExecutor;
+/// let executor = ThreadPoolExecutor::builder().max_workers(1).build()?;
+/// assert_eq!(executor.submit(|n: u32| n + 1, 41).into_result()?, 42);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[must_use = "a builder makes nothing until `build` is called"]
 pub struct ThreadPoolExecutorBuilder {
     max_workers: Option<usize>,
@@ -165,12 +206,30 @@ pub struct ThreadPoolExecutorBuilder {
 
 impl ThreadPoolExecutorBuilder {
     /// How many threads there are at most. Default: four more than processors, and at most 32.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Error;
+    /// use multiproc::futures::ThreadPoolExecutor;
+    /// assert!(ThreadPoolExecutor::builder().max_workers(2).build().is_ok());
+    /// let none = ThreadPoolExecutor::builder().max_workers(0).build();
+    /// assert!(matches!(none, Err(Error::InvalidArgument { .. })));
+    /// ```
     pub fn max_workers(mut self, max_workers: usize) -> Self {
         self.max_workers = Some(max_workers);
         self
     }
 
     /// What the threads are called: this, an underscore and a number. Default `ThreadPoolExecutor-0` and so on.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::futures::ThreadPoolExecutor;
+    /// let executor = ThreadPoolExecutor::builder().max_workers(1).thread_name_prefix("reader").build()?;
+    /// let name = executor.submit(|()| std::thread::current().name().map(str::to_owned), ()).into_result()?;
+    /// assert!(name.is_some_and(|name| name.starts_with("reader")));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn thread_name_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = Some(prefix.into());
         self
@@ -200,6 +259,14 @@ impl ThreadPoolExecutorBuilder {
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for 0 threads.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::futures::ThreadPoolExecutor;
+    /// let executor = ThreadPoolExecutor::builder().build()?;
+    /// assert_eq!(executor.submit(|n: u32| n + 1, 41).into_result()?, 42);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn build(self) -> Result<ThreadPoolExecutor> {
         // Relaxed: a counter, nothing depends on the order.
         static COUNT: AtomicUsize = AtomicUsize::new(0);

@@ -7,6 +7,20 @@ use crate::sys::Deadline;
 use crate::task::{Future, Watcher};
 
 /// When [`wait`] returns.
+///
+/// # Examples
+/// ```
+/// use multiproc::Event;
+/// use multiproc::futures::{ReturnWhen, ThreadPoolExecutor, wait};
+/// let executor = ThreadPoolExecutor::new(2)?;
+/// let event = Event::new()?;
+/// let quick = executor.submit(|event: Event| event.is_set(), event.clone());
+/// let slow = executor.submit(|event: Event| { event.wait(); true }, event.clone());
+/// let waited = wait(&[quick.clone(), slow], None, ReturnWhen::FirstCompleted);
+/// assert!(waited.done == [quick]);
+/// event.set();
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReturnWhen {
     /// When one is done.
@@ -18,6 +32,16 @@ pub enum ReturnWhen {
 }
 
 /// What [`wait`] found: each distinct future in one of both, in the order in which they were given.
+///
+/// # Examples
+/// ```
+/// use multiproc::futures::{ReturnWhen, ThreadPoolExecutor, wait};
+/// let executor = ThreadPoolExecutor::new(2)?;
+/// let futures = [1, 2].map(|n| executor.submit(|n: u32| n * 10, n));
+/// let waited = wait(&futures, None, ReturnWhen::AllCompleted);
+/// assert_eq!((waited.done.len(), waited.not_done.len()), (2, 0));
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Debug)]
 #[must_use]
 pub struct Waited<R: 'static> {

@@ -16,6 +16,13 @@ use super::{CChar, CLong, CULong, TypeCode, WChar};
 /// ```
 pub trait CType: Pod + sealed::Sealed {
     /// The type's code.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{CType, TypeCode};
+    /// assert_eq!(<f64 as CType>::CODE, TypeCode::Double);
+    /// assert_eq!(<i64 as CType>::CODE.as_char(), 'q');
+    /// ```
     const CODE: TypeCode;
 }
 

@@ -72,6 +72,12 @@ pub(crate) enum TypeKind {
 }
 
 /// A character that is no type code.
+///
+/// # Examples
+/// ```
+/// use multiproc::{TypeCode, UnknownTypeCode};
+/// assert_eq!(TypeCode::try_from('x'), Err(UnknownTypeCode('x')));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownTypeCode(
     /// The character.
@@ -80,6 +86,13 @@ pub struct UnknownTypeCode(
 
 impl TypeCode {
     /// All of them.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::TypeCode;
+    /// let codes: String = TypeCode::ALL.iter().map(|code| code.as_char()).collect();
+    /// assert_eq!(codes, "cbBuhHiIlLqQfd");
+    /// ```
     pub const ALL: [Self; 14] = [
         Self::Char,
         Self::SChar,

@@ -104,6 +104,14 @@ where
 }
 
 /// How a [`Pool`] is to be.
+///
+/// # Examples
+/// ```
+/// use multiproc::Pool;
+/// let pool = Pool::builder().processes(1).max_tasks_per_child(100).retries(1).build()?;
+/// assert_eq!(pool.map(|n: u32| n + 1, [1, 2])?, [2, 3]);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[must_use = "a builder makes nothing until `build` is called"]
 pub struct PoolBuilder {
     staffing: Staffing,
@@ -115,6 +123,13 @@ impl PoolBuilder {
     }
 
     /// How many workers. Default: as many as there are processors.
+    ///
+    /// # Examples
+    /// ```
+    /// let pool = multiproc::Pool::builder().processes(2).build()?;
+    /// assert_eq!(pool.pids().len(), 2);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn processes(mut self, processes: usize) -> Self {
         self.staffing.workers = Some(processes);
         self
@@ -141,6 +156,15 @@ impl PoolBuilder {
     }
 
     /// After how many tasks a worker is replaced; a chunk of a map is one. 0, the default, is never.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Pool;
+    /// let pool = Pool::builder().processes(1).max_tasks_per_child(1).build()?;
+    /// let pid = |()| std::process::id();
+    /// assert_ne!(pool.apply(pid, ())?, pool.apply(pid, ())?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "maxtasksperchild")]
     pub fn max_tasks_per_child(mut self, tasks: u64) -> Self {
         self.staffing.most_tasks = tasks;
@@ -149,6 +173,25 @@ impl PoolBuilder {
 
     /// How often a task is given to another worker when the one that has it dies. Default 0: it fails with
     /// [`TaskError::WorkerDied`](crate::TaskError::WorkerDied).
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Pool, RawValue};
+    ///
+    /// /// The first time, the worker goes.
+    /// fn flaky(count: RawValue<u32>) -> u32 {
+    ///     if count.fetch_add(1) == 0 {
+    ///         std::process::exit(1);
+    ///     }
+    ///     count.load()
+    /// }
+    ///
+    /// fn main() -> multiproc::Result<()> {
+    ///     let pool = Pool::builder().processes(1).retries(1).build()?;
+    ///     assert_eq!(pool.apply(flaky, RawValue::new(0)?)?, 2);
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn retries(mut self, retries: u32) -> Self {
         self.staffing.retries = retries;
         self
@@ -156,6 +199,16 @@ impl PoolBuilder {
 
     /// How long a task, or a chunk of a map, may take. Then its worker is killed and replaced, and it fails with
     /// [`TaskError::TaskTimedOut`](crate::TaskError::TaskTimedOut), an eighth of that time later at most, or 0.2 s. Default: no limit.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use multiproc::{Pool, TaskError};
+    /// let pool = Pool::builder().processes(1).task_timeout(Duration::from_millis(100)).build()?;
+    /// let slow = pool.apply(|()| std::thread::sleep(Duration::from_secs(60)), ());
+    /// assert_eq!(slow, Err(TaskError::TaskTimedOut));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn task_timeout(mut self, timeout: Duration) -> Self {
         self.staffing.task_timeout = Some(timeout);
         self
@@ -163,12 +216,28 @@ impl PoolBuilder {
 
     /// How workers are started. Default [`StartMethod::Zygote`]: they are copies of a helper, which is quicker, above all where
     /// workers are replaced.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Pool, StartMethod};
+    /// let pool = Pool::builder().processes(1).start_method(StartMethod::Spawn).build()?;
+    /// assert_eq!(pool.apply(|n: u32| n + 1, 1)?, 2);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn start_method(mut self, method: StartMethod) -> Self {
         self.staffing.method = method;
         self
     }
 
     /// Whether workers that crash may leave core files. Default false.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Pool;
+    /// let pool = Pool::builder().processes(1).core_dumps(true).build()?;
+    /// assert_eq!(pool.apply(|n: u32| n + 1, 1)?, 2);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn core_dumps(mut self, allowed: bool) -> Self {
         self.staffing.dumps_core = allowed;
         self
@@ -178,6 +247,13 @@ impl PoolBuilder {
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for 0 workers; [`Error::OutOfMemory`]; those of [`Process::spawn`].
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Error, Pool};
+    /// assert!(Pool::builder().processes(1).build().is_ok());
+    /// assert!(matches!(Pool::builder().processes(0).build(), Err(Error::InvalidArgument { .. })));
+    /// ```
     pub fn build(self) -> Result<Pool> {
         Ok(Pool::from_engine(self.staffing.engine()?))
     }

@@ -47,11 +47,25 @@ impl Pool {
     ///
     /// # Errors
     /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for 0; [`Error::OutOfMemory`](crate::Error::OutOfMemory); those of [`Process::spawn`](crate::Process::spawn).
+    ///
+    /// # Examples
+    /// ```
+    /// let pool = multiproc::Pool::new(2)?;
+    /// assert_eq!(pool.map(|n: u64| n * n, [1, 2, 3])?, [1, 4, 9]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn new(processes: usize) -> Result<Self> {
         Self::builder().processes(processes).build()
     }
 
     /// A pool with options.
+    ///
+    /// # Examples
+    /// ```
+    /// let pool = multiproc::Pool::builder().processes(2).max_tasks_per_child(1000).build()?;
+    /// assert_eq!(pool.map(|n: u64| n * n, [1, 2, 3])?, [1, 4, 9]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn builder() -> PoolBuilder {
         PoolBuilder::new()
     }
@@ -61,6 +75,14 @@ impl Pool {
     }
 
     /// The numbers of the workers' processes at this moment.
+    ///
+    /// # Examples
+    /// ```
+    /// let pool = multiproc::Pool::new(1)?;
+    /// let pid = pool.apply(|()| std::process::id(), ())?;
+    /// assert_eq!(pool.pids(), [pid]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn pids(&self) -> Vec<u32> {
         self.engine.pids()
@@ -86,6 +108,14 @@ impl Pool {
     }
 
     /// Has `f(args)` called.
+    ///
+    /// # Examples
+    /// ```
+    /// let pool = multiproc::Pool::new(2)?;
+    /// let (a, b) = (pool.apply_async(|n: u64| n * n, 20), pool.apply_async(|n: u64| n + 1, 20));
+    /// assert_eq!((a.get(), b.get()), (Ok(&400), Ok(&21)));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn apply_async<A, R>(&self, f: fn(A) -> R, args: A) -> AsyncResult<R>
     where
         A: Serialize + DeserializeOwned,
@@ -118,6 +148,16 @@ impl Pool {
     ///
     /// # Errors
     /// The first failure that came, after all items were done.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Pool;
+    /// let pool = Pool::new(2)?;
+    /// assert_eq!(pool.map(|word: String| word.len(), ["a", "bc"].map(str::to_owned))?, [1, 2]);
+    /// // More than one argument: a tuple.
+    /// assert_eq!(pool.map(|(a, b): (u32, u32)| a * b, [(1, 2), (3, 4)])?, [2, 12]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "starmap")]
     pub fn map<A, R, I>(&self, f: fn(A) -> R, items: I) -> Result<Vec<R>, TaskError>
     where
@@ -132,6 +172,15 @@ impl Pool {
     ///
     /// # Errors
     /// Those of [`map`](Self::map), [`TaskError::InvalidOption`] and [`TaskError::WaitTimedOut`].
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{MapOptions, Pool};
+    /// let pool = Pool::new(2)?;
+    /// let in_tens = MapOptions { chunk: Some(10), ..MapOptions::default() };
+    /// assert_eq!(pool.map_with(|n: u64| n + 1, 0..100, in_tens)?.len(), 100);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn map_with<A, R, I>(&self, f: fn(A) -> R, items: I, options: MapOptions) -> Result<Vec<R>, TaskError>
     where
         I: IntoIterator<Item = A>,
@@ -144,6 +193,14 @@ impl Pool {
     }
 
     /// Has `f` called with each of `items`. The input is taken whole before this returns.
+    ///
+    /// # Examples
+    /// ```
+    /// let pool = multiproc::Pool::new(2)?;
+    /// let squares = pool.map_async(|n: u64| n * n, 0..4);
+    /// assert_eq!(squares.into_inner()?, [0, 1, 4, 9]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn map_async<A, R, I>(&self, f: fn(A) -> R, items: I) -> AsyncResult<Vec<R>>
     where
         I: IntoIterator<Item = A>,
@@ -154,6 +211,15 @@ impl Pool {
     }
 
     /// As [`map_async`](Self::map_async), with options.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{MapOptions, Pool};
+    /// let pool = Pool::new(2)?;
+    /// let one_by_one = MapOptions { chunk: Some(1), ..MapOptions::default() };
+    /// assert_eq!(pool.map_async_with(|n: u64| n * n, 0..4, one_by_one).into_inner()?, [0, 1, 4, 9]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn map_async_with<A, R, I>(&self, f: fn(A) -> R, items: I, options: MapOptions) -> AsyncResult<Vec<R>>
     where
         I: IntoIterator<Item = A>,
@@ -167,6 +233,17 @@ impl Pool {
     }
 
     /// As [`map_async`](Self::map_async); `callback` is called with the outcome.
+    ///
+    /// # Examples
+    /// ```
+    /// let pool = multiproc::Pool::new(2)?;
+    /// let (sender, receiver) = std::sync::mpsc::channel();
+    /// pool.map_async_then(|n: u64| n * n, 0..4, move |squares| {
+    ///     sender.send(squares.map(|squares| squares.iter().sum::<u64>()).ok()).expect("the receiver is there");
+    /// });
+    /// assert_eq!(receiver.recv(), Ok(Some(14)));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn map_async_then<A, R, I, C>(&self, f: fn(A) -> R, items: I, callback: C) -> AsyncResult<Vec<R>>
     where
         I: IntoIterator<Item = A>,
@@ -196,6 +273,16 @@ impl Pool {
     }
 
     /// As [`imap`](Self::imap), with options.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{MapOptions, Pool};
+    /// let pool = Pool::new(2)?;
+    /// let bounded = MapOptions { buffersize: Some(8), ..MapOptions::default() };
+    /// let squares: Result<Vec<u64>, _> = pool.imap_with(|n: u64| n * n, 0.., bounded).take(3).collect();
+    /// assert_eq!(squares?, [0, 1, 4]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn imap_with<A, R, I>(&self, f: fn(A) -> R, items: I, options: MapOptions) -> Results<I::IntoIter, R>
     where
         I: IntoIterator<Item = A>,
@@ -206,6 +293,15 @@ impl Pool {
     }
 
     /// As [`imap`](Self::imap), but results come in the order in which they are ready.
+    ///
+    /// # Examples
+    /// ```
+    /// let pool = multiproc::Pool::new(2)?;
+    /// let mut squares = pool.imap_unordered(|n: u64| n * n, 0..4).collect::<Result<Vec<_>, _>>()?;
+    /// squares.sort();
+    /// assert_eq!(squares, [0, 1, 4, 9]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn imap_unordered<A, R, I>(&self, f: fn(A) -> R, items: I) -> Results<I::IntoIter, R>
     where
         I: IntoIterator<Item = A>,
@@ -216,6 +312,16 @@ impl Pool {
     }
 
     /// As [`imap_unordered`](Self::imap_unordered), with options.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{MapOptions, Pool};
+    /// let pool = Pool::new(2)?;
+    /// let in_pairs = MapOptions { chunk: Some(2), ..MapOptions::default() };
+    /// let squares = pool.imap_unordered_with(|n: u64| n * n, 0..4, in_pairs).collect::<Result<Vec<_>, _>>()?;
+    /// assert_eq!(squares.iter().sum::<u64>(), 14);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn imap_unordered_with<A, R, I>(
         &self,
         f: fn(A) -> R,
@@ -231,12 +337,34 @@ impl Pool {
     }
 
     /// Takes no more tasks. What was given to it is done.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Pool, TaskError};
+    /// let pool = Pool::new(1)?;
+    /// let result = pool.apply_async(|n: u32| n + 1, 1);
+    /// pool.close();
+    /// assert_eq!(pool.apply(|n: u32| n + 1, 1), Err(TaskError::PoolClosed));
+    /// assert_eq!(result.get(), Ok(&2));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn close(&self) {
         self.engine.close();
     }
 
     /// Takes no more tasks, fails all that are not done with [`TaskError::Terminated`], and ends the workers: by `SIGTERM`,
     /// and by `SIGKILL` those that live on for 0.1 s. It does not wait for that; [`join`](Self::join) does.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use multiproc::{Pool, TaskError};
+    /// let pool = Pool::new(1)?;
+    /// let slow = pool.apply_async(|()| std::thread::sleep(Duration::from_secs(60)), ());
+    /// pool.terminate();
+    /// assert_eq!(slow.get(), Err(&TaskError::Terminated));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn terminate(&self) {
         self.engine.end(&TaskError::Terminated);
     }
@@ -245,6 +373,16 @@ impl Pool {
     ///
     /// # Errors
     /// [`PoolStillRunning`]: neither [`close`](Self::close) nor [`terminate`](Self::terminate) was called.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Pool, PoolStillRunning};
+    /// let pool = Pool::new(1)?;
+    /// assert_eq!(pool.join(), Err(PoolStillRunning));
+    /// pool.close();
+    /// assert_eq!(pool.join(), Ok(()));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn join(&self) -> Result<(), PoolStillRunning> {
         if self.engine.is_open() {
             return Err(PoolStillRunning);

@@ -39,6 +39,15 @@ impl ProcessBuilder {
     }
 
     /// Its name. Default `Process-1` and so on, and `Process-1:2` for the second child of that one.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Process, current_process};
+    /// let mut process = Process::builder().name("reader").spawn(|()| current_process().name().to_owned(), ())?;
+    /// assert_eq!(process.name(), "reader");
+    /// assert_eq!(process.join()?, "reader");
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.plan.name = Some(name.into());
         self
@@ -47,6 +56,14 @@ impl ProcessBuilder {
     /// Whether it ends with this process: by `SIGTERM` when this one ends normally, and by `SIGKILL` at once however it ends.
     /// It may not start processes itself. It lives on when merely the thread that started it ends. Default false: a normal
     /// end of this process waits for it.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Process, current_process};
+    /// let mut process = Process::builder().daemon(true).spawn(|()| current_process().daemon(), ())?;
+    /// assert!(process.join()?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn daemon(mut self, daemon: bool) -> Self {
         self.plan.daemon = daemon;
         self
@@ -60,30 +77,71 @@ impl ProcessBuilder {
     }
 
     /// The key that it and its children have. Default: this process's.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{AuthKey, Process, current_process};
+    /// let has_key = |key: Vec<u8>| current_process().authkey().is_ok_and(|own| own.as_bytes() == key);
+    /// let builder = Process::builder().authkey(AuthKey::new(*b"secret"));
+    /// assert!(builder.spawn(has_key, b"secret".to_vec())?.join()?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn authkey(mut self, key: AuthKey) -> Self {
         self.plan.key = Some(key);
         self
     }
 
     /// Sets a variable of its environment, which is this process's otherwise.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Process;
+    /// let mut process = Process::builder().env("DEPTH", "3").spawn(|()| std::env::var("DEPTH").ok(), ())?;
+    /// assert_eq!(process.join()?.as_deref(), Some("3"));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.plan.environment.set(name.as_ref(), Some(value.as_ref()));
         self
     }
 
     /// Takes a variable out of its environment.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Process;
+    /// let mut process = Process::builder().env_remove("PATH").spawn(|()| std::env::var("PATH").ok(), ())?;
+    /// assert_eq!(process.join()?, None);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn env_remove(mut self, name: impl AsRef<OsStr>) -> Self {
         self.plan.environment.set(name.as_ref(), None);
         self
     }
 
     /// Starts from an empty environment.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Process;
+    /// let builder = Process::builder().env_clear().env("ONLY", "this");
+    /// assert_eq!(builder.spawn(|()| std::env::vars().count(), ())?.join()?, 1);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn env_clear(mut self) -> Self {
         self.plan.environment.clear();
         self
     }
 
     /// Its working directory. Default: this process's.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Process;
+    /// let mut process = Process::builder().current_dir("/").spawn(|()| std::env::current_dir().ok(), ())?;
+    /// assert_eq!(process.join()?, Some("/".into()));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn current_dir(mut self, directory: impl AsRef<Path>) -> Self {
         self.plan.directory = Some(directory.as_ref().to_owned());
         self
@@ -112,18 +170,51 @@ impl ProcessBuilder {
     }
 
     /// Its standard output: a file, or the writing end of a pipe. Default: this process's.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::io::Read;
+    /// use multiproc::Process;
+    /// let (mut reader, writer) = std::io::pipe().expect("descriptors are left");
+    /// Process::builder().stdout(writer).spawn(|()| println!("hello"), ())?.join()?;
+    /// let mut said = String::new();
+    /// reader.read_to_string(&mut said).expect("it can be read");
+    /// assert_eq!(said, "hello\n");
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn stdout(mut self, file: impl Into<OwnedFd>) -> Self {
         self.plan.stdout = Some(file.into());
         self
     }
 
     /// Its standard error: a file, or the writing end of a pipe. Default: this process's.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::io::Read;
+    /// use multiproc::Process;
+    /// let (mut reader, writer) = std::io::pipe().expect("descriptors are left");
+    /// Process::builder().stderr(writer).spawn(|()| eprintln!("careful"), ())?.join()?;
+    /// let mut said = String::new();
+    /// reader.read_to_string(&mut said).expect("it can be read");
+    /// assert_eq!(said, "careful\n");
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn stderr(mut self, file: impl Into<OwnedFd>) -> Self {
         self.plan.stderr = Some(file.into());
         self
     }
 
     /// Puts it in a process group of its own, so that the terminal's interrupts don't reach it.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Process;
+    /// let group = |()| rustix::process::getpgrp().as_raw_nonzero().get().cast_unsigned();
+    /// let mut process = Process::builder().process_group().spawn(group, ())?;
+    /// assert_eq!(process.join()?, process.pid());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn process_group(mut self) -> Self {
         self.plan.own_group = true;
         self
@@ -166,6 +257,14 @@ impl ProcessBuilder {
     ///
     /// # Process death
     /// As [`Process::spawn`].
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Process;
+    /// let mut process = Process::builder().name("adder").spawn(|(a, b): (u32, u32)| a + b, (1, 2))?;
+    /// assert_eq!(process.join()?, 3);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn spawn<A, R>(self, f: fn(A) -> R, args: A) -> Result<Process<R>>
     where
         A: Serialize + DeserializeOwned,

@@ -82,6 +82,19 @@ pub fn active_children() -> Vec<ActiveChild> {
 }
 
 /// A child of this process that was running when [`active_children`] was called. Its handle may be elsewhere, or gone.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use multiproc::{Process, active_children};
+/// let process = Process::builder().name("sleeper").spawn(|()| std::thread::sleep(Duration::from_secs(60)), ())?;
+/// for child in active_children() {
+///     assert_eq!((child.name(), child.pid()), ("sleeper", process.pid()));
+///     child.kill()?;
+///     assert!(child.wait_timeout(Duration::from_secs(60)));
+/// }
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct ActiveChild {
     child: Arc<Child>,
@@ -89,21 +102,62 @@ pub struct ActiveChild {
 
 impl ActiveChild {
     /// Its number, which may be another's once somebody has joined it.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Process, active_children};
+    /// let mut process = Process::spawn(|e: multiproc::Event| e.wait(), multiproc::Event::new()?)?;
+    /// assert_eq!(active_children()[0].pid(), process.pid());
+    /// # process.kill()?;
+    /// # let _ = process.join();
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn pid(&self) -> u32 {
         self.child.pid()
     }
 
     /// Its name.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Process, active_children};
+    /// let mut process = Process::spawn(|e: multiproc::Event| e.wait(), multiproc::Event::new()?)?;
+    /// assert_eq!(active_children()[0].name(), process.name());
+    /// # process.kill()?;
+    /// # let _ = process.join();
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn name(&self) -> &str {
         self.child.name()
     }
 
     /// Whether it ends with this process.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Process, active_children};
+    /// let mut process = Process::spawn(|e: multiproc::Event| e.wait(), multiproc::Event::new()?)?;
+    /// assert!(!active_children()[0].daemon());
+    /// # process.kill()?;
+    /// # let _ = process.join();
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn daemon(&self) -> bool {
         self.child.is_daemon()
     }
 
     /// Whether it still runs.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Process, active_children};
+    /// let mut process = Process::spawn(|e: multiproc::Event| e.wait(), multiproc::Event::new()?)?;
+    /// let child = active_children().remove(0);
+    /// assert!(child.is_alive());
+    /// process.kill()?;
+    /// assert!(process.join().is_err() && !child.is_alive());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn is_alive(&self) -> bool {
         self.child.status() == Status::Running
     }
@@ -112,6 +166,15 @@ impl ActiveChild {
     ///
     /// # Errors
     /// [`Error::Os`](crate::Error::Os): the process has become another user's.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Process, ProcessError, active_children};
+    /// let mut process = Process::spawn(|e: multiproc::Event| e.wait(), multiproc::Event::new()?)?;
+    /// active_children()[0].terminate()?;
+    /// assert!(matches!(process.join(), Err(ProcessError::Signaled(15))));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn terminate(&self) -> Result<()> {
         self.child.send_signal(Signal::TERM)
     }
@@ -120,11 +183,33 @@ impl ActiveChild {
     ///
     /// # Errors
     /// [`Error::Os`](crate::Error::Os): the process has become another user's.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Process, ProcessError, active_children};
+    /// let mut process = Process::spawn(|e: multiproc::Event| e.wait(), multiproc::Event::new()?)?;
+    /// active_children()[0].kill()?;
+    /// assert!(matches!(process.join(), Err(ProcessError::Signaled(9))));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn kill(&self) -> Result<()> {
         self.child.send_signal(Signal::KILL)
     }
 
     /// Waits up to `timeout` for its end; whether it has ended. The result is left to its handle.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use multiproc::{Event, Process, active_children};
+    /// let event = Event::new()?;
+    /// let _process = Process::spawn(|event: Event| event.wait(), event.clone())?;
+    /// let child = active_children().remove(0);
+    /// assert!(!child.wait_timeout(Duration::from_millis(1)));
+    /// event.set();
+    /// assert!(child.wait_timeout(Duration::from_secs(60)));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         self.child.wait(Deadline::after(timeout)).is_ok()
     }

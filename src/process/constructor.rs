@@ -18,6 +18,7 @@ static READY: AtomicBool = AtomicBool::new(false);
 /// fn main() {
 ///     multiproc::init();
 ///     // From here on only the parent runs.
+///     assert!(multiproc::parent_process().is_none());
 /// }
 /// ```
 #[allow(clippy::needless_doctest_main)]

@@ -104,6 +104,15 @@ pub(super) fn next_number() -> String {
 }
 
 /// This process, as its parent started it.
+///
+/// # Examples
+/// ```
+/// use multiproc::{Process, current_process};
+/// assert_eq!(current_process().name(), "MainProcess");
+/// let mut process = Process::spawn(|()| current_process().name().to_owned(), ())?;
+/// assert_eq!(process.join()?, process.name());
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct CurrentProcess {
     identity: Option<&'static Identity>,
@@ -126,18 +135,33 @@ pub fn current_process() -> CurrentProcess {
 
 impl CurrentProcess {
     /// Its name; `MainProcess` if it was not started by [`Process`](crate::Process).
+    ///
+    /// # Examples
+    /// ```
+    /// assert_eq!(multiproc::current_process().name(), "MainProcess");
+    /// ```
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.identity.map_or("MainProcess", |identity| &identity.name)
     }
 
     /// Its number.
+    ///
+    /// # Examples
+    /// ```
+    /// assert_eq!(multiproc::current_process().pid(), std::process::id());
+    /// ```
     #[must_use]
     pub fn pid(&self) -> u32 {
         std::process::id()
     }
 
     /// Whether it ends with its parent.
+    ///
+    /// # Examples
+    /// ```
+    /// assert!(!multiproc::current_process().daemon());
+    /// ```
     #[must_use]
     pub fn daemon(&self) -> bool {
         self.identity.is_some_and(|identity| identity.daemon)
@@ -152,6 +176,15 @@ impl CurrentProcess {
     ///
     /// # Errors
     /// [`Error::Os`](crate::Error::Os): the system has no random bytes.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Process, current_process};
+    /// let key = current_process().authkey()?;
+    /// let inherited = Process::spawn(|()| current_process().authkey().map(|key| key.as_bytes().to_vec()).ok(), ())?.join()?;
+    /// assert_eq!(inherited.as_deref(), Some(key.as_bytes()));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn authkey(&self) -> Result<AuthKey> {
         let mut key = KEY.lock().unwrap_or_else(PoisonError::into_inner);
         match &*key {
@@ -161,12 +194,29 @@ impl CurrentProcess {
     }
 
     /// Sets the key for this process and for the children that it starts from now on.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{AuthKey, current_process};
+    /// current_process().set_authkey(AuthKey::new(*b"secret"));
+    /// assert_eq!(current_process().authkey()?, AuthKey::new(*b"secret"));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn set_authkey(&self, key: AuthKey) {
         *KEY.lock().unwrap_or_else(PoisonError::into_inner) = Some(key);
     }
 }
 
 /// The process that started this one.
+///
+/// # Examples
+/// ```
+/// use multiproc::{Process, parent_process};
+/// assert!(parent_process().is_none()); // This program was not started by this crate.
+/// let is_alive = |()| parent_process().is_some_and(|parent| parent.is_alive());
+/// assert!(Process::spawn(is_alive, ())?.join()?);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct ParentProcess {
     parent: &'static Parent,
@@ -191,35 +241,106 @@ pub fn parent_process() -> Option<ParentProcess> {
 
 impl ParentProcess {
     /// Its number, which may be another's once it has ended.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Process, parent_process};
+    /// let mut process = Process::spawn(|()| parent_process().map(|parent| parent.pid()), ())?;
+    /// assert_eq!(process.join()?, Some(std::process::id()));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.parent.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
     /// Its name.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Process, parent_process};
+    /// let mut process = Process::spawn(|()| parent_process().map(|parent| parent.name().to_owned()), ())?;
+    /// assert_eq!(process.join()?.as_deref(), Some("MainProcess"));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name
     }
 
     /// Whether it still runs.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Process, parent_process};
+    /// let mut process = Process::spawn(|()| parent_process().map(|parent| parent.is_alive()), ())?;
+    /// assert_eq!(process.join()?, Some(true));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn is_alive(&self) -> bool {
         !self.wait_until(Some(Deadline::now()))
     }
 
     /// Waits for its end.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Event, Process, parent_process};
+    ///
+    /// fn parent((started, orphaned): (Event, Event)) {
+    ///     let _child = Process::spawn(child, (started, orphaned)).expect("it can be started");
+    ///     std::thread::sleep(std::time::Duration::from_secs(60)); // Killed here.
+    /// }
+    ///
+    /// fn child((started, orphaned): (Event, Event)) {
+    ///     started.set();
+    ///     parent_process().expect("it has one").join();
+    ///     orphaned.set();
+    /// }
+    ///
+    /// fn main() -> multiproc::Result<()> {
+    ///     let (started, orphaned) = (Event::new()?, Event::new()?);
+    ///     let mut process = Process::spawn(parent, (started.clone(), orphaned.clone()))?;
+    ///     started.wait();
+    ///     process.kill()?;
+    ///     assert!(process.join().is_err());
+    ///     orphaned.wait();
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn join(&self) {
         self.wait_until(None);
     }
 
     /// Waits up to `timeout` for its end; whether it has ended.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use multiproc::{Process, parent_process};
+    /// let ended = |()| parent_process().map(|parent| parent.join_timeout(Duration::from_millis(1)));
+    /// assert_eq!(Process::spawn(ended, ())?.join()?, Some(false));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn join_timeout(&self, timeout: Duration) -> bool {
         self.wait_until(Deadline::after(timeout))
     }
 
     /// A descriptor that becomes readable when it has ended: for `poll` and the like.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use multiproc::{Process, connection, parent_process};
+    /// let ended = |()| {
+    ///     let sentinel = parent_process().expect("it has one").sentinel();
+    ///     connection::wait(&[&sentinel], Some(Duration::ZERO)).map(|ready| ready.len()).ok()
+    /// };
+    /// assert_eq!(Process::spawn(ended, ())?.join()?, Some(0));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn sentinel(&self) -> BorrowedFd<'static> {
         self.parent.pidfd()

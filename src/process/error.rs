@@ -5,6 +5,18 @@ use std::fmt;
 use crate::Error;
 
 /// Why there is no result of a [`Process`](crate::Process).
+///
+/// # Examples
+/// ```
+/// use multiproc::{Process, ProcessError};
+/// let mut process = Process::spawn(|n: u32| assert!(n > 7, "{n} is too small"), 3)?;
+/// match process.join() {
+///     Err(ProcessError::Panicked { message, .. }) => assert_eq!(message, "3 is too small"),
+///     other => unreachable!("{other:?}"),
+/// }
+/// assert_eq!(process.exit_code(), Some(1));
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ProcessError {

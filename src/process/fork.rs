@@ -23,6 +23,17 @@ use crate::transfer::Message;
 use crate::{Error, Result};
 
 /// Why a process was not forked.
+///
+/// # Examples
+/// ```
+/// use multiproc::{ForkError, Process};
+/// let forked = std::thread::scope(|scope| {
+///     scope.spawn(|| std::thread::park_timeout(std::time::Duration::from_secs(60)));
+///     let forked = Process::fork(|| 7);
+///     assert!(matches!(forked, Err(ForkError::Threads)));
+/// # std::process::exit(0)
+/// });
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ForkError {

@@ -28,6 +28,23 @@ use crate::transfer::{decode, encode};
 ///
 /// When this program ends normally (`main` returns, or [`std::process::exit`]), it first waits for the processes that it has
 /// started, unless they are [daemons](ProcessBuilder::daemon).
+///
+/// # Examples
+/// ```
+/// use multiproc::Process;
+///
+/// fn sum((from, to): (u64, u64)) -> u64 {
+///     (from..to).sum()
+/// }
+///
+/// let mut halves = [Process::spawn(sum, (0, 500))?, Process::spawn(sum, (500, 1000))?];
+/// let mut total = 0;
+/// for half in &mut halves {
+///     total += half.join()?;
+/// }
+/// assert_eq!(total, 499_500);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[doc(alias = "Popen")]
 pub struct Process<R> {
     child: Arc<Child>,
@@ -178,28 +195,74 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
 
 impl<R> Process<R> {
     /// The process's number, which may be another's once the process has been joined.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Process;
+    /// let mut process = Process::spawn(|()| std::process::id(), ())?;
+    /// assert_eq!(process.join()?, process.pid());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "ident")]
     pub fn pid(&self) -> u32 {
         self.child.pid()
     }
 
     /// Its name: `Process-1` and so on, unless it was given one.
+    ///
+    /// # Examples
+    /// ```
+    /// let process = multiproc::Process::spawn(|()| (), ())?;
+    /// assert_eq!(process.name(), "Process-1");
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn name(&self) -> &str {
         self.child.name()
     }
 
     /// Whether it ends with this process.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Process;
+    /// assert!(!Process::spawn(|()| (), ())?.daemon());
+    /// assert!(Process::builder().daemon(true).spawn(|()| (), ())?.daemon());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn daemon(&self) -> bool {
         self.child.is_daemon()
     }
 
     /// Whether it runs; a stopped process does.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Event, Process};
+    /// let event = Event::new()?;
+    /// let mut process = Process::spawn(|event: Event| event.wait(), event.clone())?;
+    /// assert!(process.is_alive());
+    /// event.set();
+    /// process.join()?;
+    /// assert!(!process.is_alive());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn is_alive(&self) -> bool {
         self.child.status() == Status::Running
     }
 
     /// How it ended: 0 after returning, 1 after a panic, the code it exited with, or the negative number of the signal
     /// that ended it. `None` while it runs, and when somebody else waited for it.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Event, Process};
+    /// let mut process = Process::spawn(|event: Event| event.wait(), Event::new()?)?;
+    /// assert_eq!(process.exit_code(), None);
+    /// process.kill()?;
+    /// assert!(process.join().is_err());
+    /// assert_eq!(process.exit_code(), Some(-9));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "exitcode")]
     pub fn exit_code(&self) -> Option<i32> {
         match self.child.status() {
@@ -216,6 +279,15 @@ impl<R> Process<R> {
     ///
     /// # Process death
     /// Its own children live on. Leases that it holds are passed on with a note of it.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Event, Process, ProcessError};
+    /// let mut process = Process::spawn(|event: Event| event.wait(), Event::new()?)?;
+    /// process.terminate()?;
+    /// assert!(matches!(process.join(), Err(ProcessError::Signaled(15))));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn terminate(&self) -> Result<()> {
         self.child.send_signal(Signal::TERM)
     }
@@ -227,6 +299,15 @@ impl<R> Process<R> {
     ///
     /// # Process death
     /// Its own children live on. Leases that it holds are passed on with a note of it.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Event, Process, ProcessError};
+    /// let mut process = Process::spawn(|event: Event| event.wait(), Event::new()?)?;
+    /// process.kill()?;
+    /// assert!(matches!(process.join(), Err(ProcessError::Signaled(9))));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn kill(&self) -> Result<()> {
         self.child.send_signal(Signal::KILL)
     }
@@ -235,6 +316,14 @@ impl<R> Process<R> {
     ///
     /// # Errors
     /// [`Error::Os`](crate::Error::Os): the process has become another user's.
+    ///
+    /// # Examples
+    /// ```
+    /// let mut process = multiproc::Process::spawn(|()| 7, ())?;
+    /// assert_eq!(process.join()?, 7);
+    /// assert!(process.interrupt().is_ok()); // It has ended.
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn interrupt(&self) -> Result<()> {
         self.child.send_signal(Signal::INT)
     }
@@ -243,6 +332,31 @@ impl<R> Process<R> {
     ///
     /// # Errors
     /// [`Error::Os`](crate::Error::Os): the process has become another user's.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Event, Process};
+    ///
+    /// fn child((started, ended): (Event, Event)) {
+    ///     let mut grandchild = Process::spawn(grandchild, (started, ended)).expect("it can be started");
+    ///     let _ = grandchild.join();
+    /// }
+    ///
+    /// fn grandchild((started, ended): (Event, Event)) {
+    ///     started.set();
+    ///     std::thread::sleep(std::time::Duration::from_secs(60));
+    ///     ended.set();
+    /// }
+    ///
+    /// fn main() -> multiproc::Result<()> {
+    ///     let (started, ended) = (Event::new()?, Event::new()?);
+    ///     let mut process = Process::spawn(child, (started.clone(), ended.clone()))?;
+    ///     started.wait();
+    ///     process.kill_tree()?;
+    ///     assert!(process.join().is_err() && !ended.is_set());
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn kill_tree(&self) -> Result<()> {
         self.child.kill_tree()
     }
@@ -250,6 +364,18 @@ impl<R> Process<R> {
     /// A descriptor that becomes readable when the process has ended: for `poll` and the like.
     ///
     /// A process with a large result ends only when that is read, which `join`, `is_alive` and `exit_code` do.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use multiproc::{Event, Process, connection};
+    /// let event = Event::new()?;
+    /// let process = Process::spawn(|event: Event| event.wait(), event.clone())?;
+    /// assert!(connection::wait(&[&process.sentinel()], Some(Duration::ZERO))?.is_empty());
+    /// event.set();
+    /// assert_eq!(connection::wait(&[&process.sentinel()], Some(Duration::from_secs(60)))?, [0]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn sentinel(&self) -> BorrowedFd<'_> {
         self.child.sentinel()
     }
@@ -257,6 +383,14 @@ impl<R> Process<R> {
 
 impl Process<()> {
     /// How a process is to be started: its name, environment, streams and so on.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Process;
+    /// let mut process = Process::builder().name("adder").daemon(true).spawn(|n: u32| n + 1, 41)?;
+    /// assert_eq!(process.join()?, 42);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn builder() -> ProcessBuilder {
         ProcessBuilder::new()
     }

@@ -48,6 +48,17 @@ impl<T, C> Queue<T, C> {
     ///
     /// # Process death
     /// Killed here, the end is free.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{GetError, Queue};
+    /// let queue = Queue::bounded(4)?;
+    /// queue.put(7)?;
+    /// let mut consumer = queue.consumer()?;
+    /// assert!(matches!(queue.consumer(), Err(GetError::Deadlock)));
+    /// assert_eq!(consumer.get()?, 7);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn consumer(&self) -> Result<Consumer<T, C>, GetError> {
         if self.has_tasks() {
             return Err(GetError::Unsupported("an exclusive consumer of a joinable queue"));
@@ -66,6 +77,14 @@ impl<T: 'static, C: Codec<T>> Consumer<T, C> {
     ///
     /// # Process death
     /// Killed here, the item is still in the queue, or it is gone with the caller.
+    ///
+    /// # Examples
+    /// ```
+    /// let queue = multiproc::Queue::bounded(4)?;
+    /// queue.put(7)?;
+    /// assert_eq!(queue.consumer()?.get()?, 7);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[inline]
     pub fn get(&mut self) -> Result<T, GetError> {
         self.queue.get_kept(self.fences, Wait::Until(None))
@@ -75,6 +94,14 @@ impl<T: 'static, C: Codec<T>> Consumer<T, C> {
     ///
     /// # Errors
     /// [`GetError::Empty`], only when there is none; and those of [`get`](Self::get).
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{GetError, Queue};
+    /// let queue = Queue::<u32>::bounded(4)?;
+    /// assert_eq!(queue.consumer()?.try_get(), Err(GetError::Empty));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "get_nowait")]
     #[inline]
     pub fn try_get(&mut self) -> Result<T, GetError> {
@@ -85,6 +112,15 @@ impl<T: 'static, C: Codec<T>> Consumer<T, C> {
     ///
     /// # Errors
     /// [`GetError::TimedOut`], and those of [`get`](Self::get).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use multiproc::{GetError, Queue};
+    /// let queue = Queue::<u32>::bounded(4)?;
+    /// assert_eq!(queue.consumer()?.get_timeout(Duration::from_millis(1)), Err(GetError::TimedOut));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn get_timeout(&mut self, timeout: Duration) -> Result<T, GetError> {
         self.queue.get_kept(self.fences, Wait::Until(Deadline::after(timeout)))
     }
@@ -93,6 +129,15 @@ impl<T: 'static, C: Codec<T>> Consumer<T, C> {
     ///
     /// # Errors
     /// [`GetError::TimedOut`], and those of [`get`](Self::get).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Instant;
+    /// use multiproc::{GetError, Queue};
+    /// let queue = Queue::<u32>::bounded(4)?;
+    /// assert_eq!(queue.consumer()?.get_deadline(Instant::now()), Err(GetError::TimedOut));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn get_deadline(&mut self, deadline: Instant) -> Result<T, GetError> {
         self.queue.get_kept(self.fences, Wait::Until(Deadline::at(deadline)))
     }
@@ -104,11 +149,30 @@ impl<T: 'static, C: Codec<T>> Consumer<T, C> {
     ///
     /// # Process death
     /// Killed here, the items are still in the queue, or the first so many of them are gone with the caller.
+    ///
+    /// # Examples
+    /// ```
+    /// let queue = multiproc::Queue::bounded(8)?;
+    /// queue.put_many(0..5)?;
+    /// let mut items = Vec::new();
+    /// assert_eq!(queue.consumer()?.get_many(&mut items, 3)?, 3);
+    /// assert_eq!(items, [0, 1, 2]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn get_many(&mut self, items: &mut Vec<T>, max: usize) -> Result<usize, GetError> {
         self.queue.get_many_of(Some(self.fences), items, max)
     }
 
     /// The items, until the queue is shut down and drained, its exclusive producer died, or a get fails.
+    ///
+    /// # Examples
+    /// ```
+    /// let queue = multiproc::Queue::bounded(8)?;
+    /// queue.put_many(0..5)?;
+    /// queue.shutdown();
+    /// assert_eq!(queue.consumer()?.iter().sum::<i32>(), 10);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn iter(&mut self) -> impl Iterator<Item = T> + '_ {
         std::iter::from_fn(|| self.get().ok())
     }
@@ -122,11 +186,27 @@ impl<T, C> Consumer<T, C> {
     ///
     /// # Process death
     /// Killed here, also in `read`, the item is still in the queue, or it is gone with the caller, who has read it.
+    ///
+    /// # Examples
+    /// ```
+    /// let queue = multiproc::Queue::<Vec<u8>>::bounded(4)?;
+    /// queue.put(vec![1, 2, 3])?;
+    /// assert_eq!(queue.consumer()?.get_with(|bytes| bytes.len())?, 3);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn get_with<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> Result<R, GetError> {
         self.queue.get_with_by(Some(self.fences), read)
     }
 
     /// The queue.
+    ///
+    /// # Examples
+    /// ```
+    /// let queue = multiproc::Queue::bounded(4)?;
+    /// queue.put(7)?;
+    /// assert_eq!(queue.consumer()?.queue().len(), 1);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn queue(&self) -> &Queue<T, C> {
         &self.queue

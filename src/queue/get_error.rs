@@ -6,6 +6,16 @@ use crate::error::Error;
 use crate::raw::RingError;
 
 /// Why no item was got.
+///
+/// # Examples
+/// ```
+/// use multiproc::{GetError, Queue};
+/// let queue = Queue::<u32>::bounded(4)?;
+/// assert_eq!(queue.try_get(), Err(GetError::Empty));
+/// queue.shutdown();
+/// assert_eq!(queue.get(), Err(GetError::Shutdown));
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GetError {

@@ -15,6 +15,16 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
     ///
     /// # Process death
     /// Killed here, the items are still in the queue, or the first so many of them are gone with the caller.
+    ///
+    /// # Examples
+    /// ```
+    /// let queue = multiproc::Queue::bounded(8)?;
+    /// queue.put_many(0..5)?;
+    /// let mut items = Vec::new();
+    /// assert_eq!(queue.get_many(&mut items, 3)?, 3);
+    /// assert_eq!(items, [0, 1, 2]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn get_many(&self, items: &mut Vec<T>, max: usize) -> Result<usize, GetError> {
         self.get_many_of(None, items, max)
     }

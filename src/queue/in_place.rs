@@ -70,6 +70,15 @@ impl<T, C> Queue<T, C> {
     ///
     /// # Process death
     /// Killed here, also in `read`, the item is still in the queue, or it is gone with the caller, who has read it.
+    ///
+    /// # Examples
+    /// ```
+    /// let queue = multiproc::Queue::<Vec<u8>>::bounded(4)?;
+    /// queue.put(vec![1, 2, 3])?;
+    /// let sum: u32 = queue.get_with(|bytes| bytes.iter().map(|&byte| u32::from(byte)).sum())?;
+    /// assert_eq!(sum, 6);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn get_with<R>(&self, read: impl FnOnce(&[u8]) -> R) -> Result<R, GetError> {
         self.get_with_by(None, read)
     }

@@ -5,6 +5,15 @@ use std::iter::FusedIterator;
 use super::{Codec, JoinableQueue, Postcard, Queue, Task};
 
 /// The items of a [`Queue`], as [`Queue::iter`] gets them. Ends where a get fails.
+///
+/// # Examples
+/// ```
+/// let queue = multiproc::Queue::unbounded()?;
+/// (1..=3).try_for_each(|n| queue.put(n))?;
+/// queue.shutdown();
+/// assert_eq!(queue.iter().collect::<Vec<i32>>(), [1, 2, 3]);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct QueueIter<'a, T, C = Postcard> {
     queue: Option<&'a Queue<T, C>>,
@@ -31,6 +40,18 @@ impl<T: 'static, C: Codec<T>> Iterator for QueueIter<'_, T, C> {
 impl<T: 'static, C: Codec<T>> FusedIterator for QueueIter<'_, T, C> {}
 
 /// The tasks of a [`JoinableQueue`], as [`JoinableQueue::tasks`] takes them. Ends where a take fails.
+///
+/// # Examples
+/// ```
+/// let queue = multiproc::JoinableQueue::unbounded()?;
+/// (1..=3).try_for_each(|n: u32| queue.put(n))?;
+/// queue.shutdown();
+/// for task in queue.tasks() {
+///     task.done();
+/// }
+/// assert_eq!(queue.unfinished()?, 0);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct TaskIter<'a, T, C = Postcard> {
     queue: Option<&'a JoinableQueue<T, C>>,

@@ -43,6 +43,18 @@ pub struct JoinableQueue<T, C = Postcard> {
 }
 
 /// A task that nobody takes any more: all who took it have given it up or died.
+///
+/// # Examples
+/// ```
+/// use multiproc::QueueOptions;
+/// let jobs = QueueOptions::unbounded().max_attempts(1).joinable_queue()?;
+/// jobs.put("poison".to_owned())?;
+/// drop(jobs.take()?); // Given up, as by a process that is killed.
+/// jobs.join()?;
+/// let letters = jobs.dead_letters()?;
+/// assert_eq!((letters[0].item.as_str(), letters[0].attempts), ("poison", 1));
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeadLetter<T> {
@@ -55,6 +67,14 @@ pub struct DeadLetter<T> {
 }
 
 /// [`JoinableQueue::task_done`] was called more often than items were got.
+///
+/// # Examples
+/// ```
+/// use multiproc::{JoinableQueue, TaskDoneTooOften};
+/// let queue = JoinableQueue::<u32>::bounded(4)?;
+/// assert_eq!(queue.task_done(), Err(TaskDoneTooOften));
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TaskDoneTooOften;
 
@@ -88,6 +108,7 @@ impl<T: serde::Serialize + serde::de::DeserializeOwned + 'static> JoinableQueue<
     /// ```
     /// let jobs = multiproc::JoinableQueue::bounded(4)?;
     /// jobs.put("job".to_owned())?;
+    /// assert_eq!(*jobs.take()?, "job");
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn bounded(max_items: usize) -> Result<Self> {
@@ -122,6 +143,15 @@ impl<T: serde::Serialize + serde::de::DeserializeOwned + 'static> JoinableQueue<
     /// # Errors
     /// [`Error::NotFound`](crate::Error::NotFound); [`Error::Mismatch`](crate::Error::Mismatch) if it is something else, or
     /// a queue of other items or another codec.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{JoinableQueue, Segment};
+    /// let segment = Segment::anonymous(64 << 20)?;
+    /// JoinableQueue::new_in(&segment, "jobs", 16)?.put(7_u32)?;
+    /// assert_eq!(JoinableQueue::<u32>::open_in(&segment, "jobs")?.unfinished()?, 1);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn open_in(segment: &Segment, name: &str) -> Result<Self> {
         Self::open_with(segment, name, Postcard)
     }
@@ -132,6 +162,16 @@ impl<T: bytemuck::Pod> JoinableQueue<T, Plain> {
     ///
     /// # Errors
     /// As for [`Queue::unbounded`].
+    ///
+    /// # Examples
+    /// ```
+    /// let jobs = multiproc::JoinableQueue::plain_unbounded()?;
+    /// (0..1000).try_for_each(|n: u64| jobs.put(n))?;
+    /// let task = jobs.take()?;
+    /// assert_eq!(*task, 0);
+    /// task.done();
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn plain_unbounded() -> Result<Self> {
         QueueOptions::unbounded().codec(Plain).joinable_queue()
     }
@@ -145,6 +185,7 @@ impl<T: bytemuck::Pod> JoinableQueue<T, Plain> {
     /// ```
     /// let jobs = multiproc::JoinableQueue::plain(4)?;
     /// jobs.put([1u16, 2])?;
+    /// assert_eq!(*jobs.take()?, [1, 2]);
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn plain(max_items: usize) -> Result<Self> {
@@ -157,6 +198,17 @@ impl<T: 'static, C: Codec<T>> JoinableQueue<T, C> {
     ///
     /// # Errors
     /// As for [`Queue::open_with`].
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{JoinableQueue, Plain, QueueOptions, Segment};
+    /// let segment = Segment::anonymous(64 << 20)?;
+    /// let options = QueueOptions::new(16).codec(Plain);
+    /// options.joinable_queue_in::<u64>(&segment, "jobs")?.put(7)?;
+    /// let jobs = JoinableQueue::<u64, Plain>::open_with(&segment, "jobs", Plain)?;
+    /// assert_eq!(jobs.get()?, 7);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn open_with(segment: &Segment, name: &str, codec: C) -> Result<Self> {
         let _ = codec;
         Self::open_at(segment.clone(), segment.locate(name)?)
@@ -200,6 +252,16 @@ impl<T: 'static, C: Codec<T>> JoinableQueue<T, C> {
     ///
     /// # Errors
     /// [`GetError::Empty`] if there is none, or as many tasks are taken as may be; and those of [`take`](Self::take).
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{GetError, JoinableQueue};
+    /// let jobs = JoinableQueue::bounded(4)?;
+    /// jobs.put(7_u32)?;
+    /// jobs.try_take()?.done();
+    /// assert!(matches!(jobs.try_take(), Err(GetError::Empty)));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn try_take(&self) -> Result<Task<T, C>, GetError> {
         self.take_waiting(Wait::Never)
     }
@@ -208,6 +270,15 @@ impl<T: 'static, C: Codec<T>> JoinableQueue<T, C> {
     ///
     /// # Errors
     /// [`GetError::TimedOut`], and those of [`take`](Self::take).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use multiproc::{GetError, JoinableQueue};
+    /// let jobs = JoinableQueue::<u32>::bounded(4)?;
+    /// assert!(matches!(jobs.take_timeout(Duration::from_millis(1)), Err(GetError::TimedOut)));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn take_timeout(&self, timeout: Duration) -> Result<Task<T, C>, GetError> {
         self.take_waiting(Wait::Until(Deadline::after(timeout)))
     }
@@ -216,6 +287,15 @@ impl<T: 'static, C: Codec<T>> JoinableQueue<T, C> {
     ///
     /// # Errors
     /// [`GetError::TimedOut`], and those of [`take`](Self::take).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Instant;
+    /// use multiproc::{GetError, JoinableQueue};
+    /// let jobs = JoinableQueue::<u32>::bounded(4)?;
+    /// assert!(matches!(jobs.take_deadline(Instant::now()), Err(GetError::TimedOut)));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn take_deadline(&self, deadline: Instant) -> Result<Task<T, C>, GetError> {
         self.take_waiting(Wait::Until(Deadline::at(deadline)))
     }
@@ -266,6 +346,18 @@ impl<T: 'static, C: Codec<T>> JoinableQueue<T, C> {
     /// # Errors
     /// [`GetError::Decode`], [`GetError::Deadlock`], [`GetError::TooManyHeld`], [`GetError::Corrupt`],
     /// [`GetError::Unsupported`].
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::QueueOptions;
+    /// let jobs = QueueOptions::unbounded().max_attempts(2).joinable_queue()?;
+    /// jobs.put(13_u32)?;
+    /// drop(jobs.take()?);
+    /// assert_eq!(jobs.take()?.attempt(), 2); // And given up again.
+    /// jobs.join()?;
+    /// assert_eq!(jobs.dead_letters()?[0].item, 13);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn dead_letters(&self) -> Result<Vec<DeadLetter<T>>, GetError> {
         let letters = self.queue.with_tasks(|tasks| {
             // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
@@ -289,6 +381,19 @@ impl<T, C> JoinableQueue<T, C> {
     ///
     /// # Process death
     /// Killed here, the dead letter is removed or not.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::QueueOptions;
+    /// let jobs = QueueOptions::unbounded().max_attempts(1).joinable_queue()?;
+    /// jobs.put(13_u32)?;
+    /// drop(jobs.take()?);
+    /// jobs.join()?;
+    /// let number = jobs.dead_letters()?[0].number;
+    /// assert!(jobs.remove_dead_letter(number)?);
+    /// assert!(jobs.dead_letters()?.is_empty());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn remove_dead_letter(&self, number: u64) -> Result<bool, GetError> {
         let removed = self.queue.with_tasks(|tasks| {
             // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
@@ -336,7 +441,9 @@ impl<T, C> JoinableQueue<T, C> {
     /// # Examples
     /// ```
     /// let jobs = multiproc::JoinableQueue::<u8>::bounded(1)?;
-    /// jobs.join()?; // nothing was put
+    /// jobs.put(7)?;
+    /// jobs.take()?.done();
+    /// assert_eq!(jobs.join(), Ok(()));
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn join(&self) -> Result<(), GetError> {
@@ -348,6 +455,17 @@ impl<T, C> JoinableQueue<T, C> {
     ///
     /// # Errors
     /// As for [`join`](Self::join).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// let jobs = multiproc::JoinableQueue::bounded(4)?;
+    /// jobs.put(7_u32)?;
+    /// assert!(!jobs.join_timeout(Duration::from_millis(1))?);
+    /// jobs.take()?.done();
+    /// assert!(jobs.join_timeout(Duration::ZERO)?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn join_timeout(&self, timeout: Duration) -> Result<bool, GetError> {
         self.join_until(Deadline::after(timeout))
     }
@@ -356,6 +474,16 @@ impl<T, C> JoinableQueue<T, C> {
     ///
     /// # Errors
     /// As for [`join`](Self::join).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Instant;
+    /// let jobs = multiproc::JoinableQueue::bounded(4)?;
+    /// assert!(jobs.join_deadline(Instant::now())?);
+    /// jobs.put(7_u32)?;
+    /// assert!(!jobs.join_deadline(Instant::now())?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn join_deadline(&self, deadline: Instant) -> Result<bool, GetError> {
         self.join_until(Deadline::at(deadline))
     }
@@ -364,6 +492,17 @@ impl<T, C> JoinableQueue<T, C> {
     ///
     /// # Errors
     /// As for [`join`](Self::join).
+    ///
+    /// # Examples
+    /// ```
+    /// let jobs = multiproc::JoinableQueue::bounded(4)?;
+    /// jobs.put(7_u32)?;
+    /// let task = jobs.take()?;
+    /// assert_eq!(jobs.unfinished()?, 1);
+    /// task.done();
+    /// assert_eq!(jobs.unfinished()?, 0);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn unfinished(&self) -> Result<usize, GetError> {
         let unfinished = self.queue.with_tasks(|tasks| count_unfinished(&tasks, None))?;
         Ok(usize::try_from(unfinished).unwrap_or(usize::MAX))

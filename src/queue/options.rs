@@ -56,6 +56,14 @@ impl QueueOptions {
     }
 
     /// A queue of at most `max_items` items at a time, which [`Postcard`] encodes.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Queue, QueueOptions};
+    /// let queue: Queue<u32> = QueueOptions::new(8).queue()?;
+    /// assert_eq!(queue.capacity(), 8);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn new(max_items: usize) -> Self {
         Self {
             max_items,
@@ -83,6 +91,7 @@ impl<C> QueueOptions<C> {
     /// use multiproc::{Plain, QueueOptions};
     /// let queue = QueueOptions::new(8).codec(Plain).queue()?;
     /// queue.put(7u16)?;
+    /// assert_eq!(queue.get()?, 7);
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn codec<D>(self, codec: D) -> QueueOptions<D> {
@@ -95,17 +104,48 @@ impl<C> QueueOptions<C> {
     /// Makes a queue that does not grow: bytes for the data of the items that are in it, rounded up to a power of two. An item of up to 48 bytes takes
     /// none: it lies in one of the slots, of which there is one for each item, up to as many bytes. At least
     /// what two items of `max_message` take. Default, in a segment: 1 MiB.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Queue, QueueOptions};
+    /// let queue: Queue<Vec<u8>> = QueueOptions::new(64).ring_bytes(1 << 16).max_message(1 << 10).queue()?;
+    /// assert!(queue.max_message() >= 1 << 10);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn ring_bytes(self, bytes: usize) -> Self {
         Self { ring_bytes: Some(bytes), ..self }
     }
 
     /// Bytes of the longest encoded item. Default 256 KiB, of a joinable queue 16 KiB, of an unbounded one that is not
     /// joinable no limit below 4 GiB; where the codec always makes as many ([`Codec::BYTES`]), so many.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{PutError, Queue, QueueOptions};
+    /// let queue: Queue<Vec<u8>> = QueueOptions::new(8).max_message(4 << 20).queue()?;
+    /// assert!(queue.put(vec![0; 4_000_000]).is_ok());
+    /// let longer = vec![0; queue.max_message() + 1];
+    /// assert!(matches!(queue.put(longer), Err(PutError::TooLarge(_))));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn max_message(self, bytes: usize) -> Self {
         Self { max_message: Some(bytes), ..self }
     }
 
     /// How many tasks of a joinable queue can be in somebody's hands at a time; each takes `max_message` bytes. Default 256.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{GetError, QueueOptions};
+    /// let jobs = QueueOptions::new(8).max_taken(1).joinable_queue()?;
+    /// jobs.put(1_u32)?;
+    /// jobs.put(2)?;
+    /// let first = jobs.take()?;
+    /// assert!(jobs.try_take().is_err()); // As many as may be are taken.
+    /// first.done();
+    /// jobs.take()?.done();
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn max_taken(self, tasks: usize) -> Self {
         Self { max_taken: Some(tasks), ..self }
     }
@@ -131,6 +171,17 @@ impl<C> QueueOptions<C> {
 
     /// How many dead letters there may be; each takes `max_message` bytes. Default 64. While there are so many, other tasks
     /// are taken beyond their `max_attempts`: no item is thrown away.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::QueueOptions;
+    /// let jobs = QueueOptions::unbounded().max_attempts(1).max_dead_letters(1).joinable_queue()?;
+    /// jobs.put(13_u32)?;
+    /// drop(jobs.take()?);
+    /// jobs.join()?;
+    /// assert_eq!(jobs.dead_letters()?.len(), 1);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn max_dead_letters(self, letters: usize) -> Self {
         Self { max_dead_letters: Some(letters), ..self }
     }
@@ -140,6 +191,15 @@ impl<C> QueueOptions<C> {
     /// # Errors
     /// [`Error::InvalidArgument`] for a bound of no items and messages of 4 GiB; [`Error::OutOfMemory`], [`Error::TooManyFiles`],
     /// [`Error::Unsupported`].
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Queue, QueueOptions};
+    /// let queue: Queue<u32> = QueueOptions::new(8).queue()?;
+    /// queue.put(7)?;
+    /// assert_eq!(queue.get()?, 7);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn queue<T: 'static>(&self) -> Result<Queue<T, C>>
     where
         C: Codec<T>,
@@ -151,6 +211,15 @@ impl<C> QueueOptions<C> {
     ///
     /// # Errors
     /// As for [`queue`](Self::queue).
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{JoinableQueue, QueueOptions};
+    /// let jobs: JoinableQueue<u32> = QueueOptions::new(8).joinable_queue()?;
+    /// jobs.put(7)?;
+    /// assert_eq!(*jobs.take()?, 7);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn joinable_queue<T: 'static>(&self) -> Result<JoinableQueue<T, C>>
     where
         C: Codec<T>,
@@ -169,6 +238,8 @@ impl<C> QueueOptions<C> {
     /// let segment = Segment::anonymous(1 << 16)?;
     /// let options = QueueOptions::new(8).ring_bytes(4096).max_message(100);
     /// let queue: Queue<u8> = options.queue_in(&segment, "bytes")?;
+    /// queue.put(7)?;
+    /// assert_eq!(Queue::<u8>::open_in(&segment, "bytes")?.get()?, 7);
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn queue_in<T: 'static>(&self, segment: &Segment, name: &str) -> Result<Queue<T, C>>
@@ -182,6 +253,15 @@ impl<C> QueueOptions<C> {
     ///
     /// # Errors
     /// As for [`queue_in`](Self::queue_in).
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{JoinableQueue, QueueOptions, Segment};
+    /// let segment = Segment::anonymous(64 << 20)?;
+    /// QueueOptions::new(8).joinable_queue_in(&segment, "jobs")?.put(7_u32)?;
+    /// assert_eq!(*JoinableQueue::<u32>::open_in(&segment, "jobs")?.take()?, 7);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn joinable_queue_in<T: 'static>(&self, segment: &Segment, name: &str) -> Result<JoinableQueue<T, C>>
     where
         C: Codec<T>,

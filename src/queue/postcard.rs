@@ -4,6 +4,14 @@
 ///
 /// `Vec<u8>`, `Box<[u8]>` and `String` go as the bytes that they are, at the speed of a copy; inside of other types they
 /// do so with `serde_bytes`. Needs the feature `serde`.
+///
+/// # Examples
+/// ```
+/// let queue = multiproc::Queue::bounded(4)?; // Its codec is `Postcard`.
+/// queue.put(("any type".to_owned(), Some(1)))?;
+/// assert_eq!(queue.get()?, ("any type".to_owned(), Some(1)));
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Postcard;
 

@@ -50,6 +50,16 @@ impl<T, C> Queue<T, C> {
     ///
     /// # Process death
     /// Killed here, the end is free.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{PutError, Queue};
+    /// let queue = Queue::bounded(4)?;
+    /// let mut producer = queue.producer()?;
+    /// assert!(matches!(queue.producer(), Err(PutError::Deadlock(()))));
+    /// producer.put(7)?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn producer(&self) -> Result<Producer<T, C>, PutError<()>> {
         // SAFETY: the endpoint has a handle, which keeps the memory mapped, and gives the end back before that goes.
         let fences = self.at_tail(|ring| unsafe { ring.keep_producers_end() });
@@ -66,6 +76,14 @@ impl<T: 'static, C: Codec<T>> Producer<T, C> {
     ///
     /// # Process death
     /// Killed here, the item is in the queue or not, whole; a consumer that waits for it is woken in either case.
+    ///
+    /// # Examples
+    /// ```
+    /// let queue = multiproc::Queue::bounded(4)?;
+    /// queue.producer()?.put(7)?;
+    /// assert_eq!(queue.get()?, 7);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[inline]
     pub fn put(&mut self, item: T) -> Result<(), PutError<T>> {
         self.queue.put_by(Some(self.fences), item, Wait::Until(None))
@@ -75,6 +93,16 @@ impl<T: 'static, C: Codec<T>> Producer<T, C> {
     ///
     /// # Errors
     /// [`PutError::Full`], only when there is no room; and those of [`put`](Self::put).
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{PutError, Queue};
+    /// let queue = Queue::bounded(1)?;
+    /// let mut producer = queue.producer()?;
+    /// producer.try_put(1)?;
+    /// assert!(matches!(producer.try_put(2), Err(PutError::Full(2))));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "put_nowait")]
     #[inline]
     pub fn try_put(&mut self, item: T) -> Result<(), PutError<T>> {
@@ -85,6 +113,17 @@ impl<T: 'static, C: Codec<T>> Producer<T, C> {
     ///
     /// # Errors
     /// [`PutError::TimedOut`], and those of [`put`](Self::put).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use multiproc::{PutError, Queue};
+    /// let queue = Queue::bounded(1)?;
+    /// queue.put(1)?;
+    /// let full = queue.producer()?.put_timeout(2, Duration::from_millis(1));
+    /// assert!(matches!(full, Err(PutError::TimedOut(2))));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn put_timeout(&mut self, item: T, timeout: Duration) -> Result<(), PutError<T>> {
         self.queue.put_by(Some(self.fences), item, Wait::Until(Deadline::after(timeout)))
     }
@@ -93,6 +132,16 @@ impl<T: 'static, C: Codec<T>> Producer<T, C> {
     ///
     /// # Errors
     /// [`PutError::TimedOut`], and those of [`put`](Self::put).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Instant;
+    /// use multiproc::{PutError, Queue};
+    /// let queue = Queue::bounded(1)?;
+    /// queue.put(1)?;
+    /// assert!(matches!(queue.producer()?.put_deadline(2, Instant::now()), Err(PutError::TimedOut(2))));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn put_deadline(&mut self, item: T, deadline: Instant) -> Result<(), PutError<T>> {
         self.queue.put_by(Some(self.fences), item, Wait::Until(Deadline::at(deadline)))
     }
@@ -104,6 +153,14 @@ impl<T: 'static, C: Codec<T>> Producer<T, C> {
     ///
     /// # Process death
     /// Killed here, the first so many items are put, each whole.
+    ///
+    /// # Examples
+    /// ```
+    /// let queue = multiproc::Queue::bounded(8)?;
+    /// assert_eq!(queue.producer()?.put_many(0..5)?, 5);
+    /// assert_eq!(queue.len(), 5);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn put_many(&mut self, items: impl IntoIterator<Item = T>) -> Result<usize, PutManyError<T>> {
         self.queue.put_many_by(Some(self.fences), items)
     }
@@ -117,11 +174,26 @@ impl<T, C> Producer<T, C> {
     ///
     /// # Process death
     /// Killed here, also in `fill`, nothing is put, or the whole item.
+    ///
+    /// # Examples
+    /// ```
+    /// let queue = multiproc::Queue::<Vec<u8>>::bounded(4)?;
+    /// queue.producer()?.put_with(3, |bytes| bytes.fill(7))?;
+    /// assert_eq!(queue.get()?, [7; 3]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn put_with(&mut self, length: usize, fill: impl FnOnce(&mut [u8])) -> Result<(), PutError<()>> {
         self.queue.put_with_by(Some(self.fences), length, fill)
     }
 
     /// The queue.
+    ///
+    /// # Examples
+    /// ```
+    /// let queue = multiproc::Queue::<u32>::bounded(4)?;
+    /// assert!(queue.producer()?.queue().is_empty());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn queue(&self) -> &Queue<T, C> {
         &self.queue

@@ -8,6 +8,18 @@ use crate::raw::RingError;
 /// Why an item was not put. The queue is unchanged; the item is in the error.
 ///
 /// Converting into [`Error`] drops the item.
+///
+/// # Examples
+/// ```
+/// use multiproc::{PutError, Queue};
+/// let queue = Queue::bounded(1)?;
+/// queue.put("first".to_owned())?;
+/// match queue.try_put("second".to_owned()) {
+///     Err(PutError::Full(item)) => assert_eq!(item, "second"), // It comes back.
+///     _ => unreachable!("it is full"),
+/// }
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[non_exhaustive]
 pub enum PutError<T> {
     /// There is no room, and the caller did not want to wait.

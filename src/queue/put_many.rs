@@ -14,6 +14,17 @@ const MOST_ITEMS: usize = 64;
 const ENOUGH_BYTES: usize = 64 << 10;
 
 /// Why [`Queue::put_many`] did not put all items. What it had not asked the iterator for is still there.
+///
+/// # Examples
+/// ```
+/// use multiproc::{PutError, Queue};
+/// let queue = Queue::bounded(4)?;
+/// queue.shutdown();
+/// let error = queue.put_many([1, 2, 3]).unwrap_err();
+/// assert!(error.put == 0 && matches!(error.error, PutError::Shutdown(1)));
+/// assert_eq!(error.rest, [2, 3]);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct PutManyError<T> {

@@ -60,6 +60,14 @@ pub struct Queue<T, C = Postcard> {
 }
 
 /// A [`Queue`] of plain data.
+///
+/// # Examples
+/// ```
+/// let queue: multiproc::PlainQueue<[f32; 2]> = multiproc::Queue::plain(16)?;
+/// queue.put([1.0, 2.0])?;
+/// assert_eq!(queue.get()?, [1.0, 2.0]);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 pub type PlainQueue<T> = Queue<T, Plain>;
 
 #[cfg(feature = "serde")]
@@ -128,6 +136,16 @@ impl<T: serde::Serialize + serde::de::DeserializeOwned + 'static> Queue<T> {
     ///
     /// # Errors
     /// [`Error::NotFound`](crate::Error::NotFound); [`Error::Mismatch`](crate::Error::Mismatch) if it is something else, or a queue of other items or another codec.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Queue, Segment};
+    /// let segment = Segment::anonymous(4 << 20)?;
+    /// Queue::new_in(&segment, "words", 16)?.put("hello".to_owned())?;
+    /// assert_eq!(Queue::<String>::open_in(&segment, "words")?.len(), 1);
+    /// assert!(Queue::<u64>::open_in(&segment, "words").is_err());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn open_in(segment: &Segment, name: &str) -> Result<Self> {
         Self::open_with(segment, name, Postcard)
     }
@@ -249,6 +267,16 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
     ///
     /// # Errors
     /// [`PutError::TimedOut`], and those of [`put`](Self::put).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use multiproc::{PutError, Queue};
+    /// let queue = Queue::bounded(1)?;
+    /// queue.put_timeout(1, Duration::from_secs(1))?;
+    /// assert!(matches!(queue.put_timeout(2, Duration::from_millis(1)), Err(PutError::TimedOut(2))));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn put_timeout(&self, item: T, timeout: Duration) -> Result<(), PutError<T>> {
         self.put_by(None, item, Wait::Until(Deadline::after(timeout)))
     }
@@ -257,6 +285,16 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
     ///
     /// # Errors
     /// [`PutError::TimedOut`], and those of [`put`](Self::put).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Instant;
+    /// use multiproc::{PutError, Queue};
+    /// let queue = Queue::bounded(1)?;
+    /// queue.put(1)?;
+    /// assert!(matches!(queue.put_deadline(2, Instant::now()), Err(PutError::TimedOut(2))));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn put_deadline(&self, item: T, deadline: Instant) -> Result<(), PutError<T>> {
         self.put_by(None, item, Wait::Until(Deadline::at(deadline)))
     }
@@ -300,6 +338,15 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
     ///
     /// # Errors
     /// [`GetError::TimedOut`], and those of [`get`](Self::get).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use multiproc::{GetError, Queue};
+    /// let queue = Queue::<u32>::bounded(1)?;
+    /// assert_eq!(queue.get_timeout(Duration::from_millis(1)), Err(GetError::TimedOut));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn get_timeout(&self, timeout: Duration) -> Result<T, GetError> {
         self.get_waiting(Wait::Until(Deadline::after(timeout)))
     }
@@ -308,6 +355,15 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
     ///
     /// # Errors
     /// [`GetError::TimedOut`], and those of [`get`](Self::get).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Instant;
+    /// use multiproc::{GetError, Queue};
+    /// let queue = Queue::<u32>::bounded(1)?;
+    /// assert_eq!(queue.get_deadline(Instant::now()), Err(GetError::TimedOut));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn get_deadline(&self, deadline: Instant) -> Result<T, GetError> {
         self.get_waiting(Wait::Until(Deadline::at(deadline)))
     }
@@ -371,6 +427,14 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
 
 impl<T, C> Queue<T, C> {
     /// Items in the queue at one moment; exact when nobody moves any, also after a process was killed.
+    ///
+    /// # Examples
+    /// ```
+    /// let queue = multiproc::Queue::bounded(4)?;
+    /// queue.put(7)?;
+    /// assert_eq!(queue.len(), 1);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     #[doc(alias = "qsize")]
     pub fn len(&self) -> usize {
@@ -380,6 +444,15 @@ impl<T, C> Queue<T, C> {
     }
 
     /// Whether there is no item at this moment.
+    ///
+    /// # Examples
+    /// ```
+    /// let queue = multiproc::Queue::bounded(4)?;
+    /// assert!(queue.is_empty());
+    /// queue.put(7)?;
+    /// assert!(!queue.is_empty());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     #[doc(alias = "empty")]
     pub fn is_empty(&self) -> bool {
@@ -387,6 +460,15 @@ impl<T, C> Queue<T, C> {
     }
 
     /// Whether there are as many items as there may be. A put can also wait because the items are large.
+    ///
+    /// # Examples
+    /// ```
+    /// let queue = multiproc::Queue::bounded(1)?;
+    /// assert!(!queue.is_full());
+    /// queue.put(7)?;
+    /// assert!(queue.is_full());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     #[doc(alias = "full")]
     pub fn is_full(&self) -> bool {
@@ -394,6 +476,12 @@ impl<T, C> Queue<T, C> {
     }
 
     /// How many items there may be at a time.
+    ///
+    /// # Examples
+    /// ```
+    /// assert_eq!(multiproc::Queue::<u32>::bounded(4)?.capacity(), 4);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     #[doc(alias = "maxsize")]
     pub fn capacity(&self) -> usize {
@@ -401,6 +489,13 @@ impl<T, C> Queue<T, C> {
     }
 
     /// Bytes of the longest item, encoded, that the queue takes.
+    ///
+    /// # Examples
+    /// ```
+    /// let queue = multiproc::Queue::<String>::bounded(4)?;
+    /// assert!(queue.max_message() >= 256 << 10);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn max_message(&self) -> usize {
         self.layout.max_message()

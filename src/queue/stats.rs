@@ -5,6 +5,16 @@ use crate::sys::memfd;
 
 /// The counts of a queue at one moment, as [`Queue::stats`](super::Queue::stats) finds them. Each is exact when nobody moves
 /// items; meanwhile they may belong to moments that lie a little apart.
+///
+/// # Examples
+/// ```
+/// let queue = multiproc::Queue::bounded(4)?;
+/// queue.put_many([1, 2, 3])?;
+/// queue.get()?;
+/// let stats = queue.stats()?;
+/// assert_eq!((stats.items, stats.puts, stats.gets), (2, 3, 1));
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct QueueStats {

@@ -13,6 +13,18 @@ use crate::raw::Taken;
 ///
 /// # Process death
 /// When the thread that holds the task ends, by SIGKILL too, before it is done, the item goes to whoever takes next.
+///
+/// # Examples
+/// ```
+/// use multiproc::{JoinableQueue, Task};
+/// let jobs = JoinableQueue::bounded(4)?;
+/// jobs.put(7_u32)?;
+/// let task: Task<u32> = jobs.take()?;
+/// assert_eq!((*task, task.attempt()), (7, 1));
+/// drop(task); // Not done: somebody else gets it.
+/// assert_eq!(jobs.take()?.attempt(), 2);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[must_use = "a task that is dropped goes back to the queue"]
 pub struct Task<T, C = Postcard> {
     item: T,
@@ -37,7 +49,7 @@ impl<T, C> Task<T, C> {
     /// let queue = multiproc::JoinableQueue::bounded(1)?;
     /// queue.put('x')?;
     /// queue.take()?.done();
-    /// queue.join()?;
+    /// assert_eq!(queue.unfinished()?, 0);
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn done(self) {
@@ -46,12 +58,31 @@ impl<T, C> Task<T, C> {
     }
 
     /// How often the item was taken, this time included: 1 unless somebody gave it up or died with it.
+    ///
+    /// # Examples
+    /// ```
+    /// let jobs = multiproc::JoinableQueue::bounded(4)?;
+    /// jobs.put(7_u32)?;
+    /// assert_eq!(jobs.take()?.attempt(), 1); // And given up.
+    /// assert_eq!(jobs.take()?.attempt(), 2);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.taken.attempt
     }
 
     /// The item's number: how many were put before it. The same at each attempt.
+    ///
+    /// # Examples
+    /// ```
+    /// let jobs = multiproc::JoinableQueue::bounded(4)?;
+    /// jobs.put('a')?;
+    /// jobs.put('b')?;
+    /// let (first, second) = (jobs.take()?, jobs.take()?);
+    /// assert_eq!((first.number(), second.number()), (0, 1));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn number(&self) -> u64 {
         self.taken.number

@@ -3,6 +3,21 @@
 use core::fmt;
 
 /// How a lease or mutex was acquired: in either case the caller holds it now.
+///
+/// # Examples
+/// ```
+/// use multiproc::raw::{Acquired, RawMutex};
+/// let mutex = RawMutex::new();
+/// std::thread::scope(|scope| {
+///     // It ends with the mutex, as one that is killed.
+///     // SAFETY: `mutex` stays where it is.
+///     scope.spawn(|| unsafe { mutex.lock(None) });
+/// });
+/// // SAFETY: `mutex` stays where it is until it is unlocked.
+/// assert_eq!(unsafe { mutex.lock(None) }, Ok(Acquired::OwnerDied));
+/// mutex.recover();
+/// assert_eq!(mutex.unlock(), Ok(()));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Acquired {
@@ -14,6 +29,17 @@ pub enum Acquired {
 }
 
 /// Why a lease or mutex was not acquired or released.
+///
+/// # Examples
+/// ```
+/// use multiproc::raw::{AcquireError, Acquired, RawMutex};
+/// let mutex = RawMutex::new();
+/// assert_eq!(mutex.unlock(), Err(AcquireError::NotHeld));
+/// // SAFETY: `mutex` stays where it is until it is unlocked.
+/// let (first, second) = unsafe { (mutex.lock(None), mutex.lock(None)) };
+/// assert_eq!((first, second), (Ok(Acquired::Consistent), Err(AcquireError::Deadlock)));
+/// # assert_eq!(mutex.unlock(), Ok(()));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AcquireError {

@@ -39,6 +39,21 @@ use super::{AcquireError, BarrierError, Deadline};
 /// # Process death
 /// A thread that dies while it waits breaks the barrier for the others, at the end of their slice at the latest. One that
 /// dies before it has arrived has not arrived; one that dies in the action breaks the barrier.
+///
+/// # Examples
+/// ```
+/// use multiproc::raw::RawBarrier;
+/// let barrier = RawBarrier::<2>::new(2);
+/// let arrive = || {
+///     // SAFETY: `barrier` stays where it is.
+///     unsafe { barrier.wait(None, || ()) }
+/// };
+/// let places = std::thread::scope(|scope| {
+///     let other = scope.spawn(arrive);
+///     [arrive(), other.join().expect("it does not panic")]
+/// });
+/// assert!(places.contains(&Ok(0)) && places.contains(&Ok(1)));
+/// ```
 #[repr(C)]
 #[derive(Debug)]
 pub struct RawBarrier<const N: usize = 64> {
@@ -48,6 +63,12 @@ pub struct RawBarrier<const N: usize = 64> {
 
 impl<const N: usize> RawBarrier<N> {
     /// A barrier of this many parties. With more than `N`, nobody gets through.
+    ///
+    /// # Examples
+    /// ```
+    /// let barrier = multiproc::raw::RawBarrier::<4>::new(3);
+    /// assert_eq!((barrier.parties(), barrier.waiting()), (3, 0));
+    /// ```
     #[must_use]
     pub fn new(parties: u32) -> Self {
         let head = BarrierHead::default();
@@ -65,6 +86,16 @@ impl<const N: usize> RawBarrier<N> {
     ///
     /// # Safety
     /// The memory must stay mapped and in place until the call has returned.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::raw::RawBarrier;
+    /// let barrier = RawBarrier::<1>::new(1);
+    /// let mut acted = false;
+    /// // SAFETY: `barrier` stays where it is.
+    /// assert_eq!(unsafe { barrier.wait(None, || acted = true) }, Ok(0));
+    /// assert!(acted);
+    /// ```
     pub unsafe fn wait(
         &self,
         deadline: Option<Deadline>,
@@ -81,29 +112,66 @@ impl<const N: usize> RawBarrier<N> {
     ///
     /// # Safety
     /// The memory must stay mapped and in place until the call has returned.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::raw::RawBarrier;
+    /// let barrier = RawBarrier::<2>::new(2);
+    /// barrier.abort();
+    /// // SAFETY: `barrier` stays where it is.
+    /// assert_eq!(unsafe { barrier.reset() }, Ok(()));
+    /// assert!(!barrier.is_broken());
+    /// ```
     pub unsafe fn reset(&self) -> Result<(), AcquireError> {
         // SAFETY: the caller's promise is the one asked for.
         unsafe { self.table().reset() }
     }
 
     /// Breaks the barrier: who waits at it, or comes to it, is told so.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::raw::{BarrierError, RawBarrier};
+    /// let barrier = RawBarrier::<2>::new(2);
+    /// barrier.abort();
+    /// // SAFETY: `barrier` stays where it is.
+    /// assert_eq!(unsafe { barrier.wait(None, || ()) }, Err(BarrierError::Broken));
+    /// ```
     pub fn abort(&self) {
         self.table().abort();
     }
 
     /// How many must arrive.
+    ///
+    /// # Examples
+    /// ```
+    /// assert_eq!(multiproc::raw::RawBarrier::<4>::new(3).parties(), 3);
+    /// ```
     #[must_use]
     pub fn parties(&self) -> u32 {
         self.head.parties()
     }
 
     /// How many have arrived and wait, at this moment.
+    ///
+    /// # Examples
+    /// ```
+    /// assert_eq!(multiproc::raw::RawBarrier::<4>::new(3).waiting(), 0);
+    /// ```
     #[must_use]
     pub fn waiting(&self) -> u32 {
         self.table().waiting()
     }
 
     /// Whether the barrier is broken.
+    ///
+    /// # Examples
+    /// ```
+    /// let barrier = multiproc::raw::RawBarrier::<2>::new(2);
+    /// assert!(!barrier.is_broken());
+    /// barrier.abort();
+    /// assert!(barrier.is_broken());
+    /// ```
     #[must_use]
     pub fn is_broken(&self) -> bool {
         self.head.is_broken()

@@ -5,6 +5,15 @@ use core::fmt;
 use super::AcquireError;
 
 /// Why a wait at a barrier failed.
+///
+/// # Examples
+/// ```
+/// use multiproc::raw::{BarrierError, Deadline, RawBarrier};
+/// let barrier = RawBarrier::<2>::new(2);
+/// // SAFETY: `barrier` stays where it is.
+/// let alone = unsafe { barrier.wait(Some(Deadline::now()), || ()) };
+/// assert_eq!(alone, Err(BarrierError::TimedOut));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BarrierError {

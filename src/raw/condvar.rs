@@ -27,6 +27,26 @@ use crate::sys::atomic::AtomicU32;
 /// A notification whose waiter dies before it has the lock again goes to another that waited when it was made, within a
 /// slice. A notifier that dies has notified some of those it was to notify, and those wake. Notifiers never wait for
 /// waiters.
+///
+/// # Examples
+/// ```
+/// use multiproc::raw::{RawCondvar, RawMutex};
+/// let (mutex, condvar) = (RawMutex::new(), RawCondvar::<2>::new());
+/// std::thread::scope(|scope| {
+///     // SAFETY: `mutex` and `condvar` stay where they are until it is unlocked.
+///     unsafe { mutex.lock(None) }.expect("nobody dies");
+///     scope.spawn(|| {
+///         // SAFETY: as above.
+///         unsafe { mutex.lock(None) }.expect("nobody dies");
+///         condvar.notify(1);
+///         mutex.unlock()
+///     });
+///     // SAFETY: as above.
+///     let (_, notified) = unsafe { condvar.wait(&mutex, None) }.expect("nobody dies");
+///     assert!(notified);
+///     assert_eq!(mutex.unlock(), Ok(()));
+/// });
+/// ```
 #[repr(C)]
 #[derive(Debug)]
 pub struct RawCondvar<const N: usize = 64> {
@@ -37,6 +57,11 @@ pub struct RawCondvar<const N: usize = 64> {
 
 impl<const N: usize> RawCondvar<N> {
     /// A condition variable for which nobody waits.
+    ///
+    /// # Examples
+    /// ```
+    /// assert_eq!(multiproc::raw::RawCondvar::<2>::new().waiting(), 0);
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -54,6 +79,16 @@ impl<const N: usize> RawCondvar<N> {
     ///
     /// # Safety
     /// As for [`RawMutex::lock`], and for this condition variable the same.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::raw::{Acquired, Deadline, RawCondvar, RawMutex};
+    /// let (mutex, condvar) = (RawMutex::new(), RawCondvar::<2>::new());
+    /// // SAFETY: `mutex` and `condvar` stay where they are until it is unlocked.
+    /// let waited = unsafe { mutex.lock(None).map(|_| condvar.wait(&mutex, Some(Deadline::now()))) };
+    /// assert_eq!(waited, Ok(Ok((Acquired::Consistent, false))));
+    /// assert_eq!(mutex.unlock(), Ok(()));
+    /// ```
     pub unsafe fn wait(
         &self,
         mutex: &RawMutex,
@@ -81,6 +116,12 @@ impl<const N: usize> RawCondvar<N> {
 
     /// Notifies the `count` longest waiting threads, or as many as wait, and says how many that were. For the holder of
     /// the lock that is waited with.
+    ///
+    /// # Examples
+    /// ```
+    /// let condvar = multiproc::raw::RawCondvar::<2>::new();
+    /// assert_eq!(condvar.notify(1), 0); // Nobody waits.
+    /// ```
     pub fn notify(&self, count: usize) -> usize {
         self.table().notify(count)
     }
@@ -90,6 +131,17 @@ impl<const N: usize> RawCondvar<N> {
     ///
     /// # Errors
     /// Those of [`RawMutex::unlock`]; `NotHeld` notifies nobody.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::raw::{AcquireError, RawCondvar, RawMutex};
+    /// let (mutex, condvar) = (RawMutex::new(), RawCondvar::<2>::new());
+    /// assert_eq!(condvar.notify_and_unlock(&mutex, 1), Err(AcquireError::NotHeld));
+    /// // SAFETY: `mutex` stays where it is until it is unlocked.
+    /// assert!(unsafe { mutex.lock(None) }.is_ok());
+    /// assert_eq!(condvar.notify_and_unlock(&mutex, 1), Ok(0)); // Nobody waits.
+    /// assert!(!mutex.is_locked());
+    /// ```
     pub fn notify_and_unlock(&self, mutex: &RawMutex, count: usize) -> Result<usize, AcquireError> {
         if !mutex.is_held() {
             return Err(AcquireError::NotHeld);
@@ -102,6 +154,11 @@ impl<const N: usize> RawCondvar<N> {
     }
 
     /// How many wait and are not yet notified, at this moment.
+    ///
+    /// # Examples
+    /// ```
+    /// assert_eq!(multiproc::raw::RawCondvar::<2>::new().waiting(), 0);
+    /// ```
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.table().count()

@@ -31,6 +31,16 @@ const GENERATION: u32 = 4;
 ///
 /// # Process death
 /// Nobody holds an event. A process killed in `set` has set the event and woken its waiters, or has done neither.
+///
+/// # Examples
+/// ```
+/// use multiproc::raw::RawEvent;
+/// let event = RawEvent::new();
+/// std::thread::scope(|scope| {
+///     scope.spawn(|| event.set());
+///     assert!(event.wait(None));
+/// });
+/// ```
 #[repr(transparent)]
 #[derive(Debug, Default)]
 pub struct RawEvent {
@@ -39,12 +49,24 @@ pub struct RawEvent {
 
 impl RawEvent {
     /// An event that is not set.
+    ///
+    /// # Examples
+    /// ```
+    /// assert!(!multiproc::raw::RawEvent::new().is_set());
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self { word: AtomicU32::new(0) }
     }
 
     /// Sets the event and wakes everybody who waits for it.
+    ///
+    /// # Examples
+    /// ```
+    /// let event = multiproc::raw::RawEvent::new();
+    /// event.set();
+    /// assert!(event.is_set());
+    /// ```
     pub fn set(&self) {
         let mut seen = self.word.load(Ordering::Relaxed);
         loop {
@@ -63,6 +85,14 @@ impl RawEvent {
     }
 
     /// Clears the event. Who was waiting when it was set still returns.
+    ///
+    /// # Examples
+    /// ```
+    /// let event = multiproc::raw::RawEvent::new();
+    /// event.set();
+    /// event.clear();
+    /// assert!(!event.is_set());
+    /// ```
     pub fn clear(&self) {
         let mut seen = self.word.load(Ordering::Relaxed);
         while seen & SET != 0 {
@@ -76,6 +106,11 @@ impl RawEvent {
     }
 
     /// Whether the event is set.
+    ///
+    /// # Examples
+    /// ```
+    /// assert!(!multiproc::raw::RawEvent::new().is_set());
+    /// ```
     #[must_use]
     pub fn is_set(&self) -> bool {
         // SYNC: Acquire <- `set`'s Release: what the setter did before is seen.
@@ -83,6 +118,15 @@ impl RawEvent {
     }
 
     /// Waits until the event is set, or until `deadline`; false if it passed first.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::raw::{Deadline, RawEvent};
+    /// let event = RawEvent::new();
+    /// assert!(!event.wait(Some(Deadline::now())));
+    /// event.set();
+    /// assert!(event.wait(None));
+    /// ```
     #[inline]
     pub fn wait(&self, deadline: Option<Deadline>) -> bool {
         // SYNC: Acquire <- `set`'s Release: what the setter did before is seen.

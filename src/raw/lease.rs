@@ -67,6 +67,20 @@ pub(super) const TID_MASK: u32 = OWNER_DIED.wrapping_sub(1);
 /// # Process death
 /// When the holder dies, by SIGKILL at any instruction too, the next [`Lease::try_take`] succeeds and says
 /// [`Acquired::OwnerDied`].
+///
+/// # Examples
+/// ```
+/// use multiproc::raw::{AcquireError, Acquired, Lease};
+/// let lease = Lease::new();
+/// // SAFETY: `lease` stays where it is until it is released.
+/// assert_eq!(unsafe { lease.try_take() }, Ok(Acquired::Consistent));
+/// std::thread::scope(|scope| {
+///     // SAFETY: as above.
+///     let other = scope.spawn(|| unsafe { lease.try_take() });
+///     assert_eq!(other.join().expect("it does not panic"), Err(AcquireError::WouldBlock));
+/// });
+/// assert_eq!(lease.release(), Ok(()));
+/// ```
 #[repr(transparent)]
 #[derive(Debug)]
 pub struct Lease {
@@ -75,6 +89,11 @@ pub struct Lease {
 
 impl Lease {
     /// A lease that nobody holds; the same as all-zero bytes.
+    ///
+    /// # Examples
+    /// ```
+    /// assert_eq!(multiproc::raw::Lease::new().holder(), None);
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self { node: Node::new() }
@@ -87,6 +106,16 @@ impl Lease {
     ///
     /// # Safety
     /// While the calling thread holds the lease, its memory must stay mapped and in place.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::raw::{AcquireError, Acquired, Lease};
+    /// let lease = Lease::new();
+    /// // SAFETY: `lease` stays where it is until it is released.
+    /// let (first, second) = unsafe { (lease.try_take(), lease.try_take()) };
+    /// assert_eq!((first, second), (Ok(Acquired::Consistent), Err(AcquireError::Deadlock)));
+    /// assert_eq!(lease.release(), Ok(()));
+    /// ```
     pub unsafe fn try_take(&self) -> Result<Acquired, AcquireError> {
         let thread = self.enter()?;
         let outcome = self.try_take_pending(thread);
@@ -98,6 +127,16 @@ impl Lease {
     ///
     /// # Errors
     /// `NotHeld`. `Corrupt` if another process overwrote the word: this thread no longer holds the lease then.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::raw::{AcquireError, Lease};
+    /// let lease = Lease::new();
+    /// assert_eq!(lease.release(), Err(AcquireError::NotHeld));
+    /// // SAFETY: `lease` stays where it is until it is released.
+    /// assert!(unsafe { lease.try_take() }.is_ok());
+    /// assert_eq!(lease.release(), Ok(()));
+    /// ```
     #[inline]
     pub fn release(&self) -> Result<(), AcquireError> {
         Thread::enrolled().map_or(Err(AcquireError::NotHeld), |thread| self.release_by(thread))
@@ -169,6 +208,24 @@ impl Lease {
 
     /// Declares the protected state consistent: later acquirers are no longer told that a holder died.
     /// For the holder; does nothing for others.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::raw::{Acquired, Lease};
+    /// let lease = Lease::new();
+    /// std::thread::scope(|scope| {
+    ///     // It ends with the lease, as one that is killed.
+    ///     // SAFETY: `lease` stays where it is.
+    ///     scope.spawn(|| unsafe { lease.try_take() });
+    /// });
+    /// // SAFETY: `lease` stays where it is until it is released.
+    /// assert_eq!(unsafe { lease.try_take() }, Ok(Acquired::OwnerDied));
+    /// lease.recover();
+    /// assert_eq!(lease.release(), Ok(()));
+    /// // SAFETY: as above.
+    /// assert_eq!(unsafe { lease.try_take() }, Ok(Acquired::Consistent));
+    /// # assert_eq!(lease.release(), Ok(()));
+    /// ```
     pub fn recover(&self) {
         if self.is_held() {
             self.inconsistent().store(0, Ordering::Relaxed); // Relaxed: published by the release of the word.
@@ -176,6 +233,15 @@ impl Lease {
     }
 
     /// Whether the calling thread holds the lease.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::raw::Lease;
+    /// let lease = Lease::new();
+    /// // SAFETY: `lease` stays where it is until it is released.
+    /// assert!(unsafe { lease.try_take() }.is_ok() && lease.is_held());
+    /// assert!(lease.release().is_ok() && !lease.is_held());
+    /// ```
     #[must_use]
     pub fn is_held(&self) -> bool {
         Thread::enrolled().is_some_and(|thread| thread.holds(&self.node))
@@ -193,6 +259,15 @@ impl Lease {
     }
 
     /// The thread id of the holder, at this moment.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::raw::Lease;
+    /// let lease = Lease::new();
+    /// // SAFETY: `lease` stays where it is until it is released.
+    /// assert!(unsafe { lease.try_take() }.is_ok() && lease.holder().is_some());
+    /// assert!(lease.release().is_ok() && lease.holder().is_none());
+    /// ```
     #[must_use]
     pub fn holder(&self) -> Option<u32> {
         let tid = self.word().load(Ordering::Relaxed) & TID_MASK; // Relaxed: an answer that is old at once.

@@ -7,44 +7,17 @@
 //! Memory that holds a primitive must be shared with `MAP_SHARED` between the processes that use it, and the processes
 //! must be in one PID namespace: the words carry thread ids.
 //!
-//! # Embedding
-//! A structure of one's own goes into a segment by [`Segment::place`](crate::Segment::place), and other programs that
-//! have the same definition get it by [`Segment::find`](crate::Segment::find). It is [`Share`](crate::Share), by
-//! `#[derive(Share)]` (feature `derive`) or by hand. What the lock protects is atomic as well, since nothing forces
-//! another process to take the lock; Relaxed is enough, for the lock orders it.
+//! How to embed them in a structure of one's own, and repair that after a death: the guide's page `guide::embedding`.
 //!
-//! Whoever gets [`Acquired::OwnerDied`] holds the lock over data that a dead process may have left half changed: repair
-//! it, then call `recover`. So write it in an order that a repair can understand. A handle ([`Placed`](crate::Placed))
-//! that outlives each lock keeps the memory mapped, which is what the unsafe operations ask for.
-//! The example `embedding` does all of it in two programs, and kills one.
-//!
-#![cfg_attr(feature = "derive", doc = "```")]
-#![cfg_attr(not(feature = "derive"), doc = "```ignore")]
+//! # Examples
+//! ```
 //! use multiproc::raw::{Acquired, RawMutex};
-//! use multiproc::{Segment, Share};
-//! use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-//!
-//! #[derive(Share)]
-//! #[repr(C)]
-//! struct Ledger {
-//!     mutex: RawMutex,
-//!     deposits: AtomicU64,
-//!     balance: AtomicU64,
-//! }
-//!
-//! let segment = Segment::anonymous(1 << 16)?;
-//! let empty = Ledger { mutex: RawMutex::new(), deposits: AtomicU64::new(0), balance: AtomicU64::new(0) };
-//! let ledger = segment.place("ledger", empty)?;
-//!
-//! // SAFETY: `ledger` keeps the memory mapped until the mutex is unlocked.
-//! if unsafe { ledger.mutex.lock(None) }? == Acquired::OwnerDied {
-//!     ledger.balance.store(ledger.deposits.load(Relaxed) * 5, Relaxed);
-//!     ledger.mutex.recover();
-//! }
-//! ledger.deposits.fetch_add(1, Relaxed);
-//! ledger.balance.fetch_add(5, Relaxed);
-//! ledger.mutex.unlock()?;
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! let mutex = RawMutex::new();
+//! // SAFETY: `mutex` stays where it is until it is unlocked.
+//! assert_eq!(unsafe { mutex.lock(None) }?, Acquired::Consistent);
+//! assert!(mutex.is_held());
+//! mutex.unlock()?;
+//! # Ok::<(), multiproc::raw::AcquireError>(())
 //! ```
 #![deny(
     clippy::unwrap_used,

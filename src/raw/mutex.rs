@@ -39,6 +39,24 @@ const MOST_PAUSES: u32 = 16;
 /// [`Acquired::OwnerDied`]. A waiter that dies takes no wake-up with it. In a [`Segment`](crate::Segment) that is true
 /// also of the few deaths that the kernel does not mark (a thread that isn't the leader calls execve; the OOM killer),
 /// within 1.5 s; elsewhere such a mutex stays locked, and timed waits name the dead thread.
+///
+/// # Examples
+/// ```
+/// use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+/// use multiproc::raw::RawMutex;
+/// let (mutex, count) = (RawMutex::new(), AtomicU64::new(0));
+/// std::thread::scope(|scope| {
+///     for _ in 0..2 {
+///         scope.spawn(|| {
+///             // SAFETY: `mutex` stays where it is until it is unlocked.
+///             unsafe { mutex.lock(None) }.expect("nobody dies");
+///             count.store(count.load(Relaxed) + 1, Relaxed);
+///             mutex.unlock()
+///         });
+///     }
+/// });
+/// assert_eq!(count.load(Relaxed), 2);
+/// ```
 #[repr(transparent)]
 #[derive(Debug, Default)]
 pub struct RawMutex {
@@ -47,6 +65,11 @@ pub struct RawMutex {
 
 impl RawMutex {
     /// An unlocked mutex.
+    ///
+    /// # Examples
+    /// ```
+    /// assert!(!multiproc::raw::RawMutex::new().is_locked());
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self { lease: Lease::new() }
@@ -59,6 +82,15 @@ impl RawMutex {
     ///
     /// # Safety
     /// Until the calling thread has unlocked the mutex, its memory must stay mapped and in place.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::raw::{Acquired, RawMutex};
+    /// let mutex = RawMutex::new();
+    /// // SAFETY: `mutex` stays where it is until it is unlocked.
+    /// assert_eq!(unsafe { mutex.lock(None) }, Ok(Acquired::Consistent));
+    /// assert_eq!(mutex.unlock(), Ok(()));
+    /// ```
     #[inline(always)] // Else the result travels through memory, which costs a fifth of an uncontended lock + unlock.
     pub unsafe fn lock(&self, deadline: Option<Deadline>) -> Result<Acquired, AcquireError> {
         // SAFETY: the caller's promise is the same.
@@ -132,6 +164,20 @@ impl RawMutex {
     ///
     /// # Safety
     /// As for [`RawMutex::lock`].
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::raw::{AcquireError, RawMutex};
+    /// let mutex = RawMutex::new();
+    /// // SAFETY: `mutex` stays where it is until it is unlocked.
+    /// assert!(unsafe { mutex.try_lock() }.is_ok());
+    /// std::thread::scope(|scope| {
+    ///     // SAFETY: as above.
+    ///     let other = scope.spawn(|| unsafe { mutex.try_lock() });
+    ///     assert_eq!(other.join().expect("it does not panic"), Err(AcquireError::WouldBlock));
+    /// });
+    /// assert_eq!(mutex.unlock(), Ok(()));
+    /// ```
     #[inline]
     pub unsafe fn try_lock(&self) -> Result<Acquired, AcquireError> {
         // SAFETY: the caller's promise is the one that `try_take` asks for.
@@ -142,6 +188,16 @@ impl RawMutex {
     ///
     /// # Errors
     /// `NotHeld`. `Corrupt` if another process overwrote the word: the mutex is not held any more then.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::raw::{AcquireError, RawMutex};
+    /// let mutex = RawMutex::new();
+    /// assert_eq!(mutex.unlock(), Err(AcquireError::NotHeld));
+    /// // SAFETY: `mutex` stays where it is until it is unlocked.
+    /// assert!(unsafe { mutex.lock(None) }.is_ok());
+    /// assert_eq!(mutex.unlock(), Ok(()));
+    /// ```
     #[inline]
     pub fn unlock(&self) -> Result<(), AcquireError> {
         self.lease.release()
@@ -162,17 +218,53 @@ impl RawMutex {
 
     /// Declares the protected state consistent: later acquirers are no longer told that a holder died.
     /// For the holder; does nothing for others.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::raw::{Acquired, RawMutex};
+    /// let mutex = RawMutex::new();
+    /// std::thread::scope(|scope| {
+    ///     // It ends with the mutex, as one that is killed.
+    ///     // SAFETY: `mutex` stays where it is.
+    ///     scope.spawn(|| unsafe { mutex.lock(None) });
+    /// });
+    /// // SAFETY: `mutex` stays where it is until it is unlocked.
+    /// assert_eq!(unsafe { mutex.lock(None) }, Ok(Acquired::OwnerDied));
+    /// mutex.recover();
+    /// assert_eq!(mutex.unlock(), Ok(()));
+    /// // SAFETY: as above.
+    /// assert_eq!(unsafe { mutex.lock(None) }, Ok(Acquired::Consistent));
+    /// # assert_eq!(mutex.unlock(), Ok(()));
+    /// ```
     pub fn recover(&self) {
         self.lease.recover();
     }
 
     /// Whether the calling thread holds the mutex.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::raw::RawMutex;
+    /// let mutex = RawMutex::new();
+    /// // SAFETY: `mutex` stays where it is until it is unlocked.
+    /// assert!(unsafe { mutex.lock(None) }.is_ok() && mutex.is_held());
+    /// assert!(mutex.unlock().is_ok() && !mutex.is_held());
+    /// ```
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.lease.is_held()
     }
 
     /// Whether anybody holds the mutex at this moment.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::raw::RawMutex;
+    /// let mutex = RawMutex::new();
+    /// // SAFETY: `mutex` stays where it is until it is unlocked.
+    /// assert!(unsafe { mutex.lock(None) }.is_ok() && mutex.is_locked());
+    /// assert!(mutex.unlock().is_ok() && !mutex.is_locked());
+    /// ```
     #[must_use]
     pub fn is_locked(&self) -> bool {
         self.lease.holder().is_some()

@@ -49,6 +49,18 @@ use crate::sys::{futex, slice};
 /// # Process death
 /// A permit that a dead thread held comes back, at once for whoever comes, and within 200 ms for whoever sleeps. A waiter
 /// that dies takes no wake-up with it.
+///
+/// # Examples
+/// ```
+/// use multiproc::raw::{Lease, RawPermits};
+/// let permits = RawPermits::<[Lease; 2]>::new();
+/// // SAFETY: `permits` stays where it is until the permit is released.
+/// let permit = unsafe { permits.acquire(None) }?;
+/// assert_eq!(permits.available(), 1);
+/// permits.release(permit)?;
+/// assert_eq!(permits.available(), 2);
+/// # Ok::<(), multiproc::raw::AcquireError>(())
+/// ```
 #[repr(C)]
 #[derive(Debug)]
 pub struct RawPermits<L: ?Sized = [Lease]> {
@@ -60,6 +72,12 @@ pub struct RawPermits<L: ?Sized = [Lease]> {
 
 impl<const N: usize> RawPermits<[Lease; N]> {
     /// `N` free permits.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::raw::{Lease, RawPermits};
+    /// assert_eq!(RawPermits::<[Lease; 3]>::new().len(), 3);
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         const { assert!(N <= CAPACITY) };
@@ -80,6 +98,18 @@ impl RawPermits {
     ///
     /// # Safety
     /// Until the calling thread has released the permit, its memory must stay mapped and in place.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::raw::{AcquireError, Lease, RawPermits};
+    /// let permits = RawPermits::<[Lease; 1]>::new();
+    /// // SAFETY: `permits` stays where it is until the permit is released.
+    /// let permit = unsafe { permits.acquire(None) }?;
+    /// // SAFETY: as above.
+    /// assert_eq!(unsafe { permits.acquire(None) }, Err(AcquireError::Deadlock));
+    /// permits.release(permit)?;
+    /// # Ok::<(), multiproc::raw::AcquireError>(())
+    /// ```
     #[inline]
     pub unsafe fn acquire(&self, deadline: Option<Deadline>) -> Result<usize, AcquireError> {
         let thread = Self::enter()?;
@@ -96,6 +126,21 @@ impl RawPermits {
     ///
     /// # Safety
     /// As for [`RawPermits::acquire`].
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::raw::{AcquireError, Lease, RawPermits};
+    /// let permits = RawPermits::<[Lease; 1]>::new();
+    /// // SAFETY: `permits` stays where it is until the permit is released.
+    /// let permit = unsafe { permits.try_acquire() }?;
+    /// std::thread::scope(|scope| {
+    ///     // SAFETY: as above.
+    ///     let other = scope.spawn(|| unsafe { permits.try_acquire() });
+    ///     assert_eq!(other.join().expect("it does not panic"), Err(AcquireError::WouldBlock));
+    /// });
+    /// permits.release(permit)?;
+    /// # Ok::<(), multiproc::raw::AcquireError>(())
+    /// ```
     #[inline]
     pub unsafe fn try_acquire(&self) -> Result<usize, AcquireError> {
         let thread = Self::enter()?;
@@ -107,6 +152,17 @@ impl RawPermits {
     /// # Errors
     /// `NotHeld` if the calling thread doesn't hold it. `Corrupt` if another process overwrote it: it is not held any more
     /// then.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::raw::{AcquireError, Lease, RawPermits};
+    /// let permits = RawPermits::<[Lease; 1]>::new();
+    /// assert_eq!(permits.release(0), Err(AcquireError::NotHeld));
+    /// // SAFETY: `permits` stays where it is until the permit is released.
+    /// let permit = unsafe { permits.acquire(None) }?;
+    /// assert_eq!(permits.release(permit), Ok(()));
+    /// # Ok::<(), multiproc::raw::AcquireError>(())
+    /// ```
     #[inline]
     pub fn release(&self, permit: usize) -> Result<(), AcquireError> {
         let permit = self.permits.get(permit).ok_or(AcquireError::NotHeld)?;
@@ -117,24 +173,54 @@ impl RawPermits {
     }
 
     /// How many permits nobody holds at this moment.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::raw::{Lease, RawPermits};
+    /// assert_eq!(RawPermits::<[Lease; 3]>::new().available(), 3);
+    /// ```
     #[must_use]
     pub fn available(&self) -> usize {
         self.permits.iter().filter(|permit| permit.holder().is_none()).count()
     }
 
     /// How many permits there are.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::raw::{Lease, RawPermits};
+    /// assert_eq!(RawPermits::<[Lease; 3]>::new().len(), 3);
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.permits.len()
     }
 
     /// Whether there are none at all.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::raw::{Lease, RawPermits};
+    /// assert!(!RawPermits::<[Lease; 3]>::new().is_empty());
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.permits.is_empty()
     }
 
     /// Whether the calling thread holds this permit.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::raw::{Lease, RawPermits};
+    /// let permits = RawPermits::<[Lease; 2]>::new();
+    /// // SAFETY: `permits` stays where it is until the permit is released.
+    /// let permit = unsafe { permits.acquire(None) }?;
+    /// assert!(permits.is_held(permit));
+    /// permits.release(permit)?;
+    /// assert!(!permits.is_held(permit));
+    /// # Ok::<(), multiproc::raw::AcquireError>(())
+    /// ```
     #[must_use]
     pub fn is_held(&self, permit: usize) -> bool {
         self.permits.get(permit).is_some_and(Lease::is_held)

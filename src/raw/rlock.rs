@@ -23,6 +23,20 @@ use super::{AcquireError, Acquired, Deadline, RawMutex, own_tid};
 ///
 /// # Process death
 /// As for [`RawMutex`]; however deep the holder was, the lock is free when it has died.
+///
+/// # Examples
+/// ```
+/// use multiproc::raw::RawRLock;
+/// let lock = RawRLock::new();
+/// // SAFETY: `lock` stays where it is until it is unlocked as often.
+/// let (outer, inner) = unsafe { (lock.lock(None), lock.lock(None)) };
+/// assert!(outer.is_ok() && inner.is_ok());
+/// assert_eq!(lock.depth(), Some(1)); // Once while it was held.
+/// lock.unlock()?;
+/// lock.unlock()?;
+/// assert!(!lock.is_locked());
+/// # Ok::<(), multiproc::raw::AcquireError>(())
+/// ```
 #[repr(transparent)]
 #[derive(Debug, Default)]
 pub struct RawRLock {
@@ -31,6 +45,11 @@ pub struct RawRLock {
 
 impl RawRLock {
     /// An unlocked lock.
+    ///
+    /// # Examples
+    /// ```
+    /// assert!(!multiproc::raw::RawRLock::new().is_locked());
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self { mutex: RawMutex::new() }
@@ -44,6 +63,15 @@ impl RawRLock {
     ///
     /// # Safety
     /// Until the calling thread has unlocked as often as it has locked, the memory must stay mapped and in place.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::raw::{Acquired, RawRLock};
+    /// let lock = RawRLock::new();
+    /// // SAFETY: `lock` stays where it is until it is unlocked.
+    /// assert_eq!(unsafe { lock.lock(None) }, Ok(Acquired::Consistent));
+    /// assert_eq!(lock.unlock(), Ok(()));
+    /// ```
     #[inline]
     pub unsafe fn lock(&self, deadline: Option<Deadline>) -> Result<Acquired, AcquireError> {
         // SAFETY: the caller's promise is the same.
@@ -79,6 +107,20 @@ impl RawRLock {
     ///
     /// # Safety
     /// As for [`RawRLock::lock`].
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::raw::{AcquireError, RawRLock};
+    /// let lock = RawRLock::new();
+    /// // SAFETY: `lock` stays where it is until it is unlocked.
+    /// assert!(unsafe { lock.try_lock() }.is_ok());
+    /// std::thread::scope(|scope| {
+    ///     // SAFETY: as above.
+    ///     let other = scope.spawn(|| unsafe { lock.try_lock() });
+    ///     assert_eq!(other.join().expect("it does not panic"), Err(AcquireError::WouldBlock));
+    /// });
+    /// assert_eq!(lock.unlock(), Ok(()));
+    /// ```
     #[inline]
     pub unsafe fn try_lock(&self) -> Result<Acquired, AcquireError> {
         // SAFETY: the caller's promise is the one that the mutex asks for.
@@ -92,6 +134,16 @@ impl RawRLock {
     ///
     /// # Errors
     /// `NotHeld`. `Corrupt` if another process overwrote the word: the lock is not held any more then.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::raw::{AcquireError, RawRLock};
+    /// let lock = RawRLock::new();
+    /// assert_eq!(lock.unlock(), Err(AcquireError::NotHeld));
+    /// // SAFETY: `lock` stays where it is until it is unlocked.
+    /// assert!(unsafe { lock.lock(None) }.is_ok());
+    /// assert_eq!(lock.unlock(), Ok(()));
+    /// ```
     #[inline]
     pub fn unlock(&self) -> Result<(), AcquireError> {
         self.mutex.lease.leave()
@@ -109,6 +161,18 @@ impl RawRLock {
     ///
     /// # Errors
     /// As for [`RawRLock::unlock`].
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::raw::RawRLock;
+    /// let lock = RawRLock::new();
+    /// // SAFETY: `lock` stays where it is until it is unlocked.
+    /// unsafe { lock.lock(None) }?;
+    /// lock.deepen(2)?;
+    /// lock.unlock_all()?;
+    /// assert!(!lock.is_locked());
+    /// # Ok::<(), multiproc::raw::AcquireError>(())
+    /// ```
     pub fn unlock_all(&self) -> Result<u32, AcquireError> {
         let depth = self.mutex.lease.leave_all_levels()?;
         self.mutex.unlock().map(|()| depth)
@@ -118,11 +182,35 @@ impl RawRLock {
     ///
     /// # Errors
     /// `NotHeld`; `TooManyHeld` beyond a depth of 2^32 - 1.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::raw::RawRLock;
+    /// let lock = RawRLock::new();
+    /// // SAFETY: `lock` stays where it is until it is unlocked.
+    /// unsafe { lock.lock(None) }?;
+    /// lock.deepen(2)?;
+    /// assert_eq!(lock.depth(), Some(2));
+    /// lock.unlock_all()?;
+    /// # Ok::<(), multiproc::raw::AcquireError>(())
+    /// ```
     pub fn deepen(&self, levels: u32) -> Result<Acquired, AcquireError> {
         self.mutex.lease.enter_levels(levels)
     }
 
     /// How often the calling thread has taken the lock while it held it; `None` if it doesn't hold it.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::raw::RawRLock;
+    /// let lock = RawRLock::new();
+    /// assert_eq!(lock.depth(), None);
+    /// // SAFETY: `lock` stays where it is until it is unlocked.
+    /// unsafe { lock.lock(None) }?;
+    /// assert_eq!(lock.depth(), Some(0));
+    /// lock.unlock()?;
+    /// # Ok::<(), multiproc::raw::AcquireError>(())
+    /// ```
     #[must_use]
     pub fn depth(&self) -> Option<u32> {
         self.mutex.lease.level()
@@ -130,17 +218,50 @@ impl RawRLock {
 
     /// Declares the protected state consistent: later acquirers are no longer told that a holder died.
     /// For the holder; does nothing for others.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::raw::{Acquired, RawRLock};
+    /// let lock = RawRLock::new();
+    /// std::thread::scope(|scope| {
+    ///     // It ends with the lock, as one that is killed.
+    ///     // SAFETY: `lock` stays where it is.
+    ///     scope.spawn(|| unsafe { lock.lock(None) });
+    /// });
+    /// // SAFETY: `lock` stays where it is until it is unlocked.
+    /// assert_eq!(unsafe { lock.lock(None) }, Ok(Acquired::OwnerDied));
+    /// lock.recover();
+    /// assert_eq!(lock.unlock(), Ok(()));
+    /// ```
     pub fn recover(&self) {
         self.mutex.recover();
     }
 
     /// Whether the calling thread holds the lock.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::raw::RawRLock;
+    /// let lock = RawRLock::new();
+    /// // SAFETY: `lock` stays where it is until it is unlocked.
+    /// assert!(unsafe { lock.lock(None) }.is_ok() && lock.is_held());
+    /// assert!(lock.unlock().is_ok() && !lock.is_held());
+    /// ```
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.mutex.is_held()
     }
 
     /// Whether anybody holds the lock at this moment.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::raw::RawRLock;
+    /// let lock = RawRLock::new();
+    /// // SAFETY: `lock` stays where it is until it is unlocked.
+    /// assert!(unsafe { lock.lock(None) }.is_ok() && lock.is_locked());
+    /// assert!(lock.unlock().is_ok() && !lock.is_locked());
+    /// ```
     #[must_use]
     pub fn is_locked(&self) -> bool {
         self.mutex.is_locked()

@@ -56,6 +56,17 @@ const BITS: u64 = !0x3fff_ffff;
 /// A permission is not tied to a process: one that a killed process had acquired is gone, and any process may release.
 /// A process killed in `acquire` has taken a permission or has not, killed in `release` has given one or has not, and
 /// in neither case is anybody left asleep beside a positive count.
+///
+/// # Examples
+/// ```
+/// use multiproc::raw::RawSemaphore;
+/// let items = RawSemaphore::new(0);
+/// std::thread::scope(|scope| {
+///     scope.spawn(|| items.release());
+///     assert!(items.acquire(None));
+/// });
+/// assert_eq!(items.value(), 0);
+/// ```
 #[repr(C)]
 #[derive(Debug, Default)]
 pub struct RawSemaphore {
@@ -71,12 +82,24 @@ const _: () = assert!(size_of::<RawSemaphore>() == 16);
 
 impl RawSemaphore {
     /// A semaphore of this count.
+    ///
+    /// # Examples
+    /// ```
+    /// assert_eq!(multiproc::raw::RawSemaphore::new(3).value(), 3);
+    /// ```
     #[must_use]
     pub fn new(count: u32) -> Self {
         Self::bounded(count, u32::MAX)
     }
 
     /// A semaphore of this count that can't be released beyond `max`.
+    ///
+    /// # Examples
+    /// ```
+    /// let semaphore = multiproc::raw::RawSemaphore::bounded(0, 1);
+    /// assert!(semaphore.release());
+    /// assert!(!semaphore.release());
+    /// ```
     #[must_use]
     pub fn bounded(count: u32, max: u32) -> Self {
         let semaphore = Self::default();
@@ -92,12 +115,27 @@ impl RawSemaphore {
     }
 
     /// Takes a permission, waiting until `deadline` or for as long as it takes; false if the deadline passed first.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::raw::{Deadline, RawSemaphore};
+    /// let semaphore = RawSemaphore::new(1);
+    /// assert!(semaphore.acquire(None));
+    /// assert!(!semaphore.acquire(Some(Deadline::now())));
+    /// ```
     #[inline]
     pub fn acquire(&self, deadline: Option<Deadline>) -> bool {
         self.try_acquire() || self.acquire_contended(deadline)
     }
 
     /// Takes a permission if there is one.
+    ///
+    /// # Examples
+    /// ```
+    /// let semaphore = multiproc::raw::RawSemaphore::new(1);
+    /// assert!(semaphore.try_acquire());
+    /// assert!(!semaphore.try_acquire());
+    /// ```
     #[inline]
     pub fn try_acquire(&self) -> bool {
         let mut seen = self.state.load(Ordering::Relaxed);
@@ -118,6 +156,13 @@ impl RawSemaphore {
     }
 
     /// Gives a permission; false, and nothing is changed, if that is beyond the maximum.
+    ///
+    /// # Examples
+    /// ```
+    /// let semaphore = multiproc::raw::RawSemaphore::new(1);
+    /// assert!(semaphore.release());
+    /// assert_eq!(semaphore.value(), 2);
+    /// ```
     #[inline]
     pub fn release(&self) -> bool {
         let mut seen = self.state.load(Ordering::Relaxed);
@@ -141,6 +186,11 @@ impl RawSemaphore {
     }
 
     /// The count at this moment.
+    ///
+    /// # Examples
+    /// ```
+    /// assert_eq!(multiproc::raw::RawSemaphore::new(3).value(), 3);
+    /// ```
     #[must_use]
     pub fn value(&self) -> u32 {
         count_of(self.state.load(Ordering::Relaxed)) // Relaxed: an answer that is old at once.

@@ -5,6 +5,15 @@ use core::fmt;
 use super::AcquireError;
 
 /// Why a wait for a notification did not happen, or ended without the lock.
+///
+/// # Examples
+/// ```
+/// use multiproc::raw::{AcquireError, RawCondvar, RawMutex, WaitError};
+/// let (mutex, condvar) = (RawMutex::new(), RawCondvar::<2>::new());
+/// // SAFETY: `mutex` and `condvar` stay where they are.
+/// let without = unsafe { condvar.wait(&mutex, None) };
+/// assert_eq!(without, Err(WaitError::NotWaited(AcquireError::NotHeld)));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WaitError {

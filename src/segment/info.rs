@@ -1,6 +1,18 @@
 //! [`SegmentInfo`] and [`ObjectInfo`]: what there is.
 
 /// A named segment, as [`Segment::list`](crate::Segment::list) finds it.
+///
+/// # Examples
+/// ```
+/// use multiproc::Segment;
+/// let name = format!("doc-info-{}", std::process::id());
+/// let segment = Segment::create(&name, 4096)?;
+/// let listed = Segment::list()?;
+/// let info = listed.iter().find(|info| info.name == name).expect("it is listed");
+/// assert!(info.in_use && info.size == 4096 && info.creator == Some(std::process::id()));
+/// segment.remove()?;
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SegmentInfo {
@@ -15,6 +27,16 @@ pub struct SegmentInfo {
 }
 
 /// A named object in a segment, as its header describes it.
+///
+/// # Examples
+/// ```
+/// use multiproc::{Array, Segment};
+/// let segment = Segment::anonymous(1 << 16)?;
+/// Array::<u32>::zeroed_in(&segment, "hits", 8)?;
+/// let objects = segment.objects();
+/// assert_eq!((objects[0].name.as_str(), objects[0].length), ("hits", 8));
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ObjectInfo {

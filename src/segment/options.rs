@@ -28,6 +28,13 @@ impl SegmentOptions {
     }
 
     /// Bytes of the segment, its header and its directory of names included; rounded up to whole pages. Default 1 MiB.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Segment;
+    /// assert_eq!(Segment::options().size(1 << 16).anonymous()?.size(), 1 << 16);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn size(mut self, bytes: usize) -> Self {
         self.size = bytes;
         self
@@ -35,6 +42,17 @@ impl SegmentOptions {
 
     /// About how many objects will have names: the directory takes 8 bytes for each. Default: one for each 512 bytes.
     /// More of them are possible and are found more slowly.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{RawValue, Segment};
+    /// let segment = Segment::options().size(1 << 20).names(1000).anonymous()?;
+    /// for n in 0..1000_u64 {
+    ///     RawValue::new_in(&segment, &n.to_string(), n)?;
+    /// }
+    /// assert_eq!(RawValue::<u64>::open_in(&segment, "999")?.load(), 999);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn names(mut self, count: usize) -> Self {
         self.buckets = Some(count.max(1).checked_next_power_of_two().unwrap_or(usize::MAX));
         self
@@ -42,6 +60,17 @@ impl SegmentOptions {
 
     /// Whether [`create`](Self::create) replaces a segment of the same name that nobody uses, for instance one that dead
     /// processes left. Default true.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Error, Segment};
+    /// let name = format!("doc-take-over-{}", std::process::id());
+    /// drop(Segment::create(&name, 4096)?); // Nobody uses it any more, and its name is there.
+    /// let refused = Segment::options().size(4096).take_over(false).create(&name);
+    /// assert!(matches!(refused, Err(Error::AlreadyExists { .. })));
+    /// Segment::create(&name, 4096)?.remove()?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn take_over(mut self, take_over: bool) -> Self {
         self.take_over = take_over;
         self

@@ -20,6 +20,17 @@ const SMALL: usize = 6 << 10;
 /// An object in a segment: a structure of type `H`. Keeps the memory mapped, and dereferences to the structure.
 ///
 /// A handle: clones are the same object, and it travels in process arguments and results.
+///
+/// # Examples
+/// ```
+/// use multiproc::{Placed, Segment, raw::RawEvent};
+/// let segment = Segment::anonymous(4096)?;
+/// let event: Placed<RawEvent> = segment.place("event", RawEvent::new())?;
+/// event.set();
+/// let found: Placed<RawEvent> = segment.find("event")?;
+/// assert!(found.is_set());
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 pub struct Placed<H> {
     segment: Segment,
     /// Of the object header.

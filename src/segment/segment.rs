@@ -134,6 +134,7 @@ impl Segment {
     /// # Examples
     /// ```
     /// let segment = multiproc::Segment::options().size(1 << 16).anonymous()?;
+    /// assert_eq!(segment.size(), 1 << 16);
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn options() -> SegmentOptions {
@@ -146,6 +147,18 @@ impl Segment {
     /// [`Error::Unsealed`] if it is not sealed against shrinking: touching it could then raise SIGBUS.
     /// [`Error::Mismatch`], naming what was expected and found, if it lacks pages, or has the header of another layout,
     /// boot, PID namespace or size.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Segment, Value};
+    /// let segment = Segment::anonymous(4096)?;
+    /// Value::new_in(&segment, "hits", 7_u32)?;
+    /// // As it comes over a socket, for instance.
+    /// let descriptor = segment.descriptor().expect("it is no heap").try_clone_to_owned().expect("one is left");
+    /// let received = Segment::from_fd(descriptor)?;
+    /// assert_eq!(Value::<u32>::open_in(&received, "hits")?.get(), 7);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn from_fd(fd: OwnedFd) -> Result<Self> {
         Self::map(fd, None, keeps_its_size)
     }
@@ -157,6 +170,19 @@ impl Segment {
     ///
     /// # Safety
     /// Nobody shrinks the file while the segment, or an object in it, is used: that would raise SIGBUS.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Segment;
+    /// let name = format!("doc-unsealed-{}", std::process::id());
+    /// let segment = Segment::create(&name, 4096)?;
+    /// let descriptor = segment.descriptor().expect("it is no heap").try_clone_to_owned().expect("one is left");
+    /// // SAFETY: nobody shrinks the file of a named segment.
+    /// let same = unsafe { Segment::from_fd_unsealed(descriptor)? };
+    /// assert_eq!(same.size(), 4096);
+    /// segment.remove()?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub unsafe fn from_fd_unsealed(fd: OwnedFd) -> Result<Self> {
         Self::map(fd, None, |_| Ok(()))
     }
@@ -168,6 +194,20 @@ impl Segment {
     ///
     /// # Safety
     /// As for [`from_fd_unsealed`](Self::from_fd_unsealed).
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Segment;
+    /// let name = format!("doc-file-{}", std::process::id());
+    /// let segment = Segment::create(&name, 4096)?;
+    /// let path = format!("/dev/shm/multiproc-{name}");
+    /// let file = std::fs::File::options().read(true).write(true).open(path).expect("it is there");
+    /// // SAFETY: nobody shrinks the file of a named segment.
+    /// let same = unsafe { Segment::from_file(file)? };
+    /// assert_eq!(same.size(), 4096);
+    /// segment.remove()?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub unsafe fn from_file(file: File) -> Result<Self> {
         Self::map(file.into(), None, |_| Ok(()))
     }
@@ -230,6 +270,7 @@ impl Segment {
     /// for name in multiproc::Segment::remove_stale()? {
     ///     println!("{name}: removed");
     /// }
+    /// assert!(multiproc::Segment::list()?.iter().all(|segment| segment.in_use));
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn remove_stale() -> Result<Vec<String>> {
@@ -313,18 +354,43 @@ impl Segment {
     }
 
     /// Bytes that the segment is long, its header and directory included.
+    ///
+    /// # Examples
+    /// ```
+    /// assert_eq!(multiproc::Segment::anonymous(1 << 16)?.size(), 1 << 16);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn size(&self) -> usize {
         self.region().len()
     }
 
     /// The name by which it was created or opened.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Segment;
+    /// let name = format!("doc-name-{}", std::process::id());
+    /// let segment = Segment::create(&name, 4096)?;
+    /// assert_eq!(segment.name(), Some(name.as_str()));
+    /// assert_eq!(Segment::anonymous(4096)?.name(), None);
+    /// segment.remove()?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.handle.name.as_deref()
     }
 
     /// The descriptor of its file; `None` if its memory is this process's alone.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Segment;
+    /// assert!(Segment::anonymous(4096)?.descriptor().is_some());
+    /// assert!(Segment::heap(4096)?.descriptor().is_none());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.handle.file.as_ref().map(AsFd::as_fd)

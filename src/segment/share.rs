@@ -16,6 +16,27 @@ use crate::raw::{
 /// # Safety
 /// The type is `repr(C)` and means the same at any address in any process: no pointers, references or `usize`. Every bit
 /// pattern is a valid value, for a peer may write any. Every field that changes is atomic. It does not implement `Drop`.
+///
+/// # Examples
+/// ```
+/// use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+/// use multiproc::{Segment, Share};
+///
+/// #[repr(C)]
+/// struct Counters {
+///     seen: AtomicU32,
+///     lost: AtomicU32,
+/// }
+///
+/// // SAFETY: repr(C), atomic integers only.
+/// unsafe impl Share for Counters {}
+///
+/// let segment = Segment::anonymous(4096)?;
+/// let counters = segment.place("counters", Counters { seen: 0.into(), lost: 0.into() })?;
+/// counters.seen.fetch_add(1, Relaxed);
+/// assert_eq!(segment.find::<Counters>("counters")?.seen.load(Relaxed), 1);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be shared between processes",
     label = "this is not `Share`",
@@ -26,6 +47,13 @@ use crate::raw::{
 pub unsafe trait Share: Send + Sync + 'static {
     /// A number that differs where the fields differ, 0 if it is not known. What another program finds under its own
     /// definition of the type has the same one, or is a mismatch.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Share;
+    /// use std::sync::atomic::AtomicU32;
+    /// assert_eq!(AtomicU32::LAYOUT, 0);
+    /// ```
     const LAYOUT: u32 = 0;
 }
 

@@ -123,6 +123,16 @@ impl<T: Pod> Array<T> {
     /// # Errors
     /// [`Error::NotFound`](crate::Error::NotFound); [`Error::Mismatch`](crate::Error::Mismatch) if it is something else, or
     /// of another type.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Array, Segment};
+    /// let segment = Segment::anonymous(4096)?;
+    /// Array::new_in(&segment, "squares", &[0_u32, 1, 4])?;
+    /// assert_eq!(Array::<u32>::open_in(&segment, "squares")?.get(2)?, 4);
+    /// assert!(Array::<f32>::open_in(&segment, "squares").is_err());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn open_in(segment: &Segment, name: &str) -> Result<Self> {
         let found = ArrayMemory::open(segment, segment.locate(name)?, ObjectType::plain::<T>, layout::<T>())?;
         Ok(Self { memory: ArrayMemory::join(found, ChosenLock::Own)?, of: PhantomData })
@@ -444,8 +454,13 @@ impl<T: Pod> Array<T> {
     /// # Examples
     /// ```
     /// let array = multiproc::Array::<u8>::zeroed(1)?;
-    /// let guard = array.lock_or_recover(|elements| elements.fill(0)).map_err(multiproc::Error::from)?;
-    /// # drop(guard);
+    /// std::thread::scope(|scope| {
+    ///     // It ends with the lock, as one that is killed.
+    ///     scope.spawn(|| std::mem::forget(array.lock()));
+    /// });
+    /// let guard = array.lock_or_recover(|elements| elements.fill(7)).map_err(multiproc::Error::from)?;
+    /// drop(guard);
+    /// assert_eq!(array.get(0)?, 7);
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn lock_or_recover(

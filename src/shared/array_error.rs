@@ -7,6 +7,15 @@ use crate::error::Error;
 use crate::sync::LockError;
 
 /// Why an operation on elements of an [`Array`](crate::Array) failed. Nothing was changed.
+///
+/// # Examples
+/// ```
+/// use multiproc::{Array, ArrayError};
+/// let array = Array::from_slice(&[1, 2, 3])?;
+/// assert!(matches!(array.get(3), Err(ArrayError::OutOfRange { len: 3, .. })));
+/// assert!(matches!(array.read(.., &mut [0; 2]), Err(ArrayError::Length { .. })));
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ArrayError {

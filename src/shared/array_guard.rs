@@ -18,6 +18,16 @@ use crate::sync::Flagged;
 ///
 /// # Process death
 /// What a holder that dies has written stays; the next one is told [`OwnerDied`](crate::LockError::OwnerDied).
+///
+/// # Examples
+/// ```
+/// let array = multiproc::Array::from_slice(&[3, 1, 2])?;
+/// let mut elements = array.lock().map_err(multiproc::Error::from)?;
+/// elements.sort();
+/// drop(elements);
+/// assert_eq!(array.to_vec()?, [1, 2, 3]);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[must_use = "dropping the guard unlocks at once"]
 pub struct ArrayGuard<'a, T: Pod> {
     memory: &'a ArrayMemory,

@@ -8,6 +8,14 @@ use super::array::Array;
 use super::array_error::ArrayError;
 
 /// The elements of an [`Array`], each read under the lock; what others write between two steps shows.
+///
+/// # Examples
+/// ```
+/// let array = multiproc::Array::from_slice(&[1, 2, 3])?;
+/// let sum: Result<i32, _> = array.iter().sum();
+/// assert_eq!(sum?, 6);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct ArrayIter<'a, T: Pod> {
     array: &'a Array<T>,

@@ -109,6 +109,16 @@ impl DynArray {
     /// # Errors
     /// [`Error::NotFound`](crate::Error::NotFound); [`Error::Mismatch`](crate::Error::Mismatch) if it is something else, or
     /// of another type.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{DynArray, Number, Segment, TypeCode};
+    /// let segment = Segment::anonymous(4096)?;
+    /// DynArray::new_in(&segment, "squares", TypeCode::Int, [0, 1, 4])?;
+    /// let squares = DynArray::open_in(&segment, "squares")?;
+    /// assert_eq!((squares.code(), squares.get(2)?), (TypeCode::Int, Number::Integer(4)));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn open_in(segment: &Segment, name: &str) -> Result<Self, Error> {
         let (found, code) = Self::open(segment, segment.locate(name)?)?;
         Ok(Self { memory: ArrayMemory::join(found, ChosenLock::Own)?, code })
@@ -163,7 +173,9 @@ impl DynArray {
     /// ```
     /// use multiproc::{DynArray, Lock, TypeCode};
     /// let lock = Lock::new()?;
-    /// DynArray::with_lock(TypeCode::Double, [0.5, 1.5], &lock)?.set(0, 1)?;
+    /// let array = DynArray::with_lock(TypeCode::Double, [0.5, 1.5], &lock)?;
+    /// array.set(0, 1)?;
+    /// assert_eq!(array.get(0)?.as_f64(), Some(1.0));
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn with_lock<N: Into<Number>>(
@@ -191,6 +203,7 @@ impl DynArray {
     /// let array = DynArray::with_rlock(TypeCode::Double, [0.5, 1.5], &lock)?;
     /// let guard = lock.lock().map_err(multiproc::Error::from)?;
     /// array.set(0, 1)?;
+    /// assert_eq!(array.get(0)?.as_f64(), Some(1.0));
     /// # drop(guard);
     /// # Ok::<(), multiproc::Error>(())
     /// ```
@@ -511,8 +524,10 @@ impl DynArray {
     /// ```
     /// use multiproc::{DynArray, TypeCode};
     /// let array = DynArray::zeroed(TypeCode::Int, 3)?;
-    /// let guard = array.lock_or_recover(|_guard| println!("a holder died")).map_err(multiproc::Error::from)?;
+    /// let mut was_told = false;
+    /// let guard = array.lock_or_recover(|_guard| was_told = true).map_err(multiproc::Error::from)?;
     /// # drop(guard);
+    /// assert!(!was_told); // No holder died.
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn lock_or_recover(

@@ -13,6 +13,18 @@ use crate::sync::Flagged;
 ///
 /// # Process death
 /// What a holder that dies has written stays; the next one is told [`OwnerDied`](crate::LockError::OwnerDied).
+///
+/// # Examples
+/// ```
+/// use multiproc::{DynArray, TypeCode};
+/// let array = DynArray::from_numbers(TypeCode::Int, [1, 2])?;
+/// let mut elements = array.lock().map_err(multiproc::Error::from)?;
+/// elements.set(0, 7)?;
+/// assert!(elements.set(1, 1_i64 << 40).is_err());
+/// drop(elements);
+/// assert_eq!(array.get(0)?.as_integer(), Some(7));
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[must_use = "dropping the guard unlocks at once"]
 pub struct DynArrayGuard<'a> {
     memory: &'a ArrayMemory,

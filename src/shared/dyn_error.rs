@@ -8,6 +8,15 @@ use crate::plain::{Number, OutOfRange, TypeCode};
 use crate::sync::LockError;
 
 /// Why an operation on a [`DynValue`](crate::DynValue) or a [`DynArray`](crate::DynArray) failed. Nothing was changed.
+///
+/// # Examples
+/// ```
+/// use multiproc::{DynArray, DynError, TypeCode};
+/// let array = DynArray::zeroed(TypeCode::SChar, 2)?;
+/// assert!(matches!(array.set(0, 200), Err(DynError::OutOfRange { .. })));
+/// assert!(matches!(array.set(2, 1), Err(DynError::Index(_))));
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum DynError {

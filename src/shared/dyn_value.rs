@@ -84,6 +84,15 @@ impl DynValue {
     /// # Errors
     /// [`Error::NotFound`](crate::Error::NotFound); [`Error::Mismatch`](crate::Error::Mismatch) if it is something else, or
     /// of another type.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{DynValue, Number, Segment, TypeCode};
+    /// let segment = Segment::anonymous(4096)?;
+    /// DynValue::new_in(&segment, "hits", TypeCode::Int, 7)?;
+    /// assert_eq!(DynValue::open_in(&segment, "hits")?.get(), Number::Integer(7));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn open_in(segment: &Segment, name: &str) -> Result<Self> {
         let (found, code) = Self::open(segment, segment.locate(name)?)?;
         Ok(Self { memory: ValueMemory::join(found, ChosenLock::Own)?, code })
@@ -117,7 +126,9 @@ impl DynValue {
     /// ```
     /// use multiproc::{DynValue, Lock, TypeCode};
     /// let lock = Lock::new()?;
-    /// DynValue::with_lock(TypeCode::Double, 0.5, &lock)?.set(1)?;
+    /// let value = DynValue::with_lock(TypeCode::Double, 0.5, &lock)?;
+    /// value.set(1)?;
+    /// assert_eq!(value.get().as_f64(), Some(1.0));
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn with_lock(code: TypeCode, value: impl Into<Number>, lock: &Lock) -> Result<Self, DynError> {
@@ -139,6 +150,7 @@ impl DynValue {
     /// let value = DynValue::with_rlock(TypeCode::Double, 0.5, &lock)?;
     /// let guard = lock.lock().map_err(multiproc::Error::from)?;
     /// value.set(1)?;
+    /// assert_eq!(value.get().as_f64(), Some(1.0));
     /// # drop(guard);
     /// # Ok::<(), multiproc::Error>(())
     /// ```
@@ -329,8 +341,10 @@ impl DynValue {
     /// ```
     /// use multiproc::{DynValue, TypeCode};
     /// let value = DynValue::new(TypeCode::Int, 1)?;
-    /// let guard = value.lock_or_recover(|_guard| println!("a holder died")).map_err(multiproc::Error::from)?;
+    /// let mut was_told = false;
+    /// let guard = value.lock_or_recover(|_guard| was_told = true).map_err(multiproc::Error::from)?;
     /// # drop(guard);
+    /// assert!(!was_told); // No holder died.
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn lock_or_recover(

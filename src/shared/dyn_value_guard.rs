@@ -13,6 +13,18 @@ use crate::sync::Flagged;
 ///
 /// # Process death
 /// Until the drop, nothing is written to the value: a holder that dies leaves it as it was.
+///
+/// # Examples
+/// ```
+/// use multiproc::{DynValue, Number, TypeCode};
+/// let value = DynValue::new(TypeCode::Int, 7)?;
+/// let mut guard = value.lock().map_err(multiproc::Error::from)?;
+/// guard.set(8)?;
+/// assert_eq!(guard.get(), Number::Integer(8));
+/// drop(guard);
+/// assert_eq!(value.get(), Number::Integer(8));
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[must_use = "dropping the guard commits and unlocks at once"]
 pub struct DynValueGuard<'a> {
     memory: &'a ValueMemory,

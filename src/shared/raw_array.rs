@@ -84,6 +84,15 @@ impl<T: Pod> RawArray<T> {
     /// # Errors
     /// [`Error::NotFound`](crate::Error::NotFound); [`Error::Mismatch`](crate::Error::Mismatch) if it is something else, or
     /// of another type.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{RawArray, Segment};
+    /// let segment = Segment::anonymous(4096)?;
+    /// RawArray::<u32>::zeroed_in(&segment, "hits", 4)?.store(3, 9)?;
+    /// assert_eq!(RawArray::<u32>::open_in(&segment, "hits")?.load(3)?, 9);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn open_in(segment: &Segment, name: &str) -> Result<Self> {
         Self::open(segment, segment.locate(name)?)
     }

@@ -78,6 +78,15 @@ impl<T: Pod> RawValue<T> {
     /// # Errors
     /// [`Error::NotFound`](crate::Error::NotFound); [`Error::Mismatch`](crate::Error::Mismatch) if it is something else, or
     /// of another type.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{RawValue, Segment};
+    /// let segment = Segment::anonymous(4096)?;
+    /// RawValue::new_in(&segment, "hits", 7_u64)?;
+    /// assert_eq!(RawValue::<u64>::open_in(&segment, "hits")?.load(), 7);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn open_in(segment: &Segment, name: &str) -> Result<Self> {
         Self::open(segment.clone(), segment.locate(name)?)
     }

@@ -299,8 +299,13 @@ impl<T: Pod> Value<T> {
     /// ```
     /// let lock = multiproc::Lock::new()?;
     /// let value = multiproc::Value::with_lock(1, &lock)?;
-    /// let guard = value.lock_or_recover(|value| **value = 0).map_err(multiproc::Error::from)?;
-    /// # drop(guard);
+    /// std::thread::scope(|scope| {
+    ///     // It ends with the lock, as one that is killed.
+    ///     scope.spawn(|| std::mem::forget(lock.lock()));
+    /// });
+    /// let guard = value.lock_or_recover(|value| **value = 7).map_err(multiproc::Error::from)?;
+    /// drop(guard);
+    /// assert_eq!(value.get(), 7);
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn lock_or_recover(

@@ -15,6 +15,17 @@ use crate::sync::Flagged;
 ///
 /// # Process death
 /// Until the drop, nothing is written to the value: a holder that dies leaves it as it was.
+///
+/// # Examples
+/// ```
+/// let value = multiproc::Value::new(1)?;
+/// let mut guard = value.lock().map_err(multiproc::Error::from)?;
+/// *guard += 1;
+/// assert_eq!(value.get(), 1); // Committed when the guard goes.
+/// drop(guard);
+/// assert_eq!(value.get(), 2);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[must_use = "dropping the guard commits and unlocks at once"]
 pub struct ValueGuard<'a, T: Pod> {
     memory: &'a ValueMemory,

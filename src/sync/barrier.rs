@@ -94,6 +94,15 @@ impl Barrier {
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Mismatch`] if it is something else.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Barrier, Segment};
+    /// let segment = Segment::anonymous(1 << 16)?;
+    /// Barrier::new_in(&segment, "start", 3)?;
+    /// assert_eq!(Barrier::open_in(&segment, "start")?.parties(), 3);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn open_in(segment: &Segment, name: &str) -> Result<Self> {
         Self::open(segment.clone(), segment.locate(name)?)
     }

@@ -1,6 +1,14 @@
 //! [`BarrierTicket`]: that a barrier was passed, and in which place.
 
 /// Says that a [`Barrier`](crate::Barrier) was passed.
+///
+/// # Examples
+/// ```
+/// let barrier = multiproc::Barrier::new(1)?;
+/// let ticket = barrier.wait()?;
+/// assert_eq!(ticket.index(), 0);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BarrierTicket {
     index: u32,

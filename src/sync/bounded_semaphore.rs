@@ -78,6 +78,15 @@ impl BoundedSemaphore {
     ///
     /// # Errors
     /// [`Error::NotFound`](crate::Error::NotFound); [`Error::Mismatch`](crate::Error::Mismatch) if it is something else.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{BoundedSemaphore, Segment};
+    /// let segment = Segment::anonymous(1 << 16)?;
+    /// BoundedSemaphore::new_in(&segment, "places", 3)?;
+    /// assert_eq!(BoundedSemaphore::open_in(&segment, "places")?.value(), 3);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn open_in(segment: &Segment, name: &str) -> Result<Self> {
         Self::open(segment.clone(), segment.locate(name)?)
     }

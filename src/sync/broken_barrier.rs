@@ -6,6 +6,17 @@ use crate::error::Error;
 use crate::raw::{AcquireError, BarrierError};
 
 /// Why a wait at a [`Barrier`](crate::Barrier) failed.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use multiproc::{Barrier, BrokenBarrier};
+/// let barrier = Barrier::new(2)?;
+/// let alone = barrier.wait_timeout(Duration::from_millis(1));
+/// assert!(matches!(alone, Err(BrokenBarrier::TimedOut)));
+/// assert!(matches!(barrier.wait(), Err(BrokenBarrier::Broken)));
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BrokenBarrier {

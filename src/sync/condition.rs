@@ -45,7 +45,7 @@ unsafe impl Share for ConditionHead {}
 /// std::thread::scope(|scope| {
 ///     scope.spawn(|| condition.lock().unwrap().notify_all());
 ///     let guard = guard.wait().unwrap();
-/// #   drop(guard);
+///     assert_eq!(guard.waiting(), 0);
 /// });
 /// # Ok::<(), multiproc::Error>(())
 /// ```
@@ -99,6 +99,15 @@ impl Condition {
     ///
     /// # Errors
     /// [`Error::NotFound`](crate::Error::NotFound); [`Error::Mismatch`](crate::Error::Mismatch) if it is something else.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Condition, Segment};
+    /// let segment = Segment::anonymous(1 << 16)?;
+    /// Condition::new_in(&segment, "changed")?;
+    /// assert!(Condition::open_in(&segment, "changed")?.try_lock().is_ok());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn open_in(segment: &Segment, name: &str) -> Result<Self> {
         let placed = Self::open(segment.clone(), segment.locate(name)?)?;
         Ok(Self { placed, lock: ChosenLock::Own })
@@ -135,6 +144,7 @@ impl Condition {
     /// let condition = Condition::with_rlock(&lock)?;
     /// let outer = lock.lock().map_err(multiproc::Error::from)?;
     /// let guard = condition.lock().map_err(multiproc::Error::from)?;
+    /// assert!(lock.is_locked());
     /// # drop((guard, outer));
     /// # Ok::<(), multiproc::Error>(())
     /// ```
@@ -155,7 +165,7 @@ impl Condition {
     /// ```
     /// let condition = multiproc::Condition::new()?;
     /// let guard = condition.lock().map_err(multiproc::Error::from)?;
-    /// guard.notify_all();
+    /// assert_eq!(guard.notify_all(), 0); // Nobody waits.
     /// # drop(guard);
     /// # Ok::<(), multiproc::Error>(())
     /// ```
@@ -227,8 +237,14 @@ impl Condition {
     /// # Examples
     /// ```
     /// let condition = multiproc::Condition::new()?;
-    /// let guard = condition.lock_or_recover(|_guard| println!("a holder died")).map_err(multiproc::Error::from)?;
+    /// std::thread::scope(|scope| {
+    ///     // It ends with the lock, as one that is killed.
+    ///     scope.spawn(|| std::mem::forget(condition.lock()));
+    /// });
+    /// let mut was_told = false;
+    /// let guard = condition.lock_or_recover(|_guard| was_told = true).map_err(multiproc::Error::from)?;
     /// # drop(guard);
+    /// assert!(was_told && condition.lock().is_ok());
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn lock_or_recover(

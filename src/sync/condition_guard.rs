@@ -15,6 +15,15 @@ use crate::raw::{self, AcquireError, Acquired, Deadline, Debt, own_tid};
 /// The lock of a [`Condition`], held. Dropping it unlocks, on the thread that locked: what the kernel sees die is a thread.
 ///
 /// In a forked child it is not held: dropping it there, or notifying, does nothing.
+///
+/// # Examples
+/// ```
+/// let condition = multiproc::Condition::new()?;
+/// let guard = condition.lock().map_err(multiproc::Error::from)?;
+/// assert_eq!(guard.notify_all(), 0); // Nobody waits.
+/// # drop(guard);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[must_use = "dropping the guard unlocks at once"]
 pub struct ConditionGuard<'a> {
     condition: &'a Condition,
@@ -50,7 +59,8 @@ impl<'a> ConditionGuard<'a> {
     /// let guard = condition.lock().map_err(multiproc::Error::from)?;
     /// std::thread::scope(|scope| {
     ///     scope.spawn(|| condition.lock().unwrap().notify_one());
-    ///     drop(guard.wait().unwrap());
+    ///     let guard = guard.wait().unwrap();
+    ///     assert_eq!(guard.waiting(), 0);
     /// });
     /// # Ok::<(), multiproc::Error>(())
     /// ```
@@ -142,6 +152,7 @@ impl<'a> ConditionGuard<'a> {
     ///     let guard = condition.lock().unwrap();
     ///     drop(guard.wait_for(|| ready.get() == 1).unwrap());
     /// });
+    /// assert_eq!(ready.get(), 1);
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn wait_for(self, predicate: impl FnMut() -> bool) -> Waited<'a> {

@@ -19,7 +19,7 @@ const MOST: usize = 1 << 14;
 /// use multiproc::{ConditionOptions, Lock};
 /// let lock = Lock::new()?;
 /// let condition = ConditionOptions::new().max_waiters(500).with_lock(&lock)?;
-/// # let _ = condition;
+/// assert!(condition.try_lock().is_ok());
 /// # Ok::<(), multiproc::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug)]

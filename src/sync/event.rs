@@ -73,6 +73,15 @@ impl Event {
     ///
     /// # Errors
     /// [`Error::NotFound`](crate::Error::NotFound); [`Error::Mismatch`](crate::Error::Mismatch) if it is something else.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Event, Segment};
+    /// let segment = Segment::anonymous(4096)?;
+    /// Event::new_in(&segment, "ready")?.set();
+    /// assert!(Event::open_in(&segment, "ready")?.is_set());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn open_in(segment: &Segment, name: &str) -> Result<Self> {
         Self::open(segment.clone(), segment.locate(name)?)
     }
@@ -135,6 +144,7 @@ impl Event {
     ///     scope.spawn(|| event.set());
     ///     event.wait();
     /// });
+    /// assert!(event.is_set());
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn wait(&self) {

@@ -77,6 +77,16 @@ impl Lock {
     ///
     /// # Errors
     /// [`Error::NotFound`](crate::Error::NotFound); [`Error::Mismatch`](crate::Error::Mismatch) if it is something else.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Error, Lock, Segment};
+    /// let segment = Segment::anonymous(4096)?;
+    /// Lock::new_in(&segment, "door")?;
+    /// assert!(!Lock::open_in(&segment, "door")?.is_locked());
+    /// assert!(matches!(Lock::open_in(&segment, "gate"), Err(Error::NotFound { .. })));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn open_in(segment: &Segment, name: &str) -> Result<Self> {
         Self::open(segment.clone(), segment.locate(name)?)
     }
@@ -168,8 +178,14 @@ impl Lock {
     /// # Examples
     /// ```
     /// let lock = multiproc::Lock::new()?;
-    /// let guard = lock.lock_or_recover(|_guard| println!("a holder died")).map_err(multiproc::Error::from)?;
+    /// std::thread::scope(|scope| {
+    ///     // It ends with the lock, as one that is killed.
+    ///     scope.spawn(|| std::mem::forget(lock.lock()));
+    /// });
+    /// let mut was_told = false;
+    /// let guard = lock.lock_or_recover(|_guard| was_told = true).map_err(multiproc::Error::from)?;
     /// # drop(guard);
+    /// assert!(was_told && lock.lock().is_ok());
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn lock_or_recover(

@@ -8,6 +8,26 @@ use crate::raw::{AcquireError, Acquired};
 /// Why a lock was not taken; or, as [`OwnerDied`](Self::OwnerDied), that it was, with what it protects in doubt.
 ///
 /// `G` is the guard. Converting into [`Error`] drops it: the lock is released and stays flagged.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use multiproc::{Lock, LockError};
+/// let lock = Lock::new()?;
+/// // A thread that ends with the lock is as one that is killed with it.
+/// std::thread::scope(|scope| {
+///     scope.spawn(|| std::mem::forget(lock.lock()));
+/// });
+/// match lock.lock_timeout(Duration::from_secs(10)) {
+///     Err(died @ LockError::OwnerDied(_)) => {
+///         // Here what the lock protects is put in order.
+///         drop(died.recover().map_err(multiproc::Error::from)?);
+///     }
+///     _ => unreachable!("the holder died"),
+/// }
+/// assert!(lock.lock().is_ok());
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[non_exhaustive]
 pub enum LockError<G> {
     /// The caller holds the lock, but a holder died with it. [`recover`](Self::recover) keeps the guard.
@@ -90,8 +110,13 @@ impl<G: Flagged> LockError<G> {
     /// # Examples
     /// ```
     /// let lock = multiproc::Lock::new()?;
+    /// std::thread::scope(|scope| {
+    ///     // It ends with the lock, as one that is killed.
+    ///     scope.spawn(|| std::mem::forget(lock.lock()));
+    /// });
     /// let guard = lock.lock().or_else(|error| error.recover()).map_err(multiproc::Error::from)?;
-    /// # drop(guard);
+    /// drop(guard);
+    /// assert!(lock.lock().is_ok()); // Nobody is told any more.
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn recover(self) -> Result<G, Self> {

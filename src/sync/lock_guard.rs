@@ -13,6 +13,16 @@ use crate::segment::{Placed, Share};
 /// unlocks, on the thread that locked: what the kernel sees die is a thread.
 ///
 /// In a forked child it is not held, and dropping it there does nothing.
+///
+/// # Examples
+/// ```
+/// let lock = multiproc::Lock::new()?;
+/// let guard = lock.lock().map_err(multiproc::Error::from)?;
+/// assert!(lock.is_locked());
+/// drop(guard);
+/// assert!(!lock.is_locked());
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[must_use = "dropping the guard unlocks at once"]
 pub struct LockGuard<'a, R: RawLock = RawMutex> {
     raw: &'a R,

@@ -5,6 +5,14 @@ use std::fmt;
 use crate::error::Error;
 
 /// A [`BoundedSemaphore`](crate::BoundedSemaphore) was released more often than it was acquired; its count is unchanged.
+///
+/// # Examples
+/// ```
+/// use multiproc::{BoundedSemaphore, OverReleased};
+/// let semaphore = BoundedSemaphore::new(1)?;
+/// assert_eq!(semaphore.release(), Err(OverReleased));
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OverReleased;
 

@@ -6,6 +6,17 @@ use crate::error::Error;
 use crate::raw::AcquireError;
 
 /// Why a permit was not taken.
+///
+/// # Examples
+/// ```
+/// use multiproc::{PermitError, Permits};
+/// let permits = Permits::new(1)?;
+/// let only = permits.acquire()?;
+/// let other = std::thread::scope(|scope| scope.spawn(|| permits.try_acquire().map(drop)).join());
+/// assert_eq!(other.expect("it does not panic"), Err(PermitError::WouldBlock));
+/// # drop(only);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PermitError {

@@ -47,6 +47,16 @@ pub(super) struct PlacedPermits(pub(super) Placed<RawPermits<[Lease; 0]>>);
 /// A permit that is held. Dropping it gives it back, on the thread that took it: what the kernel sees die is a thread.
 ///
 /// In a forked child it is not held, and dropping it there does nothing.
+///
+/// # Examples
+/// ```
+/// let permits = multiproc::Permits::new(2)?;
+/// let permit = permits.acquire()?;
+/// assert_eq!(permits.available(), 1);
+/// drop(permit);
+/// assert_eq!(permits.available(), 2);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[must_use = "dropping the permit gives it back at once"]
 pub struct Permit<'a> {
     permits: &'a RawPermits,
@@ -104,6 +114,15 @@ impl Permits {
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Mismatch`] if it is something else.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Permits, Segment};
+    /// let segment = Segment::anonymous(1 << 16)?;
+    /// Permits::new_in(&segment, "places", 3)?;
+    /// assert_eq!(Permits::open_in(&segment, "places")?.available(), 3);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn open_in(segment: &Segment, name: &str) -> Result<Self> {
         Ok(Self { permits: PlacedPermits::open(segment.clone(), segment.locate(name)?)? })
     }

@@ -37,6 +37,17 @@ pub struct RLock {
 }
 
 /// An [`RLock`] that is held: one of its holder's guards.
+///
+/// # Examples
+/// ```
+/// let lock = multiproc::RLock::new()?;
+/// let outer = lock.lock().map_err(multiproc::Error::from)?;
+/// let inner: multiproc::RLockGuard = lock.lock().map_err(multiproc::Error::from)?;
+/// drop(inner);
+/// assert!(lock.is_locked());
+/// # drop(outer);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 pub type RLockGuard<'a> = LockGuard<'a, RawRLock>;
 
 impl RLock {
@@ -84,6 +95,15 @@ impl RLock {
     ///
     /// # Errors
     /// [`Error::NotFound`](crate::Error::NotFound); [`Error::Mismatch`](crate::Error::Mismatch) if it is something else.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{RLock, Segment};
+    /// let segment = Segment::anonymous(4096)?;
+    /// RLock::new_in(&segment, "door")?;
+    /// assert!(!RLock::open_in(&segment, "door")?.is_locked());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn open_in(segment: &Segment, name: &str) -> Result<Self> {
         Self::open(segment.clone(), segment.locate(name)?)
     }
@@ -174,8 +194,14 @@ impl RLock {
     /// # Examples
     /// ```
     /// let lock = multiproc::RLock::new()?;
-    /// let guard = lock.lock_or_recover(|_guard| println!("a holder died")).map_err(multiproc::Error::from)?;
+    /// std::thread::scope(|scope| {
+    ///     // It ends with the lock, as one that is killed.
+    ///     scope.spawn(|| std::mem::forget(lock.lock()));
+    /// });
+    /// let mut was_told = false;
+    /// let guard = lock.lock_or_recover(|_guard| was_told = true).map_err(multiproc::Error::from)?;
     /// # drop(guard);
+    /// assert!(was_told && lock.lock().is_ok());
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn lock_or_recover(

@@ -81,6 +81,15 @@ impl Semaphore {
     ///
     /// # Errors
     /// [`Error::NotFound`](crate::Error::NotFound); [`Error::Mismatch`](crate::Error::Mismatch) if it is something else.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Segment, Semaphore};
+    /// let segment = Segment::anonymous(4096)?;
+    /// Semaphore::new_in(&segment, "items", 3)?;
+    /// assert_eq!(Semaphore::open_in(&segment, "items")?.value(), 3);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn open_in(segment: &Segment, name: &str) -> Result<Self> {
         Self::open(segment.clone(), segment.locate(name)?)
     }

@@ -11,6 +11,25 @@ use crate::raw::AcquireError;
 ///
 /// `G` is what the wait would have returned: the guard, or the guard and whether it was notified. Where an error carries
 /// none, the lock is not held. Converting into [`Error`] drops it: the lock is released.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use multiproc::{ConditionOptions, WaitError};
+/// let condition = ConditionOptions::new().max_waiters(1).create()?;
+/// std::thread::scope(|scope| {
+///     let first = scope.spawn(|| condition.lock().unwrap().wait().is_ok());
+///     while condition.lock().unwrap().waiting() == 0 {
+///         std::thread::yield_now();
+///     }
+///     let second = condition.lock().unwrap().wait_timeout(Duration::ZERO);
+///     assert!(matches!(second, Err(WaitError::TooManyWaiters(_))));
+///     drop(second);
+///     condition.lock().unwrap().notify_all();
+///     assert!(first.join().unwrap());
+/// });
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[non_exhaustive]
 pub enum WaitError<G> {
     /// The wait is over and the lock is held, but a holder died with it. [`recover`](Self::recover) keeps the guard.
@@ -93,7 +112,8 @@ impl<G: Flagged> WaitError<G> {
     /// let condition = multiproc::Condition::new()?;
     /// let guard = condition.lock().map_err(multiproc::Error::from)?;
     /// let waited = guard.wait_timeout(Duration::ZERO).or_else(|error| error.recover());
-    /// let (guard, _notified) = waited.map_err(multiproc::Error::from)?;
+    /// let (guard, notified) = waited.map_err(multiproc::Error::from)?;
+    /// assert!(!notified);
     /// # drop(guard);
     /// # Ok::<(), multiproc::Error>(())
     /// ```

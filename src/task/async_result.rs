@@ -63,6 +63,14 @@ impl<R: 'static> AsyncResult<R> {
     ///
     /// # Errors
     /// Why there is none: [`TaskError`]. Each time the same.
+    ///
+    /// # Examples
+    /// ```
+    /// let pool = multiproc::threads::Pool::new(1)?;
+    /// let result = pool.apply_async(|n: u32| n + 1, 41);
+    /// assert_eq!((result.get(), result.get()), (Ok(&42), Ok(&42)));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn get(&self) -> Result<&R, &TaskError> {
         self.future.result()
     }
@@ -71,6 +79,19 @@ impl<R: 'static> AsyncResult<R> {
     ///
     /// # Errors
     /// [`TaskError::WaitTimedOut`], and those of [`get`](Self::get).
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Event, TaskError, threads};
+    /// let pool = threads::Pool::new(1)?;
+    /// let event = Event::new()?;
+    /// let result = pool.apply_async(|event: Event| event.wait(), event.clone());
+    /// assert_eq!(result.try_get(), Err(&TaskError::WaitTimedOut));
+    /// event.set();
+    /// result.wait();
+    /// assert_eq!(result.try_get(), Ok(&()));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn try_get(&self) -> Result<&R, &TaskError> {
         self.future.result_timeout(Duration::ZERO)
     }
@@ -79,6 +100,19 @@ impl<R: 'static> AsyncResult<R> {
     ///
     /// # Errors
     /// [`TaskError::WaitTimedOut`], after which it can be asked for again; and those of `get`.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use multiproc::{Event, TaskError, threads};
+    /// let pool = threads::Pool::new(1)?;
+    /// let event = Event::new()?;
+    /// let result = pool.apply_async(|event: Event| event.wait(), event.clone());
+    /// assert_eq!(result.get_timeout(Duration::from_millis(1)), Err(&TaskError::WaitTimedOut));
+    /// event.set();
+    /// assert_eq!(result.get_timeout(Duration::from_secs(60)), Ok(&()));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn get_timeout(&self, timeout: Duration) -> Result<&R, &TaskError> {
         self.future.result_timeout(timeout)
     }
@@ -87,6 +121,18 @@ impl<R: 'static> AsyncResult<R> {
     ///
     /// # Errors
     /// [`TaskError::WaitTimedOut`], after which it can be asked for again; and those of `get`.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Instant;
+    /// use multiproc::{Event, TaskError, threads};
+    /// let pool = threads::Pool::new(1)?;
+    /// let event = Event::new()?;
+    /// let result = pool.apply_async(|event: Event| event.wait(), event.clone());
+    /// assert_eq!(result.get_deadline(Instant::now()), Err(&TaskError::WaitTimedOut));
+    /// event.set();
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn get_deadline(&self, deadline: Instant) -> Result<&R, &TaskError> {
         self.future.result_until(Deadline::at(deadline))
     }
@@ -95,35 +141,96 @@ impl<R: 'static> AsyncResult<R> {
     ///
     /// # Errors
     /// Those of [`get`](Self::get).
+    ///
+    /// # Examples
+    /// ```
+    /// let pool = multiproc::threads::Pool::new(1)?;
+    /// let text: String = pool.apply_async(|n: u32| n.to_string(), 42).into_inner()?;
+    /// assert_eq!(text, "42");
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn into_inner(self) -> Result<R, TaskError> {
         self.future.into_result()
     }
 
     /// Waits until the task has ended, however it ended.
+    ///
+    /// # Examples
+    /// ```
+    /// let pool = multiproc::threads::Pool::new(1)?;
+    /// let result = pool.apply_async(|n: u32| n + 1, 41);
+    /// result.wait();
+    /// assert!(result.ready());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn wait(&self) {
         // Its failure is told by `get`.
         let _ = self.get();
     }
 
     /// As [`wait`](Self::wait), for at most `timeout`; whether it has ended.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use multiproc::{Event, threads};
+    /// let pool = threads::Pool::new(1)?;
+    /// let event = Event::new()?;
+    /// let result = pool.apply_async(|event: Event| event.wait(), event.clone());
+    /// assert!(!result.wait_timeout(Duration::from_millis(1)));
+    /// event.set();
+    /// assert!(result.wait_timeout(Duration::from_secs(60)));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         let _ = self.get_timeout(timeout);
         self.ready()
     }
 
     /// Whether it has ended.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Event, threads};
+    /// let pool = threads::Pool::new(1)?;
+    /// let event = Event::new()?;
+    /// let result = pool.apply_async(|event: Event| event.wait(), event.clone());
+    /// assert!(!result.ready());
+    /// event.set();
+    /// result.wait();
+    /// assert!(result.ready());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn ready(&self) -> bool {
         self.future.done()
     }
 
     /// Whether it has ended with a result; `None` while it has not.
+    ///
+    /// # Examples
+    /// ```
+    /// let pool = multiproc::threads::Pool::new(1)?;
+    /// let result = pool.apply_async(|()| -> () { panic!("on purpose") }, ());
+    /// result.wait();
+    /// assert_eq!(result.successful(), Some(false));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn successful(&self) -> Option<bool> {
         self.future.core().outcome().map(Result::is_ok)
     }
 
     /// How many items are done, failed ones included.
+    ///
+    /// # Examples
+    /// ```
+    /// let pool = multiproc::threads::Pool::new(2)?;
+    /// let results = pool.map_async(|n: u32| n + 1, 0..4);
+    /// results.wait();
+    /// assert_eq!(results.completed(), 4);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn completed(&self) -> usize {
         match &self.progress {
@@ -134,6 +241,14 @@ impl<R: 'static> AsyncResult<R> {
     }
 
     /// How many items there are: 1 if it is not a map's.
+    ///
+    /// # Examples
+    /// ```
+    /// let pool = multiproc::threads::Pool::new(2)?;
+    /// assert_eq!(pool.map_async(|n: u32| n + 1, 0..4).total(), 4);
+    /// assert_eq!(pool.apply_async(|n: u32| n + 1, 0).total(), 1);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn total(&self) -> usize {
         // Relaxed: set before the result was handed out.

@@ -8,6 +8,17 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 
 /// Why a task has no result. What the task itself returned is a result, an `Err` too.
+///
+/// # Examples
+/// ```
+/// use multiproc::{Pool, TaskError};
+/// let pool = Pool::new(1)?;
+/// let killed = pool.apply(|()| -> () { std::process::abort() }, ());
+/// assert!(matches!(killed, Err(TaskError::WorkerDied { signal: 6, .. })));
+/// let failed = pool.apply(|n: u32| assert!(n > 7, "{n} is too small"), 3);
+/// assert!(matches!(failed, Err(TaskError::Panicked { message, .. }) if message == "3 is too small"));
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum TaskError {
@@ -113,6 +124,13 @@ impl From<TaskError> for Error {
 }
 
 /// A pool is to be joined that is neither closed nor terminated.
+///
+/// # Examples
+/// ```
+/// use multiproc::{PoolStillRunning, threads};
+/// assert_eq!(threads::Pool::new(1)?.join(), Err(PoolStillRunning));
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolStillRunning;
 

@@ -84,6 +84,16 @@ impl<R: 'static> Future<R> {
     }
 
     /// Whether it was cancelled.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::futures::ThreadPoolExecutor;
+    /// let executor = ThreadPoolExecutor::new(1)?;
+    /// let future = executor.submit(|n: u32| n + 1, 41);
+    /// future.result().expect("it does not fail");
+    /// assert!(!future.cancelled());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn cancelled(&self) -> bool {
         self.core.is_cancelled()
@@ -91,12 +101,35 @@ impl<R: 'static> Future<R> {
 
     /// Whether a worker has begun the task and has not ended it. A task that waits in a queue is not running, and can be
     /// cancelled.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Event;
+    /// use multiproc::futures::ThreadPoolExecutor;
+    /// let executor = ThreadPoolExecutor::new(1)?;
+    /// let (started, end) = (Event::new()?, Event::new()?);
+    /// let wait = |(started, end): (Event, Event)| { started.set(); end.wait() };
+    /// let future = executor.submit(wait, (started.clone(), end.clone()));
+    /// started.wait();
+    /// assert!(future.running() && !future.done());
+    /// end.set();
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn running(&self) -> bool {
         self.core.is_running()
     }
 
     /// Whether it is finished or cancelled.
+    ///
+    /// # Examples
+    /// ```
+    /// let executor = multiproc::futures::ThreadPoolExecutor::new(1)?;
+    /// let future = executor.submit(|n: u32| n + 1, 41);
+    /// future.result().expect("it does not fail");
+    /// assert!(future.done() && !future.running());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn done(&self) -> bool {
         self.core.outcome().is_some()
@@ -109,6 +142,14 @@ impl<R: 'static> Future<R> {
     ///
     /// # Process death
     /// A worker process that dies with the task ends the wait: [`TaskError::WorkerDied`].
+    ///
+    /// # Examples
+    /// ```
+    /// let executor = multiproc::futures::ThreadPoolExecutor::new(1)?;
+    /// let future = executor.submit(|n: u32| n + 1, 41);
+    /// assert_eq!(future.result(), Ok(&42));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn result(&self) -> Result<&R, &TaskError> {
         self.result_until(None)
     }
@@ -117,6 +158,19 @@ impl<R: 'static> Future<R> {
     ///
     /// # Errors
     /// [`TaskError::WaitTimedOut`], after which it can be waited for again; and those of `result`.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use multiproc::{Event, TaskError};
+    /// let executor = multiproc::futures::ThreadPoolExecutor::new(1)?;
+    /// let event = Event::new()?;
+    /// let future = executor.submit(|event: Event| event.wait(), event.clone());
+    /// assert_eq!(future.result_timeout(Duration::from_millis(1)), Err(&TaskError::WaitTimedOut));
+    /// event.set();
+    /// assert_eq!(future.result(), Ok(&()));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn result_timeout(&self, timeout: Duration) -> Result<&R, &TaskError> {
         self.result_until(Deadline::after(timeout))
     }
@@ -187,6 +241,15 @@ impl<R: 'static> Future<R> {
     ///
     /// # Errors
     /// [`TaskError::WaitTimedOut`].
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// let executor = multiproc::futures::ThreadPoolExecutor::new(1)?;
+    /// let future = executor.submit(|n: u32| n + 1, 41);
+    /// assert_eq!(future.exception_timeout(Duration::from_secs(60)), Ok(None));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn exception_timeout(&self, timeout: Duration) -> Result<Option<&TaskError>, &TaskError> {
         match self.core.wait(Deadline::after(timeout)) {
             Some(outcome) => Ok(outcome.as_ref().err()),
@@ -260,6 +323,21 @@ impl<R: 'static> IntoFuture for Future<R> {
 }
 
 /// A [`Future`] that is awaited: std's kind of future, of what [`Future::into_result`] gives.
+///
+/// # Examples
+/// ```
+/// use std::future::IntoFuture;
+/// use std::pin::pin;
+/// use std::task::{Context, Poll, Waker};
+/// let executor = multiproc::futures::ThreadPoolExecutor::new(1)?;
+/// let future = executor.submit(|n: u32| n + 1, 41);
+/// future.result().expect("it does not fail");
+/// // What `future.await` does.
+/// let awaited = pin!(future.into_future());
+/// let polled = std::future::Future::poll(awaited, &mut Context::from_waker(Waker::noop()));
+/// assert_eq!(polled, Poll::Ready(Ok(42)));
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 pub struct Awaited<R> {
     stage: Stage<R>,
 }

@@ -22,6 +22,15 @@ const LARGE_BUFFER: usize = 64;
 ///
 /// # Process death
 /// The result of an item whose worker process dies is [`TaskError::WorkerDied`]; the others come.
+///
+/// # Examples
+/// ```
+/// let pool = multiproc::threads::Pool::new(2)?;
+/// let mut squares = pool.imap(|n: u64| n * n, 0..3);
+/// assert_eq!(squares.next(), Some(Ok(0)));
+/// assert_eq!(squares.by_ref().flatten().collect::<Vec<_>>(), [1, 4]);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 pub struct Results<I: Iterator, R> {
     source: Option<I>,
     launch: Box<dyn Launch<I::Item, R> + Send>,

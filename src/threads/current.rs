@@ -33,6 +33,14 @@ pub(super) fn next_number() -> String {
 }
 
 /// The calling thread, as one of the twin's processes.
+///
+/// # Examples
+/// ```
+/// use multiproc::threads::{Process, current_process};
+/// let mut process = Process::builder().name("reader").spawn(|()| current_process().name().to_owned(), ())?;
+/// assert_eq!(process.join()?, "reader");
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CurrentProcess {
     name: Arc<str>,
@@ -41,18 +49,39 @@ pub struct CurrentProcess {
 
 impl CurrentProcess {
     /// Its name; `MainProcess` where nobody here started the thread.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::threads::{Process, current_process};
+    /// let mut process = Process::builder().name("reader").spawn(|()| current_process().name().to_owned(), ())?;
+    /// assert_eq!(process.join()?, "reader");
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// The number of the process that it is a thread of.
+    ///
+    /// # Examples
+    /// ```
+    /// assert_eq!(multiproc::threads::current_process().pid(), std::process::id());
+    /// ```
     #[must_use]
     pub fn pid(&self) -> u32 {
         std::process::id()
     }
 
     /// Whether it was started as a daemon.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::threads::{Process, current_process};
+    /// let mut process = Process::builder().daemon(true).spawn(|()| current_process().daemon(), ())?;
+    /// assert!(process.join()?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn daemon(&self) -> bool {
         self.daemon

@@ -16,4 +16,11 @@ pub use pool::{Pool, PoolBuilder};
 pub use process::{Process, ProcessBuilder};
 
 /// [`Pool`], by Python's name.
+///
+/// # Examples
+/// ```
+/// let pool = multiproc::threads::ThreadPool::new(2)?;
+/// assert_eq!(pool.map(|n: u32| n + 1, [1, 2])?, [2, 3]);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 pub type ThreadPool = Pool;

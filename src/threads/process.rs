@@ -15,6 +15,14 @@ use crate::{Error, Result};
 /// A function running on a thread of its own: the twin of [`crate::Process`].
 ///
 /// A handle that is dropped leaves its thread running. A program that ends does not wait for its threads.
+///
+/// # Examples
+/// ```
+/// let offset = 1;
+/// let mut process = multiproc::threads::Process::spawn(move |n: u32| n + offset, 41)?;
+/// assert_eq!(process.join()?, 42);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 pub struct Process<R> {
     name: Arc<str>,
     daemon: bool,
@@ -76,6 +84,18 @@ impl<R: Send + Sync + 'static> Process<R> {
     ///
     /// # Errors
     /// Those of `join`, and [`ProcessError::TimedOut`], after which it can be joined again.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use multiproc::{Event, ProcessError, threads};
+    /// let event = Event::new()?;
+    /// let mut process = threads::Process::spawn(|event: Event| event.wait(), event.clone())?;
+    /// assert!(matches!(process.join_timeout(Duration::from_millis(1)), Err(ProcessError::TimedOut)));
+    /// event.set();
+    /// process.join()?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn join_timeout(&mut self, timeout: Duration) -> Result<R, ProcessError> {
         self.join_until(Deadline::after(timeout))
     }
@@ -92,14 +112,13 @@ impl<R: Send + Sync + 'static> Process<R> {
     }
 }
 
-/// Moves the result out. The thread lets go of it in a moment, and a list of children may look at it.
+/// Moves the result out. The thread lets go of it in a moment, and who looks whether it has ended does.
 fn take<R: 'static>(mut core: Arc<Core<R>>) -> Option<R> {
     loop {
         core = match Arc::try_unwrap(core) {
             Ok(core) => return core.into_outcome().and_then(Result::ok),
             Err(core) => core,
         };
-        children::forget_ended();
         thread::yield_now();
     }
 }
@@ -117,27 +136,64 @@ fn failure(error: &TaskError) -> ProcessError {
 
 impl<R: 'static> Process<R> {
     /// Its name: `Process-1` and so on, unless it was given one.
+    ///
+    /// # Examples
+    /// ```
+    /// let process = multiproc::threads::Process::builder().name("reader").spawn(|()| (), ())?;
+    /// assert_eq!(process.name(), "reader");
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// The number of this process, which it is a thread of.
+    ///
+    /// # Examples
+    /// ```
+    /// let process = multiproc::threads::Process::spawn(|()| (), ())?;
+    /// assert_eq!(process.pid(), std::process::id());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "ident")]
     pub fn pid(&self) -> u32 {
         std::process::id()
     }
 
     /// Whether it was started as a daemon.
+    ///
+    /// # Examples
+    /// ```
+    /// let process = multiproc::threads::Process::builder().daemon(true).spawn(|()| (), ())?;
+    /// assert!(process.daemon());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn daemon(&self) -> bool {
         self.daemon
     }
 
     /// Whether it runs.
+    ///
+    /// # Examples
+    /// ```
+    /// let mut process = multiproc::threads::Process::spawn(|()| (), ())?;
+    /// process.join()?;
+    /// assert!(!process.is_alive());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn is_alive(&self) -> bool {
         self.exit_code().is_none()
     }
 
     /// 0 after it has returned, 1 after a panic; `None` while it runs.
+    ///
+    /// # Examples
+    /// ```
+    /// let mut process = multiproc::threads::Process::spawn(|()| -> () { panic!("on purpose") }, ())?;
+    /// assert!(process.join().is_err());
+    /// assert_eq!(process.exit_code(), Some(1));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "exitcode")]
     pub fn exit_code(&self) -> Option<i32> {
         match &self.core {
@@ -149,6 +205,13 @@ impl<R: 'static> Process<R> {
 
 impl Process<()> {
     /// How it is to be started.
+    ///
+    /// # Examples
+    /// ```
+    /// let mut process = multiproc::threads::Process::builder().name("adder").spawn(|n: u32| n + 1, 41)?;
+    /// assert_eq!(process.join()?, 42);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn builder() -> ProcessBuilder {
         ProcessBuilder { name: None, daemon: false }
     }
@@ -161,6 +224,13 @@ impl<R: 'static> fmt::Debug for Process<R> {
 }
 
 /// How a [`Process`] is to be started.
+///
+/// # Examples
+/// ```
+/// let builder = multiproc::threads::Process::builder().name("adder").daemon(true);
+/// assert_eq!(builder.spawn(|n: u32| n + 1, 41)?.join()?, 42);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "a builder starts nothing until `spawn` is called"]
 pub struct ProcessBuilder {
@@ -170,12 +240,26 @@ pub struct ProcessBuilder {
 
 impl ProcessBuilder {
     /// Its name, and its thread's. Default `Process-1` and so on.
+    ///
+    /// # Examples
+    /// ```
+    /// let process = multiproc::threads::Process::builder().name("reader").spawn(|()| (), ())?;
+    /// assert_eq!(process.name(), "reader");
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
     /// Whether it is a daemon, which is of no consequence: a thread ends with its process in any case.
+    ///
+    /// # Examples
+    /// ```
+    /// let process = multiproc::threads::Process::builder().daemon(true).spawn(|()| (), ())?;
+    /// assert!(process.daemon());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn daemon(mut self, daemon: bool) -> Self {
         self.daemon = daemon;
         self
@@ -185,6 +269,14 @@ impl ProcessBuilder {
     ///
     /// # Errors
     /// [`Error::Os`]: the system has no thread left. [`Error::InvalidArgument`] for a name with a zero byte.
+    ///
+    /// # Examples
+    /// ```
+    /// let offset = 1;
+    /// let mut process = multiproc::threads::Process::builder().spawn(move |n: u32| n + offset, 41)?;
+    /// assert_eq!(process.join()?, 42);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn spawn<A, R>(self, f: impl FnOnce(A) -> R + Send + 'static, args: A) -> Result<Process<R>>
     where
         A: Send + 'static,
@@ -207,7 +299,8 @@ impl ProcessBuilder {
             core: Some(Arc::clone(&core)),
             exit_code: None,
         };
-        let child = ActiveChild::new(Arc::clone(&own.name), own.daemon, core.clone());
+        let ending = Arc::downgrade(&core);
+        let child = ActiveChild::new(Arc::clone(&own.name), own.daemon, ending);
         let body = move || {
             become_child(own);
             core.begin();

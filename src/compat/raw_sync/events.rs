@@ -40,6 +40,19 @@ pub struct Event {
 ///
 /// # Process death
 /// As for [`Event`].
+///
+/// # Examples
+/// ```
+/// use multiproc::compat::raw_sync::{events::*, Timeout};
+///
+/// let mut memory = [0u8; 2];
+/// // SAFETY: the memory outlives the event, and nobody else uses it.
+/// let (event, used) = unsafe { BusyEvent::new(memory.as_mut_ptr(), true)? };
+/// assert_eq!(used, 2);
+/// event.set(EventState::Signaled)?;
+/// event.wait(Timeout::Infinite)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct BusyEvent {
     inner: *const InnerBusy,

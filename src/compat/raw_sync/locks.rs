@@ -8,8 +8,26 @@ use super::{Result, Timeout, deadline, padding};
 use crate::raw::{Acquired, Deadline, RawMutex, own_tid};
 
 /// How a lock is made in memory, or found there.
+///
+/// # Examples
+/// ```
+/// use multiproc::compat::raw_sync::locks::*;
+///
+/// let mut memory = [0u64; 5];
+/// let mut data = 41u64;
+/// // SAFETY: both outlive the lock and its guards, and are used through them only.
+/// let (lock, _) = unsafe { Mutex::new(memory.as_mut_ptr().cast(), (&raw mut data).cast())? };
+/// assert!(lock.lock().is_ok());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait LockInit {
     /// Bytes that the lock takes, with the padding that it needs at `addr`.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::compat::raw_sync::locks::*;
+    /// assert_eq!(Mutex::size_of(None), 40);
+    /// ```
     fn size_of(addr: Option<*mut u8>) -> usize;
 
     /// Makes an unlocked lock in `mem`, and says how many bytes it took. `data` is what its guards give.
@@ -21,6 +39,20 @@ pub trait LockInit {
     /// The `size_of(Some(mem))` bytes at `mem` are mapped, writable, and used for nothing else and by nobody else yet.
     /// They stay mapped and in place until the lock is dropped and no thread of this process holds it: a guard that is
     /// forgotten holds it.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::compat::raw_sync::locks::*;
+    ///
+    /// let mut memory = [0u64; 5];
+    /// let mut data = 41u64;
+    /// // SAFETY: both outlive the lock and its guards, and are used through them only.
+    /// let (lock, _) = unsafe { Mutex::new(memory.as_mut_ptr().cast(), (&raw mut data).cast())? };
+    /// let guard = lock.lock()?;
+    /// // SAFETY: the lock is held.
+    /// assert_eq!(unsafe { *guard.cast::<u64>() }, 41);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[expect(clippy::new_ret_no_self, reason = "the original's signature")]
     unsafe fn new(mem: *mut u8, data: *mut u8) -> Result<(Box<dyn LockImpl>, usize)>;
 
@@ -31,6 +63,24 @@ pub trait LockInit {
     ///
     /// # Safety
     /// As for [`new`](Self::new), but that others use the lock, too.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::compat::raw_sync::locks::*;
+    ///
+    /// let mut memory = [0u64; 5];
+    /// let mut data = 41u64;
+    /// // SAFETY: both outlive the lock and its guards, and are used through them only.
+    /// let (lock, _) = unsafe { Mutex::new(memory.as_mut_ptr().cast(), (&raw mut data).cast())? };
+    /// // As another process would find it.
+    /// // SAFETY: as above.
+    /// let (found, used) = unsafe { Mutex::from_existing(memory.as_mut_ptr().cast(), (&raw mut data).cast())? };
+    /// assert_eq!(used, 40);
+    /// let guard = lock.lock()?;
+    /// assert!(found.lock().is_err(), "this thread holds it");
+    /// # drop(guard);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     unsafe fn from_existing(mem: *mut u8, data: *mut u8) -> Result<(Box<dyn LockImpl>, usize)>;
 }
 
@@ -39,8 +89,33 @@ pub trait LockInit {
 /// # Process death
 /// When the holder dies, by SIGKILL at any instruction too, the next one gets the lock, and its guard says
 /// [`owner_died`](LockGuard::owner_died). What the original does is to wait for ever.
+///
+/// # Examples
+/// ```
+/// use multiproc::compat::raw_sync::{locks::*, Timeout};
+///
+/// let mut memory = [0u64; 5];
+/// let mut data = 41u64;
+/// // SAFETY: both outlive the lock and its guards, and are used through them only.
+/// let (lock, _) = unsafe { Mutex::new(memory.as_mut_ptr().cast(), (&raw mut data).cast())? };
+/// drop(lock.lock()?);
+/// assert!(lock.try_lock(Timeout::Val(std::time::Duration::ZERO)).is_ok());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait LockImpl {
     /// Where the lock lies.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::compat::raw_sync::locks::*;
+    ///
+    /// let mut memory = [0u64; 5];
+    /// let mut data = 41u64;
+    /// // SAFETY: both outlive the lock and its guards, and are used through them only.
+    /// let (lock, _) = unsafe { Mutex::new(memory.as_mut_ptr().cast(), (&raw mut data).cast())? };
+    /// assert!(!lock.as_raw().is_null());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     fn as_raw(&self) -> *mut c_void;
 
     /// Waits for the lock.
@@ -51,6 +126,20 @@ pub trait LockImpl {
     ///
     /// # Process death
     /// As for [`LockImpl`].
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::compat::raw_sync::locks::*;
+    ///
+    /// let mut memory = [0u64; 5];
+    /// let mut data = 41u64;
+    /// // SAFETY: both outlive the lock and its guards, and are used through them only.
+    /// let (lock, _) = unsafe { Mutex::new(memory.as_mut_ptr().cast(), (&raw mut data).cast())? };
+    /// let guard = lock.lock()?;
+    /// assert!(lock.lock().is_err(), "this thread holds it");
+    /// # drop(guard);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     fn lock(&self) -> Result<LockGuard<'_>>;
 
     /// Waits for the lock as long as `timeout` says.
@@ -60,12 +149,38 @@ pub trait LockImpl {
     ///
     /// # Process death
     /// As for [`LockImpl`].
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::compat::raw_sync::{locks::*, Timeout};
+    ///
+    /// let mut memory = [0u64; 5];
+    /// let mut data = 41u64;
+    /// // SAFETY: both outlive the lock and its guards, and are used through them only.
+    /// let (lock, _) = unsafe { Mutex::new(memory.as_mut_ptr().cast(), (&raw mut data).cast())? };
+    /// assert!(lock.try_lock(Timeout::Val(std::time::Duration::ZERO)).is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     fn try_lock(&self, timeout: Timeout) -> Result<LockGuard<'_>>;
 
     /// Unlocks. Guards do that by themselves.
     ///
     /// # Errors
     /// `NotHeld` if the calling thread does not hold it; `Corrupt` if another process overwrote it.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::compat::raw_sync::locks::*;
+    ///
+    /// let mut memory = [0u64; 5];
+    /// let mut data = 41u64;
+    /// // SAFETY: both outlive the lock and its guards, and are used through them only.
+    /// let (lock, _) = unsafe { Mutex::new(memory.as_mut_ptr().cast(), (&raw mut data).cast())? };
+    /// std::mem::forget(lock.lock()?);
+    /// lock.release()?;
+    /// assert!(lock.lock().is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     fn release(&self) -> Result<()>;
 
     /// Waits for the lock, for reading.
@@ -75,6 +190,20 @@ pub trait LockImpl {
     ///
     /// # Process death
     /// As for [`LockImpl`].
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::compat::raw_sync::locks::*;
+    ///
+    /// let mut memory = [0u64; 5];
+    /// let mut data = 41u64;
+    /// // SAFETY: both outlive the lock and its guards, and are used through them only.
+    /// let (lock, _) = unsafe { Mutex::new(memory.as_mut_ptr().cast(), (&raw mut data).cast())? };
+    /// let guard = lock.rlock()?;
+    /// // SAFETY: the lock is held.
+    /// assert_eq!(unsafe { *guard.cast::<u64>() }, 41);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     fn rlock(&self) -> Result<ReadLockGuard<'_>> {
         Ok(self.lock()?.into_read_guard())
     }
@@ -86,6 +215,18 @@ pub trait LockImpl {
     ///
     /// # Process death
     /// As for [`LockImpl`].
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::compat::raw_sync::{locks::*, Timeout};
+    ///
+    /// let mut memory = [0u64; 5];
+    /// let mut data = 41u64;
+    /// // SAFETY: both outlive the lock and its guards, and are used through them only.
+    /// let (lock, _) = unsafe { Mutex::new(memory.as_mut_ptr().cast(), (&raw mut data).cast())? };
+    /// assert!(lock.try_rlock(Timeout::Infinite).is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     fn try_rlock(&self, timeout: Timeout) -> Result<ReadLockGuard<'_>> {
         Ok(self.try_lock(timeout)?.into_read_guard())
     }
@@ -115,6 +256,19 @@ pub trait LockImpl {
 pub enum Mutex {}
 
 /// A [`Mutex`] by another name: readers exclude each other, which `raw_sync` allows where a lock has no better way.
+///
+/// # Examples
+/// ```
+/// use multiproc::compat::raw_sync::locks::*;
+///
+/// let mut memory = [0u64; 5];
+/// let mut data = 41u64;
+/// // SAFETY: both outlive the lock and its guards, and are used through them only.
+/// let (lock, _) = unsafe { RwLock::new(memory.as_mut_ptr().cast(), (&raw mut data).cast())? };
+/// assert!(lock.rlock().is_ok());
+/// assert!(lock.lock().is_ok());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub enum RwLock {}
 
@@ -127,6 +281,22 @@ struct Robust {
 /// A lock that is held, and the pointer that it was made with. Dropping it unlocks, on the thread that locked.
 ///
 /// In a forked child it is not held, and dropping it there does nothing.
+///
+/// # Examples
+/// ```
+/// use multiproc::compat::raw_sync::locks::*;
+///
+/// let mut memory = [0u64; 5];
+/// let mut data = 41u64;
+/// // SAFETY: both outlive the lock and its guards, and are used through them only.
+/// let (lock, _) = unsafe { Mutex::new(memory.as_mut_ptr().cast(), (&raw mut data).cast())? };
+/// let guard = lock.lock()?;
+/// // SAFETY: the lock is held.
+/// unsafe { *guard.cast::<u64>() += 1 };
+/// drop(guard);
+/// assert_eq!(data, 42);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "dropping the guard unlocks at once"]
 pub struct LockGuard<'t> {
     lock: &'t Robust,
@@ -137,6 +307,19 @@ pub struct LockGuard<'t> {
 }
 
 /// A [`LockGuard`] of who only reads.
+///
+/// # Examples
+/// ```
+/// use multiproc::compat::raw_sync::locks::*;
+///
+/// let mut memory = [0u64; 5];
+/// let mut data = 41u64;
+/// // SAFETY: both outlive the lock and its guards, and are used through them only.
+/// let (lock, _) = unsafe { Mutex::new(memory.as_mut_ptr().cast(), (&raw mut data).cast())? };
+/// let guard = lock.rlock()?;
+/// assert!(!guard.owner_died());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "dropping the guard unlocks at once"]
 pub struct ReadLockGuard<'t> {
     held: LockGuard<'t>,
@@ -227,18 +410,58 @@ impl LockImpl for Robust {
 
 impl<'t> LockGuard<'t> {
     /// Whether a holder has died, and nobody has declared the data consistent since.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::compat::raw_sync::locks::*;
+    ///
+    /// let mut memory = [0u64; 5];
+    /// let mut data = 41u64;
+    /// // SAFETY: both outlive the lock and its guards, and are used through them only.
+    /// let (lock, _) = unsafe { Mutex::new(memory.as_mut_ptr().cast(), (&raw mut data).cast())? };
+    /// assert!(!lock.lock()?.owner_died());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn owner_died(&self) -> bool {
         self.acquired == Acquired::OwnerDied
     }
 
     /// Declares the data consistent: later holders are no longer told that one died.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::compat::raw_sync::locks::*;
+    ///
+    /// let mut memory = [0u64; 5];
+    /// let mut data = 41u64;
+    /// // SAFETY: both outlive the lock and its guards, and are used through them only.
+    /// let (lock, _) = unsafe { Mutex::new(memory.as_mut_ptr().cast(), (&raw mut data).cast())? };
+    /// let mut guard = lock.lock()?;
+    /// guard.recover();
+    /// assert!(!guard.owner_died());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn recover(&mut self) {
         self.lock.mutex().recover();
         self.acquired = Acquired::Consistent;
     }
 
     /// The same guard, of who only reads.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::compat::raw_sync::locks::*;
+    ///
+    /// let mut memory = [0u64; 5];
+    /// let mut data = 41u64;
+    /// // SAFETY: both outlive the lock and its guards, and are used through them only.
+    /// let (lock, _) = unsafe { Mutex::new(memory.as_mut_ptr().cast(), (&raw mut data).cast())? };
+    /// let guard = lock.lock()?.into_read_guard();
+    /// // SAFETY: the lock is held.
+    /// assert_eq!(unsafe { *guard.cast::<u64>() }, 41);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn into_read_guard(self) -> ReadLockGuard<'t> {
         ReadLockGuard { data: self.data, held: self }
     }
@@ -246,6 +469,18 @@ impl<'t> LockGuard<'t> {
 
 impl ReadLockGuard<'_> {
     /// Whether a holder has died, and nobody has declared the data consistent since.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::compat::raw_sync::locks::*;
+    ///
+    /// let mut memory = [0u64; 5];
+    /// let mut data = 41u64;
+    /// // SAFETY: both outlive the lock and its guards, and are used through them only.
+    /// let (lock, _) = unsafe { Mutex::new(memory.as_mut_ptr().cast(), (&raw mut data).cast())? };
+    /// assert!(!lock.rlock()?.owner_died());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn owner_died(&self) -> bool {
         self.held.owner_died()

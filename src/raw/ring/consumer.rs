@@ -24,6 +24,23 @@ impl<'a> Ring<'a> {
     ///
     /// # Safety
     /// Until the call returns, the ring and its words must stay mapped and in place.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::sync::atomic::AtomicU64;
+    /// use multiproc::raw::{RawRing, RingShape};
+    /// let shape = RingShape::fixed(4, 8).expect("it is small");
+    /// let words: Vec<_> = (0..shape.words()).map(|_| AtomicU64::new(0)).collect();
+    /// let raw = RawRing::new(4);
+    /// let ring = raw.with_words(shape, &words)?;
+    /// // SAFETY: the ring and its words stay where they are.
+    /// unsafe { ring.put(&[7; 8], None) }?;
+    /// let mut payload = Vec::new();
+    /// // SAFETY: as above.
+    /// unsafe { ring.get(&mut payload, None) }?;
+    /// assert_eq!(payload, [7; 8]);
+    /// # Ok::<(), multiproc::raw::RingError>(())
+    /// ```
     #[inline]
     pub unsafe fn get(self, payload: &mut Vec<u8>, deadline: Option<Deadline>) -> Result<(), RingError> {
         // SAFETY: the caller's promise is the one that `consume` asks for.
@@ -37,6 +54,21 @@ impl<'a> Ring<'a> {
     ///
     /// # Safety
     /// As for [`get`](Self::get).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::sync::atomic::AtomicU64;
+    /// use multiproc::raw::{RawRing, RingShape};
+    /// let shape = RingShape::fixed(4, 8).expect("it is small");
+    /// let words: Vec<_> = (0..shape.words()).map(|_| AtomicU64::new(0)).collect();
+    /// let raw = RawRing::new(4);
+    /// let ring = raw.with_words(shape, &words)?;
+    /// let mut payload = Vec::new();
+    /// // SAFETY: the ring and its words stay where they are.
+    /// let empty = unsafe { ring.try_get(&mut payload) };
+    /// assert_eq!(empty, Err(multiproc::raw::RingError::WouldBlock));
+    /// # Ok::<(), multiproc::raw::RingError>(())
+    /// ```
     #[inline]
     pub unsafe fn try_get(self, payload: &mut Vec<u8>) -> Result<(), RingError> {
         // SAFETY: the caller's promise is the one that `consume` asks for.

@@ -9,6 +9,14 @@ use crate::raw::AcquireError;
 pub(crate) struct Corrupt;
 
 /// Why an item was not put or got.
+///
+/// # Examples
+/// ```
+/// use multiproc::raw::{RawRing, RingError, RingShape};
+/// let ring = RawRing::new(4);
+/// let shape = RingShape::fixed(4, 8).expect("it is small");
+/// assert!(matches!(ring.with_words(shape, &[]), Err(RingError::Corrupt)));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RingError {

@@ -137,6 +137,23 @@ struct Settings {
 /// # Process death
 /// A producer killed before its commit leaves nothing, a consumer killed before it freed an item leaves it to the next.
 /// Whoever sleeps is woken for what the dead one had committed.
+///
+/// # Examples
+/// ```
+/// use std::sync::atomic::AtomicU64;
+/// use multiproc::raw::{RawRing, RingShape};
+/// let shape = RingShape::fixed(4, 8).expect("it is small");
+/// let words: Vec<_> = (0..shape.words()).map(|_| AtomicU64::new(0)).collect();
+/// let raw = RawRing::new(4);
+/// let ring = raw.with_words(shape, &words)?;
+/// // SAFETY: the ring and its words stay where they are.
+/// unsafe { ring.put(&7_u64.to_ne_bytes(), None) }?;
+/// let mut payload = Vec::new();
+/// // SAFETY: as above.
+/// unsafe { ring.get(&mut payload, None) }?;
+/// assert_eq!(payload, 7_u64.to_ne_bytes());
+/// # Ok::<(), multiproc::raw::RingError>(())
+/// ```
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub struct RawRing {
@@ -151,6 +168,20 @@ pub struct RawRing {
 }
 
 /// A ring together with its words; of one that grows, with those of one of its chunks.
+///
+/// # Examples
+/// ```
+/// use std::sync::atomic::AtomicU64;
+/// use multiproc::raw::{RawRing, RingShape};
+/// let shape = RingShape::fixed(4, 8).expect("it is small");
+/// let words: Vec<_> = (0..shape.words()).map(|_| AtomicU64::new(0)).collect();
+/// let raw = RawRing::new(4);
+/// let ring = raw.with_words(shape, &words)?;
+/// // SAFETY: the ring and its words stay where they are.
+/// unsafe { ring.put(&[7; 8], None) }?;
+/// assert_eq!(ring.len()?, 1);
+/// # Ok::<(), multiproc::raw::RingError>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Ring<'a> {
     ring: &'a RawRing,
@@ -179,6 +210,11 @@ struct Slot<'a> {
 
 impl RawRing {
     /// An empty ring for at most `max_items` items at a time.
+    ///
+    /// # Examples
+    /// ```
+    /// assert_eq!(multiproc::raw::RawRing::new(4).max_items(), 4);
+    /// ```
     #[must_use]
     pub fn new(max_items: u64) -> Self {
         let zero = || AtomicU64::new(0);
@@ -224,11 +260,23 @@ impl RawRing {
     }
 
     /// Sets the bound of a ring that nobody else uses yet.
+    ///
+    /// # Examples
+    /// ```
+    /// let ring = multiproc::raw::RawRing::new(0);
+    /// ring.set_max_items(4);
+    /// assert_eq!(ring.max_items(), 4);
+    /// ```
     pub fn set_max_items(&self, max_items: u64) {
         self.settings.max_items.store(max_items, Ordering::Relaxed); // Relaxed: before it is shared.
     }
 
     /// How many items there may be at a time, if there are slots for so many.
+    ///
+    /// # Examples
+    /// ```
+    /// assert_eq!(multiproc::raw::RawRing::new(4).max_items(), 4);
+    /// ```
     #[must_use]
     #[inline]
     pub fn max_items(&self) -> u64 {
@@ -236,6 +284,11 @@ impl RawRing {
     }
 
     /// Whether the ring is closed, or being closed.
+    ///
+    /// # Examples
+    /// ```
+    /// assert!(!multiproc::raw::RawRing::new(4).is_closed());
+    /// ```
     #[must_use]
     #[inline]
     pub fn is_closed(&self) -> bool {
@@ -247,6 +300,19 @@ impl RawRing {
     ///
     /// # Errors
     /// `Corrupt` if there are fewer.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::sync::atomic::AtomicU64;
+    /// use multiproc::raw::{RawRing, RingShape};
+    /// let shape = RingShape::fixed(4, 8).expect("it is small");
+    /// let words: Vec<_> = (0..shape.words()).map(|_| AtomicU64::new(0)).collect();
+    /// let raw = RawRing::new(4);
+    /// let ring = raw.with_words(shape, &words)?;
+    /// assert!(ring.is_empty()?);
+    /// assert!(raw.with_words(shape, &words[1..]).is_err());
+    /// # Ok::<(), multiproc::raw::RingError>(())
+    /// ```
     #[inline]
     pub fn with_words<'a>(&'a self, shape: RingShape, words: &'a [AtomicU64]) -> Result<Ring<'a>, RingError> {
         let parts = || {
@@ -309,6 +375,18 @@ impl RawRing {
 
 impl<'a> Ring<'a> {
     /// Bytes of the longest payload, which always fits into an empty ring.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::sync::atomic::AtomicU64;
+    /// use multiproc::raw::{RawRing, RingShape};
+    /// let shape = RingShape::fixed(4, 8).expect("it is small");
+    /// let words: Vec<_> = (0..shape.words()).map(|_| AtomicU64::new(0)).collect();
+    /// let raw = RawRing::new(4);
+    /// let ring = raw.with_words(shape, &words)?;
+    /// assert_eq!(ring.max_payload(), 8);
+    /// # Ok::<(), multiproc::raw::RingError>(())
+    /// ```
     #[must_use]
     #[inline(always)]
     pub fn max_payload(self) -> u64 {
@@ -324,6 +402,18 @@ impl<'a> Ring<'a> {
     }
 
     /// The ring without its words.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::sync::atomic::AtomicU64;
+    /// use multiproc::raw::{RawRing, RingShape};
+    /// let shape = RingShape::fixed(4, 8).expect("it is small");
+    /// let words: Vec<_> = (0..shape.words()).map(|_| AtomicU64::new(0)).collect();
+    /// let raw = RawRing::new(4);
+    /// let ring = raw.with_words(shape, &words)?;
+    /// assert_eq!(ring.raw().max_items(), 4);
+    /// # Ok::<(), multiproc::raw::RingError>(())
+    /// ```
     #[must_use]
     pub fn raw(self) -> &'a RawRing {
         self.ring
@@ -333,6 +423,21 @@ impl<'a> Ring<'a> {
     ///
     /// # Errors
     /// `Corrupt`.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::sync::atomic::AtomicU64;
+    /// use multiproc::raw::{RawRing, RingShape};
+    /// let shape = RingShape::fixed(4, 8).expect("it is small");
+    /// let words: Vec<_> = (0..shape.words()).map(|_| AtomicU64::new(0)).collect();
+    /// let raw = RawRing::new(4);
+    /// let ring = raw.with_words(shape, &words)?;
+    /// assert_eq!(ring.len()?, 0);
+    /// // SAFETY: the ring and its words stay where they are.
+    /// unsafe { ring.try_put(&[7; 8]) }?;
+    /// assert_eq!(ring.len()?, 1);
+    /// # Ok::<(), multiproc::raw::RingError>(())
+    /// ```
     pub fn len(self) -> Result<u64, RingError> {
         let mut gets = self.gets()?;
         let mut len = 0;
@@ -353,6 +458,18 @@ impl<'a> Ring<'a> {
     ///
     /// # Errors
     /// `Corrupt`.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::sync::atomic::AtomicU64;
+    /// use multiproc::raw::{RawRing, RingShape};
+    /// let shape = RingShape::fixed(4, 8).expect("it is small");
+    /// let words: Vec<_> = (0..shape.words()).map(|_| AtomicU64::new(0)).collect();
+    /// let raw = RawRing::new(4);
+    /// let ring = raw.with_words(shape, &words)?;
+    /// assert!(ring.is_empty()?);
+    /// # Ok::<(), multiproc::raw::RingError>(())
+    /// ```
     pub fn is_empty(self) -> Result<bool, RingError> {
         Ok(self.len()? == 0)
     }

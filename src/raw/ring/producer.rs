@@ -27,6 +27,20 @@ impl<'a> Ring<'a> {
     ///
     /// # Safety
     /// Until the call returns, the ring and its words must stay mapped and in place.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::sync::atomic::AtomicU64;
+    /// use multiproc::raw::{RawRing, RingShape};
+    /// let shape = RingShape::fixed(4, 8).expect("it is small");
+    /// let words: Vec<_> = (0..shape.words()).map(|_| AtomicU64::new(0)).collect();
+    /// let raw = RawRing::new(4);
+    /// let ring = raw.with_words(shape, &words)?;
+    /// // SAFETY: the ring and its words stay where they are.
+    /// unsafe { ring.put(&[7; 8], None) }?;
+    /// assert_eq!(ring.len()?, 1);
+    /// # Ok::<(), multiproc::raw::RingError>(())
+    /// ```
     #[inline]
     pub unsafe fn put(self, payload: &[u8], deadline: Option<Deadline>) -> Result<(), RingError> {
         // SAFETY: the caller's promise is the same.
@@ -40,6 +54,24 @@ impl<'a> Ring<'a> {
     ///
     /// # Safety
     /// As for [`put`](Self::put).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::sync::atomic::AtomicU64;
+    /// use multiproc::raw::{RawRing, RingShape};
+    /// let shape = RingShape::fixed(4, 8).expect("it is small");
+    /// let words: Vec<_> = (0..shape.words()).map(|_| AtomicU64::new(0)).collect();
+    /// let raw = RawRing::new(4);
+    /// let ring = raw.with_words(shape, &words)?;
+    /// for _ in 0..4 {
+    ///     // SAFETY: the ring and its words stay where they are.
+    ///     unsafe { ring.try_put(&[7; 8]) }?;
+    /// }
+    /// // SAFETY: as above.
+    /// let full = unsafe { ring.try_put(&[7; 8]) };
+    /// assert_eq!(full, Err(multiproc::raw::RingError::WouldBlock));
+    /// # Ok::<(), multiproc::raw::RingError>(())
+    /// ```
     #[inline]
     pub unsafe fn try_put(self, payload: &[u8]) -> Result<(), RingError> {
         // SAFETY: the caller's promise is the same.
@@ -117,6 +149,22 @@ impl<'a> Ring<'a> {
     ///
     /// # Safety
     /// As for [`put`](Self::put).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::sync::atomic::AtomicU64;
+    /// use multiproc::raw::{RawRing, RingShape};
+    /// let shape = RingShape::fixed(4, 8).expect("it is small");
+    /// let words: Vec<_> = (0..shape.words()).map(|_| AtomicU64::new(0)).collect();
+    /// let raw = RawRing::new(4);
+    /// let ring = raw.with_words(shape, &words)?;
+    /// // SAFETY: the ring and its words stay where they are.
+    /// unsafe { ring.close(None) }?;
+    /// // SAFETY: as above.
+    /// let late = unsafe { ring.put(&[7; 8], None) };
+    /// assert_eq!(late, Err(multiproc::raw::RingError::Closed));
+    /// # Ok::<(), multiproc::raw::RingError>(())
+    /// ```
     pub unsafe fn close(self, deadline: Option<Deadline>) -> Result<(), RingError> {
         self.ring.settings.closing.store(1, Ordering::Relaxed); // Relaxed: what it leads to takes a lease.
         self.complete_closing(deadline)

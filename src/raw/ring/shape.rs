@@ -11,6 +11,14 @@ const MOST_SLOT_WORDS: usize = 1 << 29;
 /// How a ring's words are used: slots for the items, and behind them the data that is too long for its slot.
 ///
 /// A ring for payloads of one length has no data: a payload of 8 bytes takes 16, with its state on the same cache line.
+///
+/// # Examples
+/// ```
+/// use multiproc::raw::RingShape;
+/// let shape = RingShape::varying(8, 32, 4096).expect("it is small");
+/// assert_eq!(shape.items(), 8);
+/// assert!(shape.max_payload() > 32);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RingShape {
     slots: usize,
@@ -23,6 +31,14 @@ pub struct RingShape {
 impl RingShape {
     /// For `items` payloads of `bytes` each, all of that length; rounded up to a power of two of items.
     /// `None` if that is none, or too much.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::raw::RingShape;
+    /// let shape = RingShape::fixed(8, 24).expect("it is small");
+    /// assert_eq!((shape.items(), shape.max_payload()), (8, 24));
+    /// assert_eq!(RingShape::fixed(0, 24), None);
+    /// ```
     #[must_use]
     pub fn fixed(items: usize, bytes: u32) -> Option<Self> {
         let payload = usize::try_from(bytes).ok()?.div_ceil(8);
@@ -32,6 +48,13 @@ impl RingShape {
     /// For `items` payloads of any length: up to `inline` bytes lie in the item's slot, longer ones in `data` bytes that
     /// all of them share. Rounded up: the items and the data to powers of two.
     /// `None` if that is none, or too much.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::raw::RingShape;
+    /// let shape = RingShape::varying(8, 32, 4096).expect("it is small");
+    /// assert_eq!(shape.items(), 8);
+    /// ```
     #[must_use]
     pub fn varying(items: usize, inline: usize, data: usize) -> Option<Self> {
         let data_words = match data.div_ceil(8) {
@@ -48,6 +71,13 @@ impl RingShape {
     }
 
     /// The four numbers that make up the shape, for keeping it in shared memory.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::raw::RingShape;
+    /// let shape = RingShape::fixed(8, 24).expect("it is small");
+    /// assert_eq!(RingShape::from_words(shape.to_words()), Some(shape));
+    /// ```
     #[must_use]
     pub fn to_words(self) -> [u64; 4] {
         let fixed = self.fixed.map_or(0, |bytes| u64::from(bytes).saturating_add(1));
@@ -56,6 +86,14 @@ impl RingShape {
     }
 
     /// The shape with these four numbers, if there is one.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::raw::RingShape;
+    /// let shape = RingShape::fixed(8, 24).expect("it is small");
+    /// assert_eq!(RingShape::from_words(shape.to_words()), Some(shape));
+    /// assert_eq!(RingShape::from_words([3, 0, 0, 0]), None);
+    /// ```
     #[must_use]
     pub fn from_words([slots, slot_words, data_words, fixed]: [u64; 4]) -> Option<Self> {
         let narrow = |length: u64| usize::try_from(length).ok();
@@ -71,6 +109,13 @@ impl RingShape {
     }
 
     /// How many words a ring of this shape has.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::raw::RingShape;
+    /// // Each slot has a word of state and one of payload.
+    /// assert_eq!(RingShape::fixed(8, 8).expect("it is small").words(), 16);
+    /// ```
     #[must_use]
     #[inline]
     pub fn words(self) -> usize {
@@ -90,6 +135,12 @@ impl RingShape {
     }
 
     /// How many items the ring can hold.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::raw::RingShape;
+    /// assert_eq!(RingShape::fixed(8, 24).expect("it is small").items(), 8);
+    /// ```
     #[must_use]
     #[inline(always)]
     pub fn items(self) -> usize {
@@ -120,6 +171,12 @@ impl RingShape {
     }
 
     /// Bytes of the longest payload, up to 4 GiB: it fits into an empty ring.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::raw::RingShape;
+    /// assert_eq!(RingShape::fixed(8, 24).expect("it is small").max_payload(), 24);
+    /// ```
     #[must_use]
     #[inline(always)]
     pub fn max_payload(self) -> u64 {
