@@ -44,7 +44,6 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// let opened = multiproc::Process::spawn(|name: String| Segment::open(&name).map(drop), "none".to_owned())?.join()?;
 /// assert!(opened.is_err_and(|error| error.to_string().contains("none")));
 /// # Ok::<(), multiproc::Error>(())
-/// # Ok::<(), multiproc::Error>(())
 /// ```
 #[derive(Debug)]
 #[non_exhaustive]

@@ -12,7 +12,6 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("plain/c_type.rs Sealed", "seals `CType`"),
     ("shared/raw_integer.rs Sealed", "seals `RawInteger`"),
     ("sync/lock_error.rs Flagged", "bounds a public method, and can't be named"),
-    ("sync/lock_guard.rs RawLock", "bounds the guard, and can't be named"),
     ("sync/lock_guard.rs lock_by", "of `RawLock`"),
     ("sync/lock_guard.rs try_lock", "of `RawLock`"),
     ("sync/lock_guard.rs unlock_as", "of `RawLock`"),
@@ -24,7 +23,6 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("raw/tasks.rs RawTasks", "has a place in a layout, and no operations of its own"),
     ("connection/handshake.rs handshake", "for this crate's own fuzzing"),
     ("sys/frame.rs read_frames", "for this crate's own fuzzing"),
-    ("process/dry_run.rs read_bootstrap", "for this crate's own fuzzing"),
     ("sys/slice.rs set_sleep_slice", "for this crate's own tests"),
     ("sys/spin.rs set_spins", "for this crate's own tests"),
 ];
