@@ -23,7 +23,7 @@ struct Children {
 /// Those of this process.
 fn children() -> MutexGuard<'static, Children> {
     let mut children = CHILDREN.lock().unwrap_or_else(PoisonError::into_inner);
-    let own = std::process::id();
+    let own = rustix::process::getpid().as_raw_nonzero().get().unsigned_abs();
     if children.of != own {
         *children = Children { of: own, list: Vec::new() };
     }

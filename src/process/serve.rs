@@ -8,9 +8,12 @@ use rustix::stdio::{dup2_stderr, dup2_stdout, stdin};
 use super::exit::{exit, flush};
 use super::report::{COPIED, COPY, REFUSED};
 use super::reporter::FAILED;
+use super::setting;
 use super::upstream::Upstream;
+use super::work::note_panics;
 use crate::sys::clone::{Copy, sibling};
 use crate::sys::{frame, signals, system};
+use crate::transfer::{Message, decode};
 use crate::{Error, Result};
 
 /// Serves the parent until that ends, or wants no more copies. Returns in a copy only, with its socket to the parent, whose
@@ -27,6 +30,7 @@ pub(super) fn serve(mut upstream: Upstream) -> Result<Upstream> {
     dup2_stderr(stdin()).map_err(failed)?;
     rustix::process::chdir("/").map_err(failed)?;
     let has_one_thread = system::has_one_thread();
+    rehearse();
     // It is in its owner's process group, so that its copies are from the beginning, and would end of signals to that which
     // the owner survives. A copy takes those that came for it meanwhile.
     let mask = signals::block_all();
@@ -52,6 +56,14 @@ pub(super) fn serve(mut upstream: Upstream) -> Result<Upstream> {
             Err(errno) => answer(&socket, REFUSED, errno.raw_os_error(), None),
         }
     }
+}
+
+/// Does what each copy would do for the first time, so that none has to: each page that a copy touches costs it a fault.
+fn rehearse() {
+    // The loader looks up what registers destructors of thread-local variables, in a dozen pages.
+    let _ = decode::<()>(Message::default());
+    setting::note_group();
+    note_panics();
 }
 
 /// Whoever has asked may not be waiting any more.

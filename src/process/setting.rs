@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
+use std::sync::OnceLock;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
@@ -58,7 +59,9 @@ impl Setting {
         let stderr = own(plan.stderr.take(), stderr())?;
         let mut environment = Vec::new();
         for (name, value) in plan.environment.apply() {
-            environment.extend([name.as_bytes(), b"=", value.as_bytes(), b"\0"].concat());
+            for part in [name.as_bytes(), b"=", value.as_bytes(), b"\0"] {
+                environment.extend_from_slice(part);
+            }
         }
         let setting = Self {
             environment: Bytes(environment),
@@ -82,7 +85,7 @@ impl Setting {
         let failed = |errno| Error::os(OPERATION, errno);
         fchdir(next()?).map_err(failed)?;
         // The zygote's is as when that was started.
-        if let Some(group) = self.group.filter(|wanted| Some(*wanted) != group()) {
+        if let Some(group) = self.group.filter(|wanted| Some(*wanted) != *OWN_GROUP.get_or_init(group)) {
             setpgid(None, Pid::from_raw(group)).map_err(failed)?;
         }
         umask(Mode::from_raw_mode(self.mask));
@@ -96,6 +99,14 @@ impl Setting {
         unsafe { replace_environment(self.environment.0) };
         Ok(())
     }
+}
+
+/// The group of a zygote, which nobody can change any more, and of its copies in their beginning.
+static OWN_GROUP: OnceLock<Option<i32>> = OnceLock::new();
+
+/// Has the copies of this process know their group.
+pub(super) fn note_group() {
+    let _ = OWN_GROUP.set(group());
 }
 
 /// This process's group; `None` if it is one of another PID namespace, which nobody here can join.

@@ -7,7 +7,7 @@ use rustix::event::PollFlags;
 use super::current::Parent;
 use super::report::MAX_MESSAGE;
 use crate::sys::frame::{Frame, FrameReader, Progress};
-use crate::sys::{Deadline, poll};
+use crate::sys::poll;
 use crate::{Error, Result};
 
 /// The socket to the parent, and the parent.
@@ -36,18 +36,17 @@ impl Upstream {
         let Some(parent) = &self.parent else {
             return self.reader.read(self.socket.as_fd(), None)?.ok_or_else(ended);
         };
-        let readable = PollFlags::IN;
-        let parent = (parent.pidfd(), readable);
+        let both = [(self.socket.as_fd(), PollFlags::IN), (parent.pidfd(), PollFlags::IN)];
+        let mut has_ended = false;
         loop {
-            // Asked first: what it sent before it ended has come then.
-            let has_ended = poll::wait(&[parent], Some(Deadline::now())).map_err(failed)?;
             match self.reader.advance(self.socket.as_fd())? {
                 Progress::Frame(frame) => return Ok(frame),
                 Progress::Closed => return Err(ended()),
+                // What it sent before it ended had come when that was noticed.
                 Progress::Pending if has_ended => return Err(ended()),
                 Progress::Pending => {}
             }
-            poll::wait(&[(self.socket.as_fd(), readable), parent], None).map_err(failed)?;
+            has_ended = poll::wait_for_all(&both, None).map_err(failed)?.contains(&1);
         }
     }
 

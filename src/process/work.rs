@@ -56,13 +56,18 @@ pub(super) fn work(mut upstream: Upstream, first: Option<Frame>, ready: impl FnO
 
 /// Runs the body of a child, whose reporter is open; returns the exit code.
 pub(super) fn run(body: impl FnOnce() -> Result<Message, Failure>) -> i32 {
+    note_panics();
+    let outcome =
+        catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| Err(panics::failure_of(&*payload)));
+    report(outcome)
+}
+
+/// Has what a panic says kept for the parent.
+pub(super) fn note_panics() {
     panics::install(|failure| {
         report(Err(failure.clone()));
         exit(FAILED)
     });
-    let outcome =
-        catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| Err(panics::failure_of(&*payload)));
-    report(outcome)
 }
 
 /// The first frame for the copy of a zygote, which may have to say before who it is.

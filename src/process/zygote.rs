@@ -22,7 +22,7 @@ use super::plan::Plan;
 use super::report::{COPIED, COPY, REFUSED, SERVE, WHO};
 use crate::sys::frame::{self, Frame, FrameError, FrameReader, Progress};
 use crate::sys::pidfd::{self, Status};
-use crate::sys::{Deadline, poll, socket};
+use crate::sys::{poll, socket};
 use crate::{Error, Result};
 
 /// How many zygotes may end before they have copied themselves.
@@ -127,9 +127,8 @@ impl Zygote {
         let own = (self.pidfd.as_fd(), readable);
         let mut reader = FrameReader::new(LONGEST);
         let mut is_asked = false;
+        let mut has_ended = false;
         loop {
-            // Asked first: what it sent before it ended has come then.
-            let has_ended = !is_asked && poll::wait(&[own], Some(Deadline::now())).map_err(failed)?;
             match reader.advance(socket) {
                 Ok(Progress::Frame(frame)) => return read_answer(frame).map(Some),
                 Ok(Progress::Closed) | Err(FrameError::Disconnected | FrameError::Truncated) => {
@@ -138,7 +137,8 @@ impl Zygote {
                 Ok(Progress::Pending) => {}
                 Err(error) => return Err(error.into()),
             }
-            if has_ended {
+            // What it sent before it ended had come when that was noticed.
+            if has_ended && !is_asked {
                 match frame::send(socket, WHO, &[], &[], None) {
                     Ok(()) => is_asked = true,
                     Err(FrameError::Disconnected) => return Ok(None),
@@ -146,7 +146,8 @@ impl Zygote {
                 }
             }
             let both = [(socket, readable), own];
-            poll::wait(if is_asked { &both[..1] } else { &both }, None).map_err(failed)?;
+            let ready = poll::wait_for_all(if is_asked { &both[..1] } else { &both }, None);
+            has_ended = ready.map_err(failed)?.contains(&1);
         }
     }
 

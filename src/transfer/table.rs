@@ -1,7 +1,7 @@
 //! The descriptor table of the transfer in progress on this thread.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::fcntl_dupfd_cloexec;
@@ -32,7 +32,7 @@ pub(super) enum Table {
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
     pub(super) fds: Vec<OwnedFd>,
-    index_of: HashMap<(u64, u64), u32>,
+    index_of: BTreeMap<(u64, u64), u32>,
 }
 
 /// Installs a table for its own lifetime; the outer table and the outer failure come back with its drop.
