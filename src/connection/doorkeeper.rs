@@ -15,7 +15,7 @@ use super::handshake::Role;
 use super::listener::Door;
 use crate::sys::{Deadline, poll};
 
-/// How long a handshake may take.
+/// How long a handshake may take, unless its listener says otherwise.
 pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Clients that are greeted at once. Of more, the one that has been here longest is turned away.
 const GREETED: usize = 256;
@@ -108,12 +108,12 @@ impl Doorkeeper {
     fn greet(&mut self, socket: OwnedFd) {
         // Fails on Unix sockets, which don't wait for more to send.
         let _ = set_tcp_nodelay(&socket, true);
-        match Greeting::begin(socket, Role::Listener, self.door.key.clone()) {
+        match Greeting::begin(socket, Role::Listener, self.door.options.key.clone()) {
             Ok(greeting) => {
                 if self.greetings.len() == GREETED {
                     self.greetings.pop_front();
                 }
-                self.greetings.push_back((greeting, Deadline::after(HANDSHAKE)));
+                self.greetings.push_back((greeting, Deadline::after(self.door.options.handshake_timeout)));
             }
             Err(error) => report(&self.door, error),
         }

@@ -21,6 +21,7 @@ use super::authkey::AuthKey;
 use super::connection::Connection;
 use super::doorkeeper::Doorkeeper;
 use super::error::ConnectionError;
+use super::listener_options::ListenerOptions;
 use super::patience::Patience;
 use super::socket_file::SocketFile;
 use crate::sys::poll;
@@ -37,7 +38,7 @@ const REPORTS: usize = 32;
 /// Where clients connect: `accept` hands out the connections, in the order in which their handshakes end.
 ///
 /// A thread of the listener's greets the clients, all at once: one that is silent delays nobody, and is turned away after
-/// 10 s. With a key, both ends prove that they have it before anything else is said (`HMAC-SHA256`); what is sent
+/// 10 s, or [another time](ListenerOptions::handshake_timeout). With a key, both ends prove that they have it before anything else is said (`HMAC-SHA256`); what is sent
 /// afterwards is neither encrypted nor authenticated, so a network must be one to trust.
 ///
 /// Dropped, it is closed, its socket file removed, and the connections that nobody has accepted are closed.
@@ -79,7 +80,7 @@ pub struct Listener {
 #[derive(Debug)]
 pub(super) struct Door {
     pub(super) socket: OwnedFd,
-    pub(super) key: Option<AuthKey>,
+    pub(super) options: ListenerOptions,
     outcomes: Mutex<Outcomes>,
     /// Counts the outcomes.
     ready: OwnedFd,
@@ -116,12 +117,21 @@ impl Listener {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn bind(address: Address, key: Option<AuthKey>) -> Result<Self> {
+        Self::with_options(address, ListenerOptions { key, ..Self::options() })
+    }
+
+    /// How a listener is to be made: its key, and how long a handshake may take.
+    pub fn options() -> ListenerOptions {
+        ListenerOptions::new()
+    }
+
+    pub(super) fn with_options(address: Address, options: ListenerOptions) -> Result<Self> {
         let (socket, address, file) = listen_at(address)?;
         let os = |errno: Errno| Error::os(OPERATION, errno);
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         let door = Arc::new(Door {
             socket,
-            key,
+            options,
             outcomes: Mutex::default(),
             ready: eventfd(0, flags | EventfdFlags::SEMAPHORE).map_err(os)?,
             wake: eventfd(0, flags).map_err(os)?,
