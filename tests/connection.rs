@@ -135,9 +135,9 @@ fn each_form_gives_up_as_it_says() {
     assert_eq!(right.recv_bytes_deadline(Instant::now() + SOON).unwrap(), b"abc");
 }
 
-/// KNOWN-BAD 46: a sender whose reader has stopped is not held for ever.
+/// A sender whose reader has stopped is not held for ever.
 #[test]
-fn a_sender_gives_up_on_a_reader_that_has_stopped() {
+fn a_sender_gives_up_on_a_reader_that_has_stopped_known_bad_46() {
     fn wait(connection: Connection) -> usize {
         let mut received = 0;
         while connection.recv_bytes().is_ok() {
@@ -160,9 +160,9 @@ fn a_sender_gives_up_on_a_reader_that_has_stopped() {
     assert_eq!(reader.join(), sent);
 }
 
-/// KNOWN-BAD 41: a message that is too long is gone, and the connection goes on.
+/// A message that is too long is gone, and the connection goes on.
 #[test]
-fn a_message_that_is_too_long_leaves_the_connection_usable() {
+fn a_message_that_is_too_long_leaves_the_connection_usable_known_bad_41() {
     let (left, right) = pipe().unwrap();
     for len in [5, INLINE, INLINE + 1, MIB] {
         left.send_bytes(&pattern(1, len)).unwrap();
@@ -279,9 +279,8 @@ fn send_many((connection, number, count): (Connection, usize, usize)) {
     }
 }
 
-/// KNOWN-BAD 26.
 #[test]
-fn senders_on_one_end_never_interleave() {
+fn senders_on_one_end_never_interleave_known_bad_26() {
     const COUNT: usize = 200;
     const THREADS: usize = 2;
     let (here, there) = pipe().unwrap();
@@ -325,9 +324,9 @@ fn receivers_on_one_end_each_get_whole_messages() {
     receivers.into_iter().for_each(Worker::join);
 }
 
-/// KNOWN-BAD 25, for connections: a sender is killed at any moment, in the middle of a long message too.
+/// A sender is killed at any moment, in the middle of a long message too.
 #[test]
-fn a_killed_sender_leaves_whole_messages_and_a_usable_end() {
+fn a_killed_sender_leaves_whole_messages_and_a_usable_end_known_bad_25() {
     fn send_for_ever(connection: Connection) {
         for turn in 0.. {
             let len = [3, 70_000, 3 * MIB][turn % 3];

@@ -120,7 +120,7 @@ fn start_daemon((pids, looked, returns): (Queue<u32>, Event, bool)) {
 }
 
 #[test]
-fn a_daemon_ends_with_its_parent_however_that_ends() {
+fn a_daemon_ends_with_its_parent_however_that_ends_known_bad_30() {
     for returns in [true, false] {
         let (pids, looked) = (Queue::bounded(1).unwrap(), Event::new().unwrap());
         let parent = Worker::spawn(start_daemon, (pids.clone(), looked.clone(), returns));
@@ -197,7 +197,7 @@ fn the_key_is_inherited_unless_it_is_given() {
 }
 
 #[test]
-fn a_tree_is_killed_with_its_root() {
+fn a_tree_is_killed_with_its_root_known_bad_31() {
     let branch = |pids: Queue<u32>| {
         let leaf = |pids: Queue<u32>| {
             pids.put(std::process::id()).unwrap();
