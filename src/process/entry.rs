@@ -75,3 +75,19 @@ unsafe fn run<A: DeserializeOwned, R: Serialize>(
     let result = function(arguments);
     encode(&result).map_err(|error| Failure::Encode(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_function_outside_of_the_main_executable_is_refused() {
+        let own = Entry::new::<u8, u8>(|n| n);
+        assert!(own.offsets().is_ok());
+        // In a shared library, where a child may not find it; and in no code at all.
+        for elsewhere in [libc::getppid as *const () as usize, &raw const own as usize, 0] {
+            let refused = Entry { function: elsewhere, ..own }.offsets();
+            assert!(matches!(refused, Err(Error::Unsupported { .. })), "{refused:?}");
+        }
+    }
+}

@@ -194,6 +194,35 @@ fn the_key_is_inherited_unless_it_is_given() {
     let given = builder().authkey(AuthKey::new("given")).spawn(look, ());
     assert_eq!(given.unwrap().join().unwrap(), b"given");
     assert_eq!(format!("{own:?}"), "AuthKey(..)");
+
+    // Set later, it is that of children started from then on, and theirs.
+    let set = |()| {
+        current_process().set_authkey(AuthKey::new("set"));
+        let look = |()| current_process().authkey().unwrap().as_bytes().to_vec();
+        let nested = |()| {
+            let look = |()| current_process().authkey().unwrap().as_bytes().to_vec();
+            spawn(look, ()).unwrap().join().unwrap()
+        };
+        (spawn(look, ()).unwrap().join().unwrap(), spawn(nested, ()).unwrap().join().unwrap())
+    };
+    let (child, grandchild) = spawn(set, ()).unwrap().join().unwrap();
+    assert_eq!((child.as_slice(), grandchild.as_slice()), (&b"set"[..], &b"set"[..]));
+    assert_eq!(current_process().authkey().unwrap(), own);
+}
+
+#[test]
+fn processors_are_counted_by_affinity() {
+    let count = |()| {
+        let allowed = rustix::thread::sched_getaffinity(None).unwrap();
+        let first = (0..1024).find(|cpu| allowed.is_set(*cpu)).unwrap();
+        let mut one = rustix::thread::CpuSet::new();
+        one.set(first);
+        rustix::thread::sched_setaffinity(None, &one).unwrap();
+        (cpu_count(), allowed.count())
+    };
+    let (one, all) = Worker::spawn(count, ()).join();
+    assert_eq!(one, 1);
+    assert!((1..=usize::try_from(all).unwrap()).contains(&cpu_count()));
 }
 
 #[test]
