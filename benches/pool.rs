@@ -1,5 +1,5 @@
 //! `Pool`: trivial tasks a second, from a call to its result, and from nothing to the end of a pool:
-//! `cargo bench --bench pool [-- --quick]`.
+//! `cargo bench --bench pool [-- --quick] [NAME]`; with a part of a name, that contestant alone.
 
 #[path = "rounds/mod.rs"]
 mod rounds;
@@ -26,7 +26,7 @@ fn chunk(chunk: usize) -> MapOptions {
 fn main() -> multiproc::Result<()> {
     let (rounds, tasks) = if rounds::is_quick() { (1, 1_000) } else { (7, 100_000) };
     let pool = Pool::new(2)?;
-    let mut contestants = [
+    let contestants = [
         Contestant::new("map, chunk 1", |n| {
             nanos(|| drop(pool.map_with(same, 0..n, chunk(1)).expect("it does not fail")))
         }),
@@ -46,6 +46,9 @@ fn main() -> multiproc::Result<()> {
             })
         }),
     ];
+    let wanted = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
+    let mut contestants =
+        contestants.into_iter().filter(|one| one.name.contains(&wanted)).collect::<Vec<_>>();
     let figures = rounds::measure(&mut contestants, rounds, tasks);
     drop(contestants);
     figures.print_rates(&[]);
@@ -59,11 +62,20 @@ fn main() -> multiproc::Result<()> {
             pool.join().expect("it is closed");
         })
     };
-    let mut one = [Contestant::new("apply: submit to result", |n| {
-        nanos(|| (0..n).for_each(|n| assert_eq!(pool.apply(same, n), Ok(n))))
-    })];
-    let figures = rounds::measure(&mut one, rounds, calls);
-    println!("\napply: submit to result: {:.2} us", figures.nanos("apply: submit to result") / 1e3);
+    let single = Pool::new(1)?;
+    let apply = |pool: &Pool, n| nanos(|| (0..n).for_each(|n| assert_eq!(pool.apply(same, n), Ok(n))));
+    let mut applies = [
+        Contestant::new("apply: submit to result", |n| apply(&pool, n)),
+        Contestant::new("apply: submit to result, one worker", |n| apply(&single, n)),
+    ];
+    if !applies.iter().any(|one| one.name.contains(&wanted)) {
+        return Ok(());
+    }
+    let figures = rounds::measure(&mut applies, rounds, calls);
+    println!();
+    for name in figures.names() {
+        println!("{name}: {:.2} us", figures.nanos(name) / 1e3);
+    }
     let mut starts = [
         Contestant::new("spawn", |_| start(StartMethod::Spawn)),
         Contestant::new("zygote", |_| start(StartMethod::Zygote)),

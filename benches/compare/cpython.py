@@ -1,5 +1,7 @@
 """CPython's multiprocessing: does an operation N times for each line "operation N", and prints the nanoseconds."""
 
+import concurrent.futures
+import functools
 import multiprocessing
 import os
 import sys
@@ -9,6 +11,11 @@ try:
     import faster_fifo
 except ImportError:
     faster_fifo = None
+
+try:
+    import loky
+except ImportError:
+    loky = None
 
 fork = multiprocessing.get_context("fork")
 
@@ -253,6 +260,99 @@ def start_spawn(count):
     return start("spawn", count)
 
 
+def same(n):
+    return n
+
+
+def has_loky(count):
+    return count if loky else 0
+
+
+@functools.cache
+def pool():
+    return fork.Pool(2)
+
+
+def new_executor():
+    return concurrent.futures.ProcessPoolExecutor(2, mp_context=fork)
+
+
+executor = functools.cache(new_executor)
+
+
+@functools.cache
+def loky_executor():
+    return loky.ProcessPoolExecutor(2)
+
+
+def timed(work):
+    begun = time.monotonic_ns()
+    work()
+    return time.monotonic_ns() - begun
+
+
+def pool_one(count):
+    return timed(lambda: pool().map(same, range(count), chunksize=1))
+
+
+def pool_automatic(count):
+    return timed(lambda: pool().map(same, range(count)))
+
+
+def pool_apply(count):
+    return timed(lambda: [pool().apply(same, (n,)) for n in range(count)])
+
+
+def pool_start(count):
+    def one():
+        new = fork.Pool(2)
+        new.apply(same, (3,))
+        new.close()
+        new.join()
+
+    return timed(lambda: [one() for _ in range(count)])
+
+
+def executor_map(of, count, chunk):
+    return timed(lambda: list(of().map(same, range(count), chunksize=chunk)))
+
+
+def executor_trips(of, count):
+    return timed(lambda: [of().submit(same, n).result() for n in range(count)])
+
+
+def executor_one(count):
+    return executor_map(executor, count, 1)
+
+
+def executor_chunks(count):
+    return executor_map(executor, count, -(-count // 8))
+
+
+def executor_submit(count):
+    return executor_trips(executor, count)
+
+
+def executor_start(count):
+    def one():
+        with new_executor() as new:
+            new.submit(same, 3).result()
+
+    return timed(lambda: [one() for _ in range(count)])
+
+
+def loky_one(count):
+    return executor_map(loky_executor, count, 1)
+
+
+def loky_chunks(count):
+    return executor_map(loky_executor, count, -(-count // 8))
+
+
+def loky_submit(count):
+    return executor_trips(loky_executor, count)
+
+
 OPERATIONS = {
     operation.__name__: operation
     for operation in (
@@ -281,6 +381,18 @@ OPERATIONS = {
         start_fork,
         start_forkserver,
         start_spawn,
+        has_loky,
+        pool_one,
+        pool_automatic,
+        pool_apply,
+        pool_start,
+        executor_one,
+        executor_chunks,
+        executor_submit,
+        executor_start,
+        loky_one,
+        loky_chunks,
+        loky_submit,
     )
 }
 

@@ -39,6 +39,12 @@ impl CPython {
         self.run_some(operation, operations, (operations / SHARE).max(1))
     }
 
+    /// The same, all of them.
+    #[allow(dead_code)]
+    pub(crate) fn run_all(&self, operation: &str, operations: u64) -> u64 {
+        self.run_some(operation, operations, operations)
+    }
+
     fn run_some(&self, operation: &str, operations: u64, own: u64) -> u64 {
         let (orders, answers) = &mut *self.pipes.borrow_mut();
         writeln!(orders, "{operation} {own}").expect("Python listens");
