@@ -119,6 +119,8 @@ pub use task::{AsyncResult, MapOptions, PoolStillRunning, Results, TaskError};
 pub mod testing {
     #[cfg(feature = "process")]
     pub use crate::connection::handshake::testing::handshake;
+    #[cfg(feature = "manager")]
+    pub use crate::manager::testing::answer_requests;
     #[cfg(feature = "process")]
     pub use crate::process::read_bootstrap;
     #[cfg(feature = "process")]
