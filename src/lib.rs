@@ -185,6 +185,8 @@ pub use task::{AsyncResult, MapOptions, PoolStillRunning, Results, TaskError};
 pub mod testing {
     #[cfg(feature = "process")]
     pub use crate::connection::handshake::testing::handshake;
+    #[cfg(feature = "manager")]
+    pub use crate::manager::testing::answer_requests;
     #[cfg(feature = "process")]
     pub use crate::process::read_bootstrap;
     pub use crate::queue::testing::{queue_file, try_get_many, try_get_with, try_put_with};

@@ -220,6 +220,38 @@ def pipe_trips(count, core):
     return nanos
 
 
+def manager_get(count):
+    return manager_calls(count, 0, lambda shared, key: shared.get(key))
+
+
+def manager_get_apart(count):
+    return manager_calls(count, -1, lambda shared, key: shared.get(key))
+
+
+def manager_set(count):
+    return manager_calls(count, 0, lambda shared, key: shared.__setitem__(key, "value:" + key))
+
+
+def manager_set_apart(count):
+    return manager_calls(count, -1, lambda shared, key: shared.__setitem__(key, "value:" + key))
+
+
+def manager_calls(count, core, call):
+    """Calls of a dictionary whose server is on that core."""
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[core]})
+    with fork.Manager() as manager:
+        os.sched_setaffinity(0, {cores[0]})
+        shared = manager.dict({"key:%08d" % n: "value:%026d" % n for n in range(1000)})
+        call(shared, "key:%08d" % 0)
+        begun = time.monotonic_ns()
+        for n in range(count):
+            call(shared, "key:%08d" % (n % 1000))
+        nanos = time.monotonic_ns() - begun
+    os.sched_setaffinity(0, set(cores))
+    return nanos
+
+
 def round_trips(count, answer, ask):
     # On one core, where a wake-up costs the same in each round.
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
@@ -378,6 +410,10 @@ OPERATIONS = {
         fifo_1m,
         pipe_trip,
         pipe_trip_apart,
+        manager_get,
+        manager_get_apart,
+        manager_set,
+        manager_set_apart,
         start_fork,
         start_forkserver,
         start_spawn,

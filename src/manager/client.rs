@@ -334,6 +334,7 @@ impl Client {
         if link.pid != pid {
             link.session = new_session()?;
             link.pid = pid;
+            link.number = 0;
             link.idle.clear();
             link.unwanted.clear();
         }

@@ -197,6 +197,49 @@ fn check(host: &Host, number: u64, kind: Kind, of: &str) -> Result<(), Fault> {
     Err(Fault::Mismatch { expected: name(kind, of), found: name(object.kind, &object.of) })
 }
 
+/// For fuzzing.
+pub(crate) mod testing {
+    use super::{Arc, Host, Peer, Reply, answer_message};
+    use crate::manager::registry::Registry;
+
+    /// Answers the messages of a client that has gone since, one after the other; which of the replies are faults.
+    ///
+    /// # Panics
+    /// A reply is none, or the system has no random bytes.
+    pub fn answer_requests<'a>(messages: impl Iterator<Item = &'a [u8]>) -> Vec<bool> {
+        let host = Host::new(Registry::default(), 1 << 20).expect("random bytes");
+        let id = [7; 16];
+        let (session, _) = host.enter(id);
+        let is_gone = || true;
+        let peer = Peer {
+            host: &host,
+            session: &session,
+            session_id: id,
+            is_gone: &is_gone,
+            is_same_program: false,
+        };
+        let mut faults = Vec::new();
+        for message in messages {
+            let mut replies = Vec::new();
+            let understood = answer_message(&peer, message, &mut replies);
+            let mut rest = replies.as_slice();
+            while !rest.is_empty() {
+                let (reply, behind) = postcard::take_from_bytes::<Reply<'_>>(rest).expect("a reply");
+                faults.push(reply.outcome.is_err());
+                rest = behind;
+            }
+            if understood.is_err() {
+                break;
+            }
+        }
+        host.stop();
+        host.leave(id, &Arc::clone(&session));
+        host.clear();
+        assert_eq!(host.table.len(), 0, "all objects went");
+        faults
+    }
+}
+
 /// Makes an object.
 fn create(peer: &Peer<'_>, kind: Kind, of: &str, options: &[u8]) -> Result<Box<dyn Served>, Fault> {
     Ok(match kind {

@@ -15,6 +15,8 @@ use crate::Result;
 use crate::connection::nonce;
 use crate::sys::Deadline;
 
+/// Large enough that all leases are encoded in as many bytes.
+const FIRST_LEASE: u64 = 1 << 32;
 /// How long what a client refers to stays after its last connection.
 const GRACE: Duration = Duration::from_secs(1);
 /// How long a proxy may be on its way to another process.
@@ -54,7 +56,7 @@ impl Host {
     pub(super) fn new(registry: Registry, longest: u64) -> Result<Arc<Self>> {
         Ok(Arc::new(Self {
             table: Arc::default(),
-            leases: AtomicU64::new(1),
+            leases: AtomicU64::new(FIRST_LEASE),
             incarnation: u64::from_le_bytes(nonce::random()?),
             longest,
             registry,

@@ -72,6 +72,7 @@ pub use builder::ManagerBuilder;
 pub use condition::{ConditionProxy, RemoteConditionGuard};
 pub use dict::{DictEntry, DictProxy};
 pub use dispatch::ServerStats;
+pub(crate) use dispatch::testing;
 pub use error::ManagerError;
 pub use event::EventProxy;
 pub use joinable::{JoinableQueueProxy, RemoteTask};

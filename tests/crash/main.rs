@@ -48,6 +48,8 @@ mod joinable;
 mod latencies;
 #[cfg(target_arch = "x86_64")]
 mod lock;
+#[cfg(all(target_arch = "x86_64", feature = "manager", feature = "auto-init"))]
+mod manager;
 #[cfg(target_arch = "x86_64")]
 mod monitor;
 #[cfg(target_arch = "x86_64")]
@@ -124,6 +126,8 @@ fn main() -> std::process::ExitCode {
         segment::SCENARIOS,
         #[cfg(feature = "process")]
         connection::SCENARIOS,
+        #[cfg(all(feature = "manager", feature = "auto-init"))]
+        manager::SCENARIOS,
         #[cfg(feature = "auto-init")]
         start::SCENARIOS,
         #[cfg(feature = "auto-init")]

@@ -1,0 +1,168 @@
+//! Calls of a manager's client: whoever is killed in one has made it or not, the server goes on, and what the client held is
+//! another's within the bound.
+
+use std::time::{Duration, Instant};
+
+use multiproc::Manager;
+use multiproc::manager::{DictProxy, JoinableQueueProxy, ListProxy, LockProxy, ManagerError, SemaphoreProxy};
+
+use crate::scenario::{Report, Scenario};
+use crate::tracer::{Kill, Mode, Operation, kill_at_every_instruction};
+use crate::witness::BOUND;
+
+const MADE: &str = "the call made";
+const NOT_MADE: &str = "no call";
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario { name: "manager::dict_set", run: || Call::new(set)?.test(&[MADE, NOT_MADE]) },
+    Scenario { name: "manager::list_push", run: || Call::new(push)?.test(&[MADE, NOT_MADE]) },
+    Scenario { name: "manager::lock_and_unlock", run: || Call::new(lock)?.test(&[]) },
+    Scenario { name: "manager::acquire_and_return", run: || Call::new(acquire)?.test(&[]) },
+    Scenario { name: "manager::take_and_done", run: || Call::new(take)?.test(&[MADE, NOT_MADE]) },
+];
+
+/// A server's objects, of which this process and its victims have proxies. They are the same for all kill points, so that a
+/// call's bytes are.
+struct Objects {
+    manager: Manager,
+    dict: DictProxy<u8, u8>,
+    list: ListProxy<u8>,
+    lock: LockProxy,
+    semaphore: SemaphoreProxy,
+    tasks: JoinableQueueProxy<u8>,
+}
+
+type Run = fn(&Objects);
+
+fn set(objects: &Objects) {
+    let _ = objects.dict.set(&1, &7);
+}
+
+fn push(objects: &Objects) {
+    let _ = objects.list.push(&7);
+}
+
+fn lock(objects: &Objects) {
+    drop(objects.lock.lock());
+}
+
+fn acquire(objects: &Objects) {
+    drop(objects.semaphore.acquire());
+}
+
+fn take(objects: &Objects) {
+    let _ = objects.tasks.try_take().and_then(|task| task.done());
+}
+
+/// A call, killed at each instruction.
+struct Call {
+    objects: Objects,
+    run: Run,
+}
+
+fn text(error: ManagerError) -> String {
+    error.to_string()
+}
+
+impl Call {
+    fn new(run: Run) -> Result<Call, String> {
+        let manager = Manager::start().map_err(|error| error.to_string())?;
+        let objects = Objects {
+            dict: manager.dict().map_err(text)?,
+            list: manager.list([]).map_err(text)?,
+            lock: manager.lock().map_err(text)?,
+            semaphore: manager.semaphore(1).map_err(text)?,
+            tasks: manager.joinable_queue(0).map_err(text)?,
+            manager,
+        };
+        Ok(Call { objects, run })
+    }
+
+    fn test(&self, notes: &[&str]) -> Result<Report, String> {
+        kill_at_every_instruction(self, Mode::Replay)?.demand(notes)
+    }
+
+    /// What has become of the call; a survivor makes others meanwhile.
+    fn outcome(&self) -> Result<bool, ManagerError> {
+        let objects = &self.objects;
+        let made =
+            objects.dict.get(&1)?.is_some() || !objects.list.is_empty()? || objects.tasks.unfinished()? == 1;
+        objects.dict.set(&2, &8)?;
+        objects.list.push(&8)?;
+        Ok(made)
+    }
+
+    /// What a victim held has to be free within the bound.
+    fn released(&self) -> Result<(), String> {
+        let objects = &self.objects;
+        let late = |what: &str| format!("{what} is not free after {BOUND:?}");
+        drop(objects.lock.lock_timeout(BOUND).map_err(text)?.ok_or_else(|| late("the lock"))?);
+        drop(objects.semaphore.acquire_timeout(BOUND).map_err(text)?.ok_or_else(|| late("the permit"))?);
+        let end = Instant::now() + BOUND;
+        // A task that was taken is there again, or done; the victim's connection may be seen to have ended a moment later.
+        while objects.tasks.len().map_err(text)? != objects.tasks.unfinished().map_err(text)? {
+            if Instant::now() > end {
+                return Err(late("the task"));
+            }
+            std::thread::sleep(Duration::from_micros(50));
+        }
+        Ok(())
+    }
+}
+
+impl Operation for Call {
+    type State = ();
+
+    fn prepare(&self) -> Result<(), String> {
+        let objects = &self.objects;
+        let reset = || {
+            objects.dict.clear()?;
+            objects.list.clear()?;
+            while let Ok(task) = objects.tasks.try_take() {
+                task.done()?;
+            }
+            objects.tasks.put_many([1, 2])
+        };
+        reset().map_err(text)
+    }
+
+    fn enter(&self, (): &()) {
+        // A session of its own, and what its thread keeps for the next call.
+        for _ in 0..3 {
+            let _ = self.objects.manager.stats();
+            drop(self.objects.lock.lock());
+            drop(self.objects.semaphore.acquire());
+            let _ = self.objects.dict.set(&3, &7);
+            let _ = self.objects.tasks.try_take().map(drop);
+        }
+    }
+
+    fn run(&self, (): &()) {
+        (self.run)(&self.objects);
+    }
+
+    fn turns(&self) -> usize {
+        2
+    }
+
+    fn verify(&self, (): (), kill: &Kill) -> Result<&'static str, String> {
+        let start = Instant::now();
+        self.released()?;
+        let made = self.outcome().map_err(text)?;
+        if start.elapsed() > BOUND {
+            return Err(format!("a survivor waited for {:?}", start.elapsed()));
+        }
+        match made {
+            true => Ok(MADE),
+            false if kill.is_after_the_end() && is_noted(self.run) => {
+                Err("a call that was made is lost".to_owned())
+            }
+            false => Ok(NOT_MADE),
+        }
+    }
+}
+
+/// Whether the call leaves something that can be seen.
+fn is_noted(run: Run) -> bool {
+    [set as Run, push, take].iter().any(|noted| std::ptr::fn_addr_eq(*noted, run))
+}
