@@ -22,12 +22,12 @@ use crate::sys::{memfd, named};
 /// # Examples
 /// ```
 /// let lock = multiproc::Lock::new()?;
-/// let guard = lock.lock()?;
+/// let guard = lock.lock().unwrap();
 /// let segments = multiproc::inspect::segments_of(std::process::id())?;
 /// let held = segments.iter().flat_map(|segment| &segment.objects).flat_map(|object| &object.leases);
 /// assert!(held.count() > 0);
 /// # drop(guard);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok::<(), multiproc::Error>(())
 /// ```
 pub fn segments_of(pid: u32) -> Result<Vec<SegmentView>> {
     let directory = format!("/proc/{pid}/fd");

@@ -42,13 +42,13 @@ impl SegmentView {
     /// let name = format!("doc-inspect-{}", std::process::id());
     /// let segment = Segment::create(&name, 1 << 16)?;
     /// let lock = Lock::new_in(&segment, "door")?;
-    /// let guard = lock.lock()?;
+    /// let guard = lock.lock().unwrap();
     /// let view = SegmentView::of_name(&name)?;
     /// assert_eq!(view.objects[0].info.name, "door");
     /// assert!(view.objects[0].leases[0].holder.is_some());
     /// # drop(guard);
     /// # segment.remove()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn of_name(name: &str) -> Result<Self> {
         let file = named::look_only(name)?;
@@ -66,7 +66,7 @@ impl SegmentView {
     /// ```
     /// use multiproc::inspect::SegmentView;
     /// use multiproc::{Queue, Segment};
-    /// let segment = Segment::anonymous(1 << 20)?;
+    /// let segment = Segment::anonymous(4 << 20)?;
     /// let queue = Queue::<u8>::new_in(&segment, "jobs", 4)?;
     /// queue.put(7)?;
     /// let file = segment.descriptor().unwrap().try_clone_to_owned().unwrap();
