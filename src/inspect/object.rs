@@ -12,6 +12,20 @@ const HEAD_BYTES: usize = 4 << 10;
 const ATTEMPTS: u32 = 5;
 
 /// An object in a segment, as it was seen.
+///
+/// # Examples
+/// ```
+/// use multiproc::inspect::SegmentView;
+/// use multiproc::{Segment, Semaphore};
+/// let name = format!("doc-object-{}", std::process::id());
+/// let segment = Segment::create(&name, 1 << 16)?;
+/// let semaphore = Semaphore::new_in(&segment, "seats", 5)?;
+/// let view = SegmentView::of_name(&name)?;
+/// assert_eq!((view.objects[0].info.name.as_str(), &*view.objects[0].counts), ("seats", &[("value", 5)][..]));
+/// # drop(semaphore);
+/// # segment.remove()?;
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ObjectView {
@@ -33,6 +47,18 @@ pub struct ObjectView {
 }
 
 /// A queue, as it was seen.
+///
+/// # Examples
+/// ```
+/// use multiproc::inspect::segments_of;
+/// use multiproc::PlainQueue;
+/// let queue = PlainQueue::<u64>::plain(8)?;
+/// queue.put(7)?;
+/// let segments = segments_of(std::process::id())?;
+/// let queues = segments.iter().flat_map(|segment| &segment.objects).filter_map(|object| object.queue);
+/// assert!(queues.into_iter().any(|queue| queue.stats.items == 1 && queue.max_items == Some(8)));
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct QueueView {

@@ -9,6 +9,20 @@ use crate::segment::Snapshot;
 use crate::sys::{memfd, named};
 
 /// A segment and the objects in it, as they were seen.
+///
+/// # Examples
+/// ```
+/// use multiproc::inspect::SegmentView;
+/// use multiproc::{Event, Segment};
+/// let name = format!("doc-view-{}", std::process::id());
+/// let segment = Segment::create(&name, 1 << 16)?;
+/// let event = Event::new_in(&segment, "go")?;
+/// let view = SegmentView::of_name(&name)?;
+/// assert_eq!((view.creator, view.objects.len()), (std::process::id(), 1));
+/// # drop(event);
+/// # segment.remove()?;
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SegmentView {

@@ -10,6 +10,26 @@ use super::waiters::Waiters;
 use super::{RawMutex, RawRLock};
 
 /// A lease that is held, or whose holder died, as it was seen at one moment.
+///
+/// # Examples
+/// ```
+/// # #[cfg(feature = "inspect")]
+/// # fn main() -> multiproc::Result<()> {
+/// use multiproc::inspect::SegmentView;
+/// use multiproc::{Lock, Segment};
+/// let name = format!("doc-lease-{}", std::process::id());
+/// let segment = Segment::create(&name, 1 << 16)?;
+/// let lock = Lock::new_in(&segment, "door")?;
+/// let guard = lock.lock().unwrap();
+/// let view = SegmentView::of_name(&name)?;
+/// let lease = &view.objects[0].leases[0];
+/// assert_eq!((lease.role, lease.awaited), ("lock", false));
+/// # drop(guard);
+/// # segment.remove()
+/// # }
+/// # #[cfg(not(feature = "inspect"))]
+/// # fn main() {}
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LeaseInfo {

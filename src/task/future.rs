@@ -331,11 +331,16 @@ impl<R: 'static> IntoFuture for Future<R> {
 /// use std::task::{Context, Poll, Waker};
 /// let executor = multiproc::futures::ThreadPoolExecutor::new(1)?;
 /// let future = executor.submit(|n: u32| n + 1, 41);
-/// future.result().expect("it does not fail");
-/// // What `future.await` does.
-/// let awaited = pin!(future.into_future());
-/// let polled = std::future::Future::poll(awaited, &mut Context::from_waker(Waker::noop()));
-/// assert_eq!(polled, Poll::Ready(Ok(42)));
+/// // What `future.await` does, but for the sleep.
+/// let mut awaited = pin!(future.into_future());
+/// let mut context = Context::from_waker(Waker::noop());
+/// let outcome = loop {
+///     if let Poll::Ready(outcome) = std::future::Future::poll(awaited.as_mut(), &mut context) {
+///         break outcome;
+///     }
+///     std::thread::yield_now();
+/// };
+/// assert_eq!(outcome, Ok(42));
 /// # Ok::<(), multiproc::Error>(())
 /// ```
 pub struct Awaited<R> {

@@ -337,7 +337,7 @@ fn drive(every: usize, common: &Common, gates: &Gates) -> Result<Report, String>
         }
     }
     // Whether it has to wait for others, for one, depends on them.
-    match strayed * 20 > report.kill_points {
+    match strayed * 4 > report.kill_points {
         false => Ok(report),
         true => Err(format!("hollow: {strayed} kill points are on another way ({report})")),
     }
