@@ -5,7 +5,7 @@
 //! ratios medians of ratios within a round. A full run writes MANAGER.md.
 
 mod cpython;
-#[path = "locks/processes.rs"]
+#[path = "processes.rs"]
 #[allow(dead_code)] // Each benchmark uses a part.
 mod processes;
 #[allow(dead_code)] // Each benchmark uses a part.
