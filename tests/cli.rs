@@ -1,15 +1,15 @@
 //! The binary `multiproc`: what it shows of segments that this test made, and how it refuses.
 
+mod name;
 mod random;
 mod worker;
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use multiproc::inspect::SegmentView;
@@ -17,38 +17,10 @@ use multiproc::{
     Array, Barrier, BoundedSemaphore, Condition, Event, JoinableQueue, Lock, Permits, Queue, QueueOptions,
     RLock, RawArray, RawValue, Segment, Semaphore, Value,
 };
+use name::Name;
 use random::Random;
 use serde_json::Value as Json;
 use worker::{SOON, Worker};
-
-/// A name that no other test has, whose file goes with it.
-struct Name(String);
-
-impl Name {
-    fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        Self(format!("test cli {}.{number}", std::process::id()))
-    }
-
-    fn path(&self) -> PathBuf {
-        PathBuf::from(format!("/dev/shm/multiproc-{}", self.0))
-    }
-
-    /// A file of that name with these bytes.
-    fn write(&self, bytes: &[u8]) -> File {
-        let mut file =
-            File::options().read(true).write(true).create_new(true).mode(0o600).open(self.path()).unwrap();
-        file.write_all(bytes).unwrap();
-        file
-    }
-}
-
-impl Drop for Name {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(self.path());
-    }
-}
 
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_multiproc"));

@@ -249,12 +249,6 @@ fn cancelling_at_any_moment_runs_a_task_once_or_never() {
     assert_eq!(futures.iter().filter(|future| future.cancelled()).count() as u64, cancelled);
 }
 
-/// Bytes of memory that this process has in use.
-fn resident() -> usize {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
-}
-
 #[test]
 fn a_million_futures_of_processes_leave_no_memory_behind() {
     if !limited::is_limited() {
@@ -268,8 +262,8 @@ fn a_million_futures_of_processes_leave_no_memory_behind() {
         assert_eq!(sum, 49_995_000);
     };
     (0..5).for_each(|_| batch());
-    let before = resident();
+    let before = limited::resident();
     (0..100).for_each(|_| batch());
-    let grown = resident().saturating_sub(before);
+    let grown = limited::resident().saturating_sub(before);
     assert!(grown < 16 << 20, "{grown} bytes more after a million futures");
 }

@@ -477,12 +477,6 @@ fn code_that_is_generic_over_executors_runs_on_threads() {
     assert_eq!(sums(&ThreadPoolExecutor::new(2).unwrap()), (90, 55));
 }
 
-/// Bytes of memory that this process has in use.
-fn resident() -> usize {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
-}
-
 #[test]
 fn a_million_futures_leave_no_memory_behind() {
     if !limited::is_limited() {
@@ -496,9 +490,9 @@ fn a_million_futures_leave_no_memory_behind() {
         assert_eq!(sum, 49_995_000);
     };
     (0..5).for_each(|_| batch());
-    let before = resident();
+    let before = limited::resident();
     (0..100).for_each(|_| batch());
-    let grown = resident().saturating_sub(before);
+    let grown = limited::resident().saturating_sub(before);
     assert!(grown < 16 << 20, "{grown} bytes more after a million futures");
 }
 

@@ -1,10 +1,11 @@
 //! Named segments, the objects in them, and what a wrong one is answered with.
 #![allow(unsafe_code)]
 
-use std::fs::{self, File};
-use std::io::{Seek, SeekFrom, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
-use std::path::PathBuf;
+mod name;
+
+use std::fs;
+use std::io::{Seek, SeekFrom};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -12,38 +13,12 @@ use multiproc::{
     Array, Barrier, BoundedSemaphore, Condition, Error, Event, Lock, LockError, Permits, RLock, Segment,
     Semaphore, Value,
 };
-
-/// A name that no other test has, whose file goes with it.
-struct Name(String);
+use name::Name;
 
 impl Name {
-    fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        Self(format!("test {}.{number}", std::process::id()))
-    }
-
-    fn path(&self) -> PathBuf {
-        PathBuf::from(format!("/dev/shm/multiproc-{}", self.0))
-    }
-
-    /// A file of that name with these bytes.
-    fn write(&self, bytes: &[u8]) -> File {
-        let mut file =
-            File::options().read(true).write(true).create_new(true).mode(0o600).open(self.path()).unwrap();
-        file.write_all(bytes).unwrap();
-        file
-    }
-
     /// How opening it is refused.
     fn refusal(&self) -> String {
         Segment::open(&self.0).unwrap_err().to_string()
-    }
-}
-
-impl Drop for Name {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(self.path());
     }
 }
 

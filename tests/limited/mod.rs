@@ -32,3 +32,9 @@ pub(crate) fn footprint() -> (usize, usize) {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
     (fds, maps.lines().count())
 }
+
+/// Bytes of memory that this process has in use.
+pub(crate) fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+}
