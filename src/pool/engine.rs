@@ -153,9 +153,12 @@ impl Engine {
 
     /// A buffer for a message.
     pub(super) fn spare(&self) -> Vec<u8> {
-        let mut spare = self.state().spare().unwrap_or_default();
-        spare.clear();
-        spare
+        self.state().spare().unwrap_or_default()
+    }
+
+    /// Buffers for messages, as many as there are.
+    pub(super) fn take_spares(&self, spares: &mut Vec<Vec<u8>>) {
+        self.state().take_spares(spares);
     }
 
     /// Withdraws the tasks of one receiver, or of all, that no worker has begun.

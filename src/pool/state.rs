@@ -122,6 +122,11 @@ impl State {
         self.spares.pop()
     }
 
+    /// Buffers for messages, all that there are.
+    pub(super) fn take_spares(&mut self, spares: &mut Vec<Vec<u8>>) {
+        spares.append(&mut self.spares);
+    }
+
     /// Puts a task in the ring; gives it back if there is no room.
     pub(super) fn offer(
         &mut self,
@@ -152,8 +157,9 @@ impl State {
             }
         }
         if load.retries == 0 {
-            let message = take(&mut load.message);
+            let mut message = take(&mut load.message);
             if self.spares.len() < SPARES && message.capacity() <= SPARE_BYTES {
+                message.clear();
                 self.spares.push(message);
             }
         }
