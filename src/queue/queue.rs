@@ -592,6 +592,14 @@ impl<T, C> Queue<T, C> {
         self.at_head(|ring| unsafe { ring.of_keeper(fences).get_with(wait, &mut read) })
     }
 
+    /// A guess whether there is something to get; never wrong about an item that has been there since before the call.
+    #[cfg(feature = "process")]
+    #[inline]
+    pub(crate) fn seems_ready(&self) -> bool {
+        // What can't be looked at is told by a get.
+        self.at_head(|ring| Ok(ring.seems_ready())).unwrap_or(true)
+    }
+
     /// Gets up to `count` payloads, and at least one, for which it waits; `read` is given each. Says how many.
     #[cfg(feature = "process")]
     pub(crate) fn get_many_by(
