@@ -3,6 +3,7 @@
 
 mod worker;
 
+use std::cell::Cell;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use multiproc::manager::{
     JoinableQueueProxy, ListProxy, LockProxy, ManagerError, NamespaceProxy, ObjectProxy, PoolProxy,
     QueueProxy, RLockProxy, RemoteObject, RemoteResult, SemaphoreProxy, ValueProxy,
 };
-use multiproc::{Manager, TaskError};
+use multiproc::{Manager, MapOptions, TaskError};
 use rustix::process::{Signal, getpid, kill_process};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -269,7 +270,7 @@ fn results_of_a_pool_come_as_they_are_ready() {
     }
     let manager = manager();
     let (pool, go) = (manager.pool(2).unwrap(), manager.event().unwrap());
-    let mut all = pool.imap_unordered(wait_for_first, (0..6).map(|n| (go.clone(), n))).unwrap();
+    let mut all = pool.imap_unordered(wait_for_first, (0..6).map(|n| (go.clone(), n)));
     let mut early: Vec<u32> = all.by_ref().take(5).map(Result::unwrap).collect();
     early.sort_unstable();
     assert_eq!(early, [1, 2, 3, 4, 5], "the first one waits for all others to have been seen");
@@ -277,7 +278,7 @@ fn results_of_a_pool_come_as_they_are_ready() {
     assert_eq!(all.map(Result::unwrap).collect::<Vec<_>>(), [0]);
     // One that is dropped is forgotten, and keeps nobody waiting.
     go.clear().unwrap();
-    drop(pool.imap_unordered(wait_for_first, [(go.clone(), 0)]).unwrap());
+    drop(pool.imap_unordered(wait_for_first, [(go.clone(), 0)]));
     assert_eq!(pool.apply(half, 4).unwrap(), 2);
     go.set().unwrap();
 }
@@ -286,16 +287,63 @@ fn results_of_a_pool_come_as_they_are_ready() {
 fn a_worker_that_dies_fails_each_item_that_it_had() {
     let manager = manager();
     let pool = manager.pool(1).unwrap();
+    let in_pairs = MapOptions { chunk: Some(2), ..MapOptions::default() };
     for results in [
-        pool.imap(die, 0..8).unwrap().collect::<Vec<_>>(),
-        pool.imap_unordered(die, 0..8).unwrap().collect::<Vec<_>>(),
+        pool.imap_with(die, 0..8, in_pairs).collect::<Vec<_>>(),
+        pool.imap_unordered_with(die, 0..8, in_pairs).collect::<Vec<_>>(),
+        pool.imap(die, 0..8).collect::<Vec<_>>(),
     ] {
         assert_eq!(results.len(), 8, "one for each item: {results:?}");
         let died = |result: &Result<u32, ManagerError>| {
             matches!(result, Err(ManagerError::Task(TaskError::WorkerDied { signal: 9, .. })))
         };
-        assert_eq!(results.iter().filter(|result| died(result)).count(), 2, "a chunk: {results:?}");
+        let count = results.iter().filter(|result| died(result)).count();
+        assert!((1..=2).contains(&count), "those of its job: {results:?}");
+        assert_eq!(*results[7].as_ref().unwrap(), 7);
     }
+}
+
+#[test]
+fn an_input_without_end_is_taken_within_the_buffer() {
+    let manager = manager();
+    let pool = manager.pool(2).unwrap();
+    let taken = Cell::new(0);
+    let input = (0_u32..).inspect(|_| taken.set(taken.get() + 1));
+    let bounded = MapOptions { buffersize: Some(10), ..MapOptions::default() };
+    let mut results = pool.imap_with(|n: u32| n + 1, input, bounded);
+    for n in 0..100 {
+        assert!(taken.get() <= n + 10, "{} after {n}", taken.get());
+        assert_eq!(results.next().unwrap().unwrap(), n + 1);
+    }
+    drop(results);
+    let mut seen: Vec<u32> = pool.imap_unordered(|n: u32| n, 0..200).map(Result::unwrap).collect();
+    seen.sort_unstable();
+    assert_eq!(seen, (0..200).collect::<Vec<_>>(), "each once");
+    assert_eq!(pool.imap(half, []).count(), 0);
+}
+
+#[test]
+fn options_of_a_map_that_are_wrong_or_too_tight_are_errors() {
+    let manager = manager();
+    let (pool, never) = (manager.pool(1).unwrap(), manager.event().unwrap());
+    let wrong = MapOptions { chunk: Some(0), ..MapOptions::default() };
+    let is_wrong = |error| matches!(error, Err(ManagerError::Task(TaskError::InvalidOption(_))));
+    assert!(is_wrong(pool.map_with(half, [2], wrong).map(drop)));
+    let results: Vec<_> = pool.imap_with(half, [2], wrong).collect();
+    assert!(matches!(results[..], [Err(ManagerError::Task(TaskError::InvalidOption(_)))]), "{results:?}");
+    let wait = |never: EventProxy| never.wait().is_ok();
+    let tight = MapOptions { timeout: Some(INSTANT), ..MapOptions::default() };
+    assert!(matches!(pool.map_with(wait, [never.clone()], tight), Err(ManagerError::TimedOut)));
+    let results: Vec<_> = pool.imap_with(wait, [never.clone()], tight).collect();
+    assert!(matches!(results[..], [Err(ManagerError::TimedOut)]), "{results:?}");
+    never.set().unwrap();
+    // A server that has gone is the last result.
+    manager.shutdown().unwrap();
+    let results: Vec<_> = pool.imap(half, 0..10).collect();
+    assert!(
+        matches!(results[..], [Err(ManagerError::Unreachable(_) | ManagerError::Disconnected)]),
+        "{results:?}"
+    );
 }
 
 #[test]

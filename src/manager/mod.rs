@@ -12,7 +12,7 @@
 //! | `Lock`, `RLock`, `Semaphore`, `BoundedSemaphore`, `Condition` | [`LockProxy`], [`RLockProxy`], [`SemaphoreProxy`], [`BoundedSemaphoreProxy`], [`ConditionProxy`] | guards; released when the client dies |
 //! | `Event`, `Barrier` | [`EventProxy`], [`BarrierProxy`] | |
 //! | `Queue`, `JoinableQueue` | [`QueueProxy`], [`JoinableQueueProxy`] | batches; tasks that come back when the client dies |
-//! | `Pool` | [`PoolProxy`] | `map_async`, `imap_unordered`, callbacks in this process |
+//! | `Pool` | [`PoolProxy`] | `map_async`, `imap` of inputs without end, callbacks in this process |
 //! | `register` | [`RemoteObject`], [`ObjectProxy`] | |
 //!
 //! # How it works
@@ -65,6 +65,7 @@ mod semaphore;
 mod served;
 mod server;
 mod session;
+mod stream;
 mod table;
 mod value;
 mod wire;

@@ -1,5 +1,6 @@
 //! [`PoolProxy`]: a pool of processes that are the server's.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
@@ -9,12 +10,11 @@ use serde::{Deserialize, Serialize};
 use super::error::ManagerError;
 use super::pool::PoolCall;
 use super::proxy::{Mark, Named, Proxy, Typed};
-use super::remote_result::{Pending, RemoteResult};
+use super::remote_result::{Next, Pending, RemoteResult};
+use super::stream::{Pace, Stream};
 use super::wire::Kind;
+use crate::MapOptions;
 use crate::pool::Job;
-
-/// Chunks of a map for each process.
-const CHUNKS: usize = 4;
 
 /// A pool of processes that a manager's server started.
 ///
@@ -132,7 +132,7 @@ impl PoolProxy {
     /// Has `f` called with each of `items` and waits for all results, in the order of the items.
     ///
     /// # Errors
-    /// [`ManagerError::Task`]: the first failure in that order. Those of a call.
+    /// [`ManagerError::Task`]: the first failure in that order, after all items were done. Those of a call.
     ///
     /// # Process death
     /// As for the type.
@@ -145,12 +145,43 @@ impl PoolProxy {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     #[doc(alias = "starmap")]
-    pub fn map<A, R>(&self, f: fn(A) -> R, items: impl IntoIterator<Item = A>) -> Result<Vec<R>, ManagerError>
+    pub fn map<A, R, I>(&self, f: fn(A) -> R, items: I) -> Result<Vec<R>, ManagerError>
     where
+        I: IntoIterator<Item = A>,
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        self.imap(f, items)?.collect()
+        self.map_with(f, items, MapOptions::default())
+    }
+
+    /// As [`map`](Self::map), with options.
+    ///
+    /// # Errors
+    /// Those of `map`; [`ManagerError::TimedOut`], and what was begun or given to the pool is done all the same.
+    ///
+    /// # Process death
+    /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let pool = manager.pool(1)?;
+    /// let in_tens = multiproc::MapOptions { chunk: Some(10), ..Default::default() };
+    /// assert_eq!(pool.map_with(|n: u64| n + 1, 0..100, in_tens)?.len(), 100);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn map_with<A, R, I>(
+        &self,
+        f: fn(A) -> R,
+        items: I,
+        options: MapOptions,
+    ) -> Result<Vec<R>, ManagerError>
+    where
+        I: IntoIterator<Item = A>,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        self.map_async_with(f, items, options)?.get()
     }
 
     /// Has `f` called with each of `items`, which are taken at once.
@@ -170,16 +201,46 @@ impl PoolProxy {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     #[doc(alias = "starmap_async")]
-    pub fn map_async<A, R>(
-        &self,
-        f: fn(A) -> R,
-        items: impl IntoIterator<Item = A>,
-    ) -> Result<RemoteResult<Vec<R>>, ManagerError>
+    pub fn map_async<A, R, I>(&self, f: fn(A) -> R, items: I) -> Result<RemoteResult<Vec<R>>, ManagerError>
     where
+        I: IntoIterator<Item = A>,
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        Ok(RemoteResult::of_all(self.submit_all(f, items)?))
+        self.map_async_with(f, items, MapOptions::default())
+    }
+
+    /// As [`map_async`](Self::map_async), with options.
+    ///
+    /// # Errors
+    /// Those of `map_async`, and of the options, which are [`ManagerError::Task`].
+    ///
+    /// # Process death
+    /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let pool = manager.pool(1)?;
+    /// let one_by_one = multiproc::MapOptions { chunk: Some(1), ..Default::default() };
+    /// assert_eq!(pool.map_async_with(|n: u64| n * n, 0..4, one_by_one)?.get()?, [0, 1, 4, 9]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn map_async_with<A, R, I>(
+        &self,
+        f: fn(A) -> R,
+        items: I,
+        options: MapOptions,
+    ) -> Result<RemoteResult<Vec<R>>, ManagerError>
+    where
+        I: IntoIterator<Item = A>,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        let options = options.check().map_err(ManagerError::Task)?;
+        let items: Vec<A> = items.into_iter().collect();
+        let chunk = options.chunk_of(items.len(), self.processes()?);
+        Ok(RemoteResult::of_all(self.submit(f, &items, chunk)?, options.deadline))
     }
 
     /// As [`map_async`](Self::map_async); `callback` is called with the outcome, here, on a thread of its own.
@@ -199,13 +260,9 @@ impl PoolProxy {
     /// assert_eq!(receiver.recv().expect("it is called")?, [0, 1, 4, 9, 16]);
     /// # Ok::<(), multiproc::Error>(())
     /// ```
-    pub fn map_async_then<A, R, C>(
-        &self,
-        f: fn(A) -> R,
-        items: impl IntoIterator<Item = A>,
-        callback: C,
-    ) -> Result<(), ManagerError>
+    pub fn map_async_then<A, R, I, C>(&self, f: fn(A) -> R, items: I, callback: C) -> Result<(), ManagerError>
     where
+        I: IntoIterator<Item = A>,
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned + 'static,
         C: FnOnce(Result<Vec<R>, ManagerError>) + Send + 'static,
@@ -213,11 +270,11 @@ impl PoolProxy {
         self.map_async(f, items)?.then(callback)
     }
 
-    /// Has `f` called with each of `items`, which are taken at once; results come in their order, as soon as they are there: a few at a
-    /// time. It goes on after a failure.
+    /// Has `f` called with each of `items`, which may be without end; results come in their order, each when it is there. It goes on
+    /// after a failure.
     ///
     /// # Errors
-    /// [`ManagerError::Task`]: the arguments can't travel. Those of a call, with which the results end.
+    /// Each result has its own. One that is no [`ManagerError::Task`] is the last.
     ///
     /// # Process death
     /// As for the type.
@@ -226,26 +283,58 @@ impl PoolProxy {
     /// ```
     /// let manager = multiproc::Manager::start()?;
     /// let pool = manager.pool(1)?;
-    /// let squares: Result<Vec<u64>, _> = pool.imap(|n: u64| n * n, 0..5)?.collect();
+    /// let squares: Result<Vec<u64>, _> = pool.imap(|n: u64| n * n, 0..).take(5).collect();
     /// assert_eq!(squares?, [0, 1, 4, 9, 16]);
     /// # Ok::<(), multiproc::Error>(())
     /// ```
-    pub fn imap<A, R>(
+    pub fn imap<A, R, I>(
         &self,
         f: fn(A) -> R,
-        items: impl IntoIterator<Item = A>,
-    ) -> Result<impl Iterator<Item = Result<R, ManagerError>>, ManagerError>
+        items: I,
+    ) -> impl Iterator<Item = Result<R, ManagerError>> + use<A, R, I>
     where
+        I: IntoIterator<Item = A>,
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        Ok(self.submit_all(f, items)?.results(Pending::next))
+        self.imap_with(f, items, MapOptions::default())
+    }
+
+    /// As [`imap`](Self::imap), with options. A timeout is [`ManagerError::TimedOut`].
+    ///
+    /// # Errors
+    /// Each result has its own. One that is no [`ManagerError::Task`] is the last.
+    ///
+    /// # Process death
+    /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let pool = manager.pool(1)?;
+    /// let bounded = multiproc::MapOptions { buffersize: Some(8), ..Default::default() };
+    /// let squares: Result<Vec<u64>, _> = pool.imap_with(|n: u64| n * n, 0.., bounded).take(3).collect();
+    /// assert_eq!(squares?, [0, 1, 4]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn imap_with<A, R, I>(
+        &self,
+        f: fn(A) -> R,
+        items: I,
+        options: MapOptions,
+    ) -> impl Iterator<Item = Result<R, ManagerError>> + use<A, R, I>
+    where
+        I: IntoIterator<Item = A>,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        Stream::new(self.clone(), f, items.into_iter(), self.pace(options, Pending::next))
     }
 
     /// As [`imap`](Self::imap), but results come in the order in which they are ready.
     ///
     /// # Errors
-    /// As `imap`.
+    /// Each result has its own. One that is no [`ManagerError::Task`] is the last.
     ///
     /// # Process death
     /// As for the type.
@@ -254,38 +343,77 @@ impl PoolProxy {
     /// ```
     /// let manager = multiproc::Manager::start()?;
     /// let pool = manager.pool(1)?;
-    /// let squares = pool.imap_unordered(|n: u64| n * n, 0..5)?.collect::<Result<Vec<_>, _>>()?;
+    /// let squares = pool.imap_unordered(|n: u64| n * n, 0..5).collect::<Result<Vec<_>, _>>()?;
     /// assert_eq!(squares.iter().sum::<u64>(), 30);
     /// # Ok::<(), multiproc::Error>(())
     /// ```
-    pub fn imap_unordered<A, R>(
+    pub fn imap_unordered<A, R, I>(
         &self,
         f: fn(A) -> R,
-        items: impl IntoIterator<Item = A>,
-    ) -> Result<impl Iterator<Item = Result<R, ManagerError>>, ManagerError>
+        items: I,
+    ) -> impl Iterator<Item = Result<R, ManagerError>> + use<A, R, I>
     where
+        I: IntoIterator<Item = A>,
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        Ok(self.submit_all(f, items)?.results(Pending::any))
+        self.imap_unordered_with(f, items, MapOptions::default())
     }
 
-    /// Has the calls made, a chunk of them at a time: by about as many chunks as keep all processes busy to the end.
-    fn submit_all<A, R>(
+    /// As [`imap_unordered`](Self::imap_unordered), with options.
+    ///
+    /// # Errors
+    /// Each result has its own. One that is no [`ManagerError::Task`] is the last.
+    ///
+    /// # Process death
+    /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let pool = manager.pool(1)?;
+    /// let in_pairs = multiproc::MapOptions { chunk: Some(2), ..Default::default() };
+    /// let squares = pool.imap_unordered_with(|n: u64| n * n, 0..4, in_pairs).collect::<Result<Vec<_>, _>>()?;
+    /// assert_eq!(squares.iter().sum::<u64>(), 14);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn imap_unordered_with<A, R, I>(
         &self,
         f: fn(A) -> R,
-        items: impl IntoIterator<Item = A>,
+        items: I,
+        options: MapOptions,
+    ) -> impl Iterator<Item = Result<R, ManagerError>> + use<A, R, I>
+    where
+        I: IntoIterator<Item = A>,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        Stream::new(self.clone(), f, items.into_iter(), self.pace(options, Pending::any))
+    }
+
+    fn pace(&self, options: MapOptions, next: Next) -> Result<Pace, ManagerError> {
+        let options = options.check().map_err(ManagerError::Task)?;
+        let chunk = options.chunk.unwrap_or(1);
+        let most = options.buffer(chunk, self.processes()?);
+        Ok(Pace { chunk, most, deadline: options.deadline, next })
+    }
+
+    fn processes(&self) -> Result<usize, ManagerError> {
+        self.remote.ask(&PoolCall::Processes)
+    }
+
+    /// No results.
+    pub(super) fn pending(&self) -> Pending {
+        Pending::new(self.remote.clone(), VecDeque::new())
+    }
+
+    /// Has `f` called with each of `items`, with so many of them in a job.
+    pub(super) fn submit<A, R>(
+        &self,
+        f: fn(A) -> R,
+        items: &[A],
+        chunk: usize,
     ) -> Result<Pending, ManagerError>
-    where
-        A: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
-    {
-        let items: Vec<A> = items.into_iter().collect();
-        let processes: usize = self.remote.ask(&PoolCall::Processes)?;
-        self.submit(f, &items, items.len().div_ceil(processes.saturating_mul(CHUNKS).max(1)).max(1))
-    }
-
-    fn submit<A, R>(&self, f: fn(A) -> R, items: &[A], chunk: usize) -> Result<Pending, ManagerError>
     where
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,

@@ -23,10 +23,10 @@ pub(super) struct Pending {
 }
 
 /// What came of so many calls, encoded.
-type Came = (Result<Vec<u8>, TaskError>, usize);
+pub(super) type Came = (Result<Vec<u8>, TaskError>, usize);
 
 /// How the next one is waited for.
-type Next = fn(&mut Pending, Option<Duration>) -> Option<Result<Came, ManagerError>>;
+pub(super) type Next = fn(&mut Pending, Option<Duration>) -> Option<Result<Came, ManagerError>>;
 
 /// How a result is made of what came.
 type Read<R> = fn(Vec<Came>) -> Result<R, ManagerError>;
@@ -57,27 +57,9 @@ impl Pending {
         Ok((result.map(|bytes| bytes.0.to_vec()), calls))
     }
 
-    /// The results, as `next` brings them.
-    pub(super) fn results<R: DeserializeOwned>(
-        self,
-        next: Next,
-    ) -> impl Iterator<Item = Result<R, ManagerError>> {
-        let (mut pending, mut came) = (Some(self), Vec::new().into_iter());
-        std::iter::from_fn(move || {
-            loop {
-                if let Some(result) = came.next() {
-                    return Some(result);
-                }
-                match next(pending.as_mut()?, None)? {
-                    Ok(chunk) => came = results_of(chunk).into_iter(),
-                    Err(error) => {
-                        // It is the server that fails, and not a task.
-                        pending = None;
-                        return Some(Err(error));
-                    }
-                }
-            }
-        })
+    /// Adds others, behind these.
+    pub(super) fn append(&mut self, mut others: Self) {
+        self.chunks.append(&mut others.chunks);
     }
 }
 
@@ -92,7 +74,7 @@ impl Drop for Pending {
 }
 
 /// The results of some calls. A worker that died fails all of them.
-fn results_of<R: DeserializeOwned>((result, calls): Came) -> Vec<Result<R, ManagerError>> {
+pub(super) fn results_of<R: DeserializeOwned>((result, calls): Came) -> Vec<Result<R, ManagerError>> {
     match result {
         Ok(bytes) => {
             outcomes(&bytes, calls).into_iter().map(|result| result.map_err(ManagerError::Task)).collect()
@@ -128,19 +110,21 @@ pub struct RemoteResult<R> {
     came: Vec<Came>,
     /// Makes the result of what came, once.
     read: Option<Read<R>>,
+    /// Until when it may come.
+    deadline: Option<Deadline>,
 }
 
 impl<R: DeserializeOwned> RemoteResult<R> {
     /// Of one call.
     pub(super) fn of_one(pending: Pending) -> Self {
-        Self { pending, came: Vec::new(), read: Some(only) }
+        Self { pending, came: Vec::new(), read: Some(only), deadline: None }
     }
 }
 
 impl<R: DeserializeOwned> RemoteResult<Vec<R>> {
     /// Of all the calls.
-    pub(super) fn of_all(pending: Pending) -> Self {
-        Self { pending, came: Vec::new(), read: Some(all) }
+    pub(super) fn of_all(pending: Pending, deadline: Option<Deadline>) -> Self {
+        Self { pending, came: Vec::new(), read: Some(all), deadline }
     }
 }
 
@@ -149,7 +133,7 @@ impl<R> RemoteResult<R> {
     ///
     /// # Errors
     /// [`ManagerError::Task`]: there is none; of a map, the first failure in the order of the items. [`ManagerError::NotHeld`]: the
-    /// connection was lost, and the result is forgotten. Those of a call.
+    /// connection was lost, and the result is forgotten. [`ManagerError::TimedOut`], of a map with that option. Those of a call.
     ///
     /// # Process death
     /// A server that is killed ends the wait: [`ManagerError::Disconnected`].
@@ -242,7 +226,8 @@ impl<R> RemoteResult<R> {
     }
 
     fn take_within(&mut self, timeout: Option<Duration>) -> Result<R, ManagerError> {
-        let deadline = timeout.and_then(Deadline::after);
+        let within = timeout.and_then(Deadline::after);
+        let deadline = within.map_or(self.deadline, |within| Some(within.earlier(self.deadline)));
         let read = self.read.ok_or(ManagerError::NotHeld)?;
         while let Some(came) = self.pending.next(deadline.map(Deadline::remaining)) {
             self.came.push(came?);
