@@ -3,7 +3,7 @@
 
 mod worker;
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
@@ -180,6 +180,34 @@ fn keys_that_differ_are_errors_at_both_ends() {
             ))
         ));
     }
+}
+
+#[test]
+fn an_old_handshake_is_an_error_at_both_ends() {
+    let hello = |role: u8| [&b"mpcn\0\0\x22\0"[..], &[role, 1], &[5; 32]].concat();
+    let manager = Manager::builder().address(any_port()).authkey(key()).start().unwrap();
+    let client = silent(manager.address());
+    rustix::net::send(&client, &hello(1), rustix::net::SendFlags::NOSIGNAL).unwrap();
+    wait_for_the_end(&client);
+    eventually("the refusal", || !manager.refusals().unwrap().is_empty());
+    let refusals = manager.refusals().unwrap();
+    assert!(matches!(refusals[..], [Refusal::Version { ours: 1, theirs: 0, .. }]), "{refusals:?}");
+
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = Address::Tcp(listener.local_addr().unwrap());
+    let old = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(&hello(0)).unwrap();
+        // Until the client hangs up.
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let error = Manager::connect(address, key()).err();
+    let is_version = matches!(
+        error,
+        Some(ManagerError::Authentication(AuthenticationError::Version { ours: 1, theirs: 0, .. }))
+    );
+    assert!(is_version, "{error:?}");
+    old.join().unwrap();
 }
 
 #[test]
