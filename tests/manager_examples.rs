@@ -3,7 +3,18 @@
 
 mod built;
 
+use std::path::PathBuf;
+
 use built::{Served, said_by};
+
+/// A directory that goes with its test.
+struct Directory(PathBuf);
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
 
 #[test]
 fn word_index_is_filled_by_its_children() {
@@ -18,7 +29,8 @@ fn word_index_is_filled_by_processes_of_two_programs() {
     let server = Served::new("word_index", "WORD_INDEX_KEY");
     let directory = std::env::temp_dir().join(format!("multiproc-word-index-{}", std::process::id()));
     std::fs::create_dir(&directory).unwrap();
-    let files: Vec<_> = ["one", "two", "three"].map(|name| directory.join(name)).into();
+    let directory = Directory(directory);
+    let files: Vec<_> = ["one", "two", "three"].map(|name| directory.0.join(name)).into();
     std::fs::write(&files[0], "the lock\nand the key").unwrap();
     std::fs::write(&files[1], "The door").unwrap();
     std::fs::write(&files[2], "a\nb\nthe c").unwrap();
@@ -27,7 +39,6 @@ fn word_index_is_filled_by_processes_of_two_programs() {
     assert_eq!(server.says("fill", &[path(0)]), "5 words added\n");
     assert_eq!(server.says("fill", &[path(1), path(2)]), "6 words added\n");
     let found = server.says("find", &["the"]);
-    std::fs::remove_dir_all(&directory).unwrap();
     let mut expected = vec![format!("{}:1", path(0)), format!("{}:2", path(0))];
     expected.extend([format!("{}:1", path(1)), format!("{}:3", path(2))]);
     expected.sort();
