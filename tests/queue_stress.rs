@@ -16,8 +16,8 @@ use worker::Worker;
 
 const PRODUCERS: usize = 4;
 const CONSUMERS: usize = 3;
-/// Numbers that a producer has: longer than a minute's run.
-const NUMBERS: u64 = 1 << 26;
+/// Numbers that a producer has: more than it puts in a minute.
+const NUMBERS: u64 = 1 << 27;
 
 /// How a consumer gets an item.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
