@@ -68,6 +68,19 @@ fn an_idle_queue_is_small_and_a_drained_one_is_small_again() {
 }
 
 #[test]
+fn an_exclusive_producer_keeps_the_last_chunk_until_it_is_dropped() {
+    let queue = Queue::<Vec<u8>>::unbounded().unwrap();
+    let mut producer = queue.producer().unwrap();
+    (0..20_000).for_each(|_| producer.put(vec![7; 1000]).unwrap());
+    while queue.try_get().is_ok() {}
+    let kept = bytes(&queue);
+    assert!(kept > IDLE && kept <= CHUNK + IDLE, "{kept} bytes");
+    drop(producer);
+    assert_eq!(queue.try_get(), Err(GetError::Empty));
+    assert!(bytes(&queue) <= IDLE, "{} bytes idle", bytes(&queue));
+}
+
+#[test]
 fn items_of_all_lengths_pass_like_through_a_deque() {
     let queue = Queue::<Vec<u8>>::unbounded().unwrap();
     let (mut oracle, mut random) = (VecDeque::new(), Random(7));

@@ -10,7 +10,8 @@ use crate::error::{Error, Result};
 use crate::raw::{self, Deadline, RingError, Tasks, Wait};
 use crate::segment::{Kind, Segment, Site};
 
-/// A [`Queue`] whose items are done, not just got; everything that a queue can do, it can too (it derefs to one).
+/// A [`Queue`] whose items are done, not just got; everything that a queue can do, it can too (it derefs to one), but for
+/// [`Queue::consumer`]: the consumers' end is for whoever takes tasks, and that says [`GetError::Unsupported`].
 ///
 /// [`take`](Self::take) leases an item: it stays the queue's until the [`Task`] is done, and goes to somebody else if the
 /// task is dropped or its holder dies. [`join`](Self::join) waits until everything that was put is done.

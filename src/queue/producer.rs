@@ -42,7 +42,8 @@ pub struct Producer<T, C = Postcard> {
 impl<T, C> Queue<T, C> {
     /// The producers' end for the calling thread alone, until it is dropped.
     ///
-    /// A put of somebody else's that is under way is waited for; one that waits for room is refused.
+    /// A put of somebody else's that is under way is waited for; one that waits for room is refused. A queue that grows
+    /// keeps its last chunk, of up to 4 MiB or one item, when it is drained: until the first get after the endpoint was dropped.
     ///
     /// # Errors
     /// [`PutError::Exclusive`] if another thread has it, [`PutError::Deadlock`] if the calling one does;

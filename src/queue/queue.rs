@@ -78,6 +78,9 @@ impl<T: serde::Serialize + serde::de::DeserializeOwned + 'static> Queue<T> {
     /// empty, it takes 104 KiB. An item takes 64 bytes and, if it is longer than 48 encoded, its length. Where memory ends,
     /// puts say [`PutError::OutOfMemory`].
     ///
+    /// Drained while a producer is at work, it keeps the last chunk; the next get, also one that finds nothing, gives it
+    /// back. An exclusive [`producer`](Self::producer) is at work until it is dropped.
+    ///
     /// # Errors
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory), [`Error::TooManyFiles`](crate::Error::TooManyFiles), [`Error::Unsupported`](crate::Error::Unsupported).
     ///

@@ -13,7 +13,7 @@ use loom::thread::{self, JoinHandle};
 use super::lease::OWNER_DIED;
 use super::{Lease, RawPermits};
 use crate::sys::futex;
-use crate::sys::model::{Life, Outcome, Sabotage, every_death, every_death_with};
+use crate::sys::model::{Life, Outcome, Sabotage, deaths_in_part, every_death, every_death_with};
 
 /// For each permit a counter that loom watches for unordered accesses.
 struct Guarded<const N: usize> {
@@ -102,38 +102,46 @@ fn twin_dropped_wake_is_lost() {
 
 /// The permit is given back while two threads want it, one of which dies at each step. Unless that one had the permit, no
 /// slice ends, and the other gets it all the same.
-fn a_waiters_death_loses_no_wake(sabotage: Sabotage) {
-    every_death_with(sabotage, |step| {
-        let shared = Guarded::<1>::new();
-        let waiters = Life::long(1).run(|| {
-            let permit = shared.take();
-            let mortal = spawn(&shared, Life { tid: 2, dies_after: Some(step) }, |shared| {
-                shared.take();
-            });
-            let other = spawn(&shared, Life::long(3), Guarded::use_one);
-            shared.permits.release(permit).unwrap();
-            (mortal, other)
+fn a_waiters_death_loses_no_wake(step: usize) {
+    let shared = Guarded::<1>::new();
+    let waiters = Life::long(1).run(|| {
+        let permit = shared.take();
+        let mortal = spawn(&shared, Life { tid: 2, dies_after: Some(step) }, |shared| {
+            shared.take();
         });
-        let Outcome::Lived((mortal, other)) = waiters else { unreachable!("nobody kills it") };
-        let _ = mortal.join().unwrap();
-        let _ = Life::long(4).run(|| {
-            if shared.permits.permits[0].word().load(Ordering::Relaxed) & OWNER_DIED != 0 {
-                futex::end_slices();
-            }
-        });
-        assert_eq!(other.join().unwrap(), Outcome::Lived(()));
+        let other = spawn(&shared, Life::long(3), Guarded::use_one);
+        shared.permits.release(permit).unwrap();
+        (mortal, other)
     });
+    let Outcome::Lived((mortal, other)) = waiters else { unreachable!("nobody kills it") };
+    let _ = mortal.join().unwrap();
+    let _ = Life::long(4).run(|| {
+        if shared.permits.permits[0].word().load(Ordering::Relaxed) & OWNER_DIED != 0 {
+            futex::end_slices();
+        }
+    });
+    assert_eq!(other.join().unwrap(), Outcome::Lived(()));
 }
 
 #[test]
-fn a_waiters_death_loses_no_wake_up() {
-    a_waiters_death_loses_no_wake(Sabotage::None);
+fn a_waiters_death_loses_no_wake_up_at_one_step_in_three() {
+    deaths_in_part(0, 3, a_waiters_death_loses_no_wake);
+}
+
+#[test]
+fn a_waiters_death_loses_no_wake_up_at_the_steps_behind_those() {
+    deaths_in_part(1, 3, a_waiters_death_loses_no_wake);
+}
+
+#[test]
+fn a_waiters_death_loses_no_wake_up_at_the_steps_before_those() {
+    deaths_in_part(2, 3, a_waiters_death_loses_no_wake);
 }
 
 #[test]
 #[should_panic(expected = "deadlock")]
 fn twin_a_turn_that_is_not_passed_on_loses_a_wake_up() {
-    a_waiters_death_loses_no_wake(Sabotage::NoOwnerWake);
+    every_death_with(Sabotage::NoOwnerWake, a_waiters_death_loses_no_wake);
 }
 
 #[test]

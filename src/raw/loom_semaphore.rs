@@ -8,7 +8,7 @@ use loom::cell::UnsafeCell;
 use loom::thread;
 
 use super::{Deadline, RawSemaphore};
-use crate::sys::model::{Life, Outcome, Sabotage, every_death, every_death_with};
+use crate::sys::model::{Life, Outcome, Sabotage, deaths_in_part, every_death, every_death_with};
 
 fn spawn<R: 'static>(life: Life, body: impl FnOnce() -> R + 'static) -> thread::JoinHandle<Outcome<R>> {
     thread::spawn(move || life.run(body))
@@ -118,46 +118,54 @@ fn twin_without_the_kernels_pending_wake_a_dead_releaser_is_lost_in_a_crowd() {
 
 /// One permission, given while a mortal acquirer and another one may sleep. If the mortal one dies beside a count of 1,
 /// that permission is for the other, whom nobody else wakes.
-fn a_dead_acquirer_keeps_no_wake(sabotage: Sabotage, hint: Hint) {
-    every_death_with(sabotage, move |step| {
-        let semaphore = semaphore(hint, 0, u32::MAX);
-        let mortal = {
-            let semaphore = semaphore.clone();
-            spawn(Life { tid: 1, dies_after: Some(step) }, move || semaphore.acquire(None))
-        };
-        let other = {
-            let semaphore = semaphore.clone();
-            spawn(Life::long(2), move || {
-                assert!(semaphore.acquire(None));
-                assert!(semaphore.release());
-            })
-        };
-        let _ = Life::long(3).run(|| {
+fn a_dead_acquirer_keeps_no_wake(step: usize, hint: Hint) {
+    let semaphore = semaphore(hint, 0, u32::MAX);
+    let mortal = {
+        let semaphore = semaphore.clone();
+        spawn(Life { tid: 1, dies_after: Some(step) }, move || semaphore.acquire(None))
+    };
+    let other = {
+        let semaphore = semaphore.clone();
+        spawn(Life::long(2), move || {
+            assert!(semaphore.acquire(None));
             assert!(semaphore.release());
-            let _ = mortal.join().unwrap();
-            if semaphore.value() == 0 {
-                assert!(semaphore.release());
-            }
-        });
-        assert_eq!(other.join().unwrap(), Outcome::Lived(()));
+        })
+    };
+    let _ = Life::long(3).run(|| {
+        assert!(semaphore.release());
+        let _ = mortal.join().unwrap();
+        if semaphore.value() == 0 {
+            assert!(semaphore.release());
+        }
     });
+    assert_eq!(other.join().unwrap(), Outcome::Lived(()));
 }
 
 #[test]
-fn a_dead_acquirer_keeps_no_wake_whenever_it_dies() {
-    a_dead_acquirer_keeps_no_wake(Sabotage::None, Hint::Clear);
+fn a_dead_acquirer_keeps_no_wake_at_every_other_step() {
+    deaths_in_part(0, 2, |step| a_dead_acquirer_keeps_no_wake(step, Hint::Clear));
 }
 
 #[test]
-fn a_dead_acquirer_keeps_no_wake_in_a_crowd() {
-    a_dead_acquirer_keeps_no_wake(Sabotage::None, Hint::Crowd);
+fn a_dead_acquirer_keeps_no_wake_at_the_steps_between() {
+    deaths_in_part(1, 2, |step| a_dead_acquirer_keeps_no_wake(step, Hint::Clear));
+}
+
+#[test]
+fn a_dead_acquirer_keeps_no_wake_in_a_crowd_at_every_other_step() {
+    deaths_in_part(0, 2, |step| a_dead_acquirer_keeps_no_wake(step, Hint::Crowd));
+}
+
+#[test]
+fn a_dead_acquirer_keeps_no_wake_in_a_crowd_at_the_steps_between() {
+    deaths_in_part(1, 2, |step| a_dead_acquirer_keeps_no_wake(step, Hint::Crowd));
 }
 
 // Without a crowd all are woken, and nobody's death keeps a wake from another.
 #[test]
 #[should_panic(expected = "deadlock")]
 fn twin_without_the_kernels_pending_wake_a_dead_acquirer_keeps_a_wake_in_a_crowd() {
-    a_dead_acquirer_keeps_no_wake(Sabotage::NoPendingWake, Hint::Crowd);
+    every_death_with(Sabotage::NoPendingWake, |step| a_dead_acquirer_keeps_no_wake(step, Hint::Crowd));
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! The futex: for each word its sleepers, in the order in which they came.
 //!
-//! The table is invisible to loom. What the kernel's bucket lock gives is modelled by an atomic ([`BUCKET`]) that every
-//! system call on a futex updates: the calls are ordered, and each sees what was stored before an earlier one. A wake
-//! that falls between a sleeper's look at the word and its entry in the table ends the sleep before it begins, which a
+//! The table is invisible to loom. What the lock of a word's bucket gives in the kernel is modelled by an atomic (of
+//! [`BUCKETS`]) that every system call on that word updates: the calls are ordered, and each sees what was stored before an
+//! earlier one. Calls on different words are not, where they have different buckets. A wake that falls between a sleeper's look at the word and its entry in the table ends the sleep before it begins, which a
 //! futex may do. A model of time-outs hands in a deadline that has passed.
 
 use std::cell::Cell;
@@ -69,21 +69,27 @@ struct Queue {
 loom::lazy_static! {
     /// By the words' addresses, in the order of their first use: the same one in each execution.
     static ref QUEUES: Mutex<Vec<(usize, Queue)>> = Mutex::new(Vec::new());
-    static ref BUCKET: loom::sync::atomic::AtomicUsize = loom::sync::atomic::AtomicUsize::new(0);
+    static ref BUCKETS: [loom::sync::atomic::AtomicUsize; 8] =
+        std::array::from_fn(|_| loom::sync::atomic::AtomicUsize::new(0));
     static ref SLICES: Slices = Slices::default();
 }
 
-fn in_order() {
-    BUCKET.fetch_add(0, Ordering::AcqRel);
+fn in_order(word: Word<'_>) {
+    let position = with_queues(word, |_, position| position);
+    BUCKETS[position % BUCKETS.len()].fetch_add(0, Ordering::AcqRel);
 }
 
 fn with_queue<R>(word: Word<'_>, act: impl FnOnce(&mut Queue) -> R) -> R {
+    with_queues(word, |queues, position| act(&mut queues[position].1))
+}
+
+fn with_queues<R>(word: Word<'_>, act: impl FnOnce(&mut [(usize, Queue)], usize) -> R) -> R {
     let mut queues = QUEUES.lock().unwrap();
     let position = queues.iter().position(|(address, _)| *address == word.address()).unwrap_or_else(|| {
         queues.push((word.address(), Queue::default()));
         queues.len() - 1
     });
-    act(&mut queues[position].1)
+    act(&mut queues, position)
 }
 
 #[derive(Default)]
@@ -115,12 +121,12 @@ pub(crate) fn wait<'a>(word: impl Into<Word<'a>>, expected: u32, deadline: Optio
     if !step() || deadline.is_some_and(Deadline::has_passed) {
         return;
     }
-    in_order();
+    in_order(word);
     let wakes = with_queue(word, |queue| queue.wakes);
     if word.seen_by_kernel() != expected {
         return;
     }
-    in_order();
+    in_order(word);
     // Nothing that loom can interrupt lies between this look and the entry in the table.
     if slice_has_ended() {
         return;
@@ -136,10 +142,14 @@ pub(crate) fn wait<'a>(word: impl Into<Word<'a>>, expected: u32, deadline: Optio
         }
         in_time
     });
-    while asleep && sleeper.asleep.load(Ordering::Relaxed) {
-        thread::park();
+    if asleep {
+        // What the waker did before is seen: loom's unpark orders it.
+        while sleeper.asleep.load(Ordering::Relaxed) {
+            thread::park();
+        }
+    } else {
+        in_order(word);
     }
-    in_order();
     slice_has_ended();
 }
 
@@ -181,7 +191,7 @@ fn wake_after_change(word: Word<'_>, count: u32) -> usize {
 
 /// The kernel's own wake, at a death or as part of a system call: not a step.
 pub(super) fn wake_by_kernel(word: Word<'_>, count: u32) -> usize {
-    in_order();
+    in_order(word);
     let woken: Vec<_> = with_queue(word, |queue| {
         queue.wakes += 1;
         queue.sleepers.drain(..queue.sleepers.len().min(count as usize)).collect()

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::robust;
 
@@ -116,18 +117,32 @@ pub(crate) fn every_death(model: impl Fn(usize) + Send + Sync + 'static) {
 
 /// [`every_death`] on a faulty machine.
 pub(crate) fn every_death_with(sabotage: Sabotage, model: impl Fn(usize) + Send + Sync + 'static) {
+    deaths(sabotage, 0, 1, model);
+}
+
+/// The deaths of [`every_death`] at every so manieth step, of which this is one `part`: for a model that takes long, whose
+/// parts are explored at the same time.
+pub(crate) fn deaths_in_part(part: usize, parts: usize, model: impl Fn(usize) + Send + Sync + 'static) {
+    deaths(Sabotage::None, part, parts, model);
+}
+
+fn deaths(sabotage: Sabotage, first: usize, by: usize, model: impl Fn(usize) + Send + Sync + 'static) {
     let model = Arc::new(model);
     SABOTAGE.set(sabotage);
-    for step in 0.. {
+    let executions = Arc::new(AtomicUsize::new(0));
+    for (explored, step) in (first..).step_by(by).enumerate() {
         DEATHS.set(0);
         let mut builder = loom::model::Builder::new();
         builder.preemption_bound = Some(3);
         builder.max_branches = 100_000;
-        let model = model.clone();
-        builder.check(move || model(step));
+        let (model, count) = (model.clone(), executions.clone());
+        builder.check(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+            model(step);
+        });
         if DEATHS.get() == 0 {
             // Nobody lives this long: every death has been explored.
-            println!("    {step} deaths explored");
+            println!("    {explored} deaths explored in {} executions", executions.load(Ordering::Relaxed));
             return;
         }
     }
