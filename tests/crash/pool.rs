@@ -28,7 +28,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "pool::terminate_is_bounded_wherever_a_worker_was_killed",
-        run: || kill_everywhere(Manner::Terminate, 4),
+        run: || kill_everywhere(Manner::Terminate, 1),
     },
     Scenario {
         name: "pool::a_worker_killed_in_its_initializer_is_replaced",
