@@ -618,3 +618,32 @@ fn nothing_is_left_of_many_messages() {
     let (before, after) = Worker::spawn(rounds, 100).join();
     assert_eq!(before, after);
 }
+
+#[test]
+fn messages_of_changing_lengths_arrive_whole() {
+    let (here, there) = pipe().unwrap();
+    // One part of a packet or several, a memory file: what comes next is not what came last.
+    let lengths = [0, 1, 4096, 4097, 65_536, 65_537, 8, 200_000, 5000, 5001, 3, 65_520, 65_521, 0, 70_000];
+    for (nth, len) in lengths.into_iter().enumerate() {
+        let bytes: Vec<u8> = (0..len).map(|place| (place * 7 + nth) as u8).collect();
+        for room in [len, len + 10, len + 70_000] {
+            here.send_bytes(&bytes).unwrap();
+            let mut buffer = vec![0xee; room];
+            assert_eq!(there.recv_bytes_into(&mut buffer).unwrap(), len);
+            assert!(buffer[..len] == bytes, "{len} bytes into {room}");
+            assert!(buffer[len..].iter().all(|byte| *byte == 0xee), "{len} bytes into {room}: beyond them");
+        }
+        for room in [0, len / 2, len.saturating_sub(1)].into_iter().filter(|room| *room < len) {
+            here.send_bytes(&bytes).unwrap();
+            match there.recv_bytes_into(&mut vec![0; room]) {
+                Err(ConnectionError::BufferTooShort(message)) => assert!(message == bytes, "{len}, {room}"),
+                other => panic!("{len} bytes into {room}: {other:?}"),
+            }
+        }
+        here.send_bytes(&bytes).unwrap();
+        assert!(there.recv_bytes_max(len).unwrap() == bytes, "{len} bytes");
+        here.send(&(nth, serde_bytes::Bytes::new(&bytes))).unwrap();
+        let (number, value): (usize, serde_bytes::ByteBuf) = there.recv().unwrap();
+        assert!((number, value.as_slice()) == (nth, &bytes[..]), "{len} bytes in a value");
+    }
+}

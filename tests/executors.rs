@@ -249,13 +249,13 @@ fn cancelling_at_any_moment_runs_a_task_once_or_never() {
     assert_eq!(futures.iter().filter(|future| future.cancelled()).count() as u64, cancelled);
 }
 
-#[test]
-fn a_million_futures_of_processes_leave_no_memory_behind() {
+/// A million futures, in the test of that name: ten thousand at a time.
+fn leave_no_memory_behind<E: Executor>(test: &str, start: impl FnOnce() -> E) {
     if !limited::is_limited() {
-        limited::passes_under("true", "a_million_futures_of_processes_leave_no_memory_behind");
+        limited::passes_under("true", test);
         return;
     }
-    let executor = ProcessPoolExecutor::new(2).unwrap();
+    let executor = start();
     let batch = || {
         let futures: Vec<_> = (0..10_000).map(|n: u64| executor.submit(|n| [n; 8], n)).collect();
         let sum: u64 = futures.into_iter().map(|future| future.into_result().unwrap()[0]).sum();
@@ -266,4 +266,18 @@ fn a_million_futures_of_processes_leave_no_memory_behind() {
     (0..100).for_each(|_| batch());
     let grown = limited::resident().saturating_sub(before);
     assert!(grown < 16 << 20, "{grown} bytes more after a million futures");
+}
+
+#[test]
+fn a_million_futures_of_threads_leave_no_memory_behind() {
+    leave_no_memory_behind("a_million_futures_of_threads_leave_no_memory_behind", || {
+        ThreadPoolExecutor::new(2).unwrap()
+    });
+}
+
+#[test]
+fn a_million_futures_of_processes_leave_no_memory_behind() {
+    leave_no_memory_behind("a_million_futures_of_processes_leave_no_memory_behind", || {
+        ProcessPoolExecutor::new(2).unwrap()
+    });
 }

@@ -1,8 +1,6 @@
 //! Futures, and executors on threads: every state and rule, whoever runs the tasks.
 #![cfg(feature = "process")]
 
-mod limited;
-
 use std::collections::HashSet;
 use std::future::IntoFuture;
 use std::pin::{Pin, pin};
@@ -13,9 +11,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use multiproc::futures::{
-    Executor, Future, ReturnWhen, Shutdown, ThreadPoolExecutor, Unfinished, as_completed, wait,
-};
+use multiproc::futures::{Future, ReturnWhen, Shutdown, ThreadPoolExecutor, Unfinished, as_completed, wait};
 use multiproc::{Error, MapOptions, TaskError};
 
 /// Longer than anything takes that works.
@@ -463,37 +459,6 @@ fn a_failing_initializer_breaks_the_executor_with_its_error() {
     }
     assert_eq!(executor.submit(|n: u32| n, 1).exception(), Some(&expected));
     executor.shutdown(Shutdown::default());
-}
-
-#[test]
-fn code_that_is_generic_over_executors_runs_on_threads() {
-    fn sums(executor: &impl Executor) -> (u64, u64) {
-        let futures: Vec<_> = (0..10).map(|n: u64| executor.submit(|n| n * 2, n)).collect();
-        let submitted = futures.iter().map(|future| future.result().unwrap()).sum();
-        let mapped = executor.map(|n: u64| n + 1, 0..10).map(Result::unwrap).sum();
-        executor.shutdown(Shutdown::default());
-        (submitted, mapped)
-    }
-    assert_eq!(sums(&ThreadPoolExecutor::new(2).unwrap()), (90, 55));
-}
-
-#[test]
-fn a_million_futures_leave_no_memory_behind() {
-    if !limited::is_limited() {
-        limited::passes_under("true", "a_million_futures_leave_no_memory_behind");
-        return;
-    }
-    let executor = ThreadPoolExecutor::new(2).unwrap();
-    let batch = || {
-        let futures: Vec<_> = (0..10_000).map(|n: u64| executor.submit(|n| [n; 8], n)).collect();
-        let sum: u64 = futures.into_iter().map(|future| future.into_result().unwrap()[0]).sum();
-        assert_eq!(sum, 49_995_000);
-    };
-    (0..5).for_each(|_| batch());
-    let before = limited::resident();
-    (0..100).for_each(|_| batch());
-    let grown = limited::resident().saturating_sub(before);
-    assert!(grown < 16 << 20, "{grown} bytes more after a million futures");
 }
 
 #[test]

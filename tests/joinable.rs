@@ -615,7 +615,7 @@ fn every_task_is_done_though_workers_are_killed_at_random() {
 }
 
 #[test]
-fn known_bad_42_task_done_belongs_to_an_item_and_join_has_a_time() {
+fn task_done_belongs_to_an_item_and_join_has_a_time_known_bad_42() {
     let jobs = jobs(0..1);
     assert_eq!(jobs.task_done(), Err(TaskDoneTooOften), "before the get");
     assert_eq!(jobs.join_timeout(SHORT), Ok(false));

@@ -15,7 +15,7 @@ const TESTS: &[(u32, &str, &str)] = &[
     // A killed holder's lock is never released.
     (3, "sync.rs", "a_killed_holder_process_passes_the_lock_to_a_waiter"),
     (3, "sync.rs", "a_killed_holders_nesting_lock_passes_to_a_waiter_however_deep_it_was"),
-    (4, "queue.rs", "known_bad_04_a_getter_killed_in_get_locks_nobody_out"),
+    (4, "queue.rs", "a_getter_killed_in_get_locks_nobody_out_known_bad_4"),
     // A killed waiter hangs notify, set and the other parties.
     (5, "sync_condition.rs", "a_killed_waiter_does_not_hold_up_notify"),
     (6, "sync_event.rs", "a_killed_waiter_does_not_hold_up_set"),
@@ -24,10 +24,10 @@ const TESTS: &[(u32, &str, &str)] = &[
     // A pulse is missed by who was waiting.
     (7, "sync_event.rs", "a_pulse_releases_everybody_who_was_waiting"),
     // What a feeder thread does to a queue: late, lost, stuck.
-    (8, "queue.rs", "known_bad_08_empty_is_right_after_put"),
-    (9, "queue.rs", "known_bad_09_an_item_that_cannot_be_encoded_is_an_error_of_put"),
-    (10, "queue.rs", "known_bad_10_a_producer_with_unread_items_ends"),
-    (11, "queue.rs", "known_bad_11_items_whose_put_returned_survive_the_producers_kill"),
+    (8, "queue.rs", "empty_is_right_after_put_known_bad_8"),
+    (9, "queue.rs", "an_item_that_cannot_be_encoded_is_an_error_of_put_known_bad_9"),
+    (10, "queue.rs", "a_producer_with_unread_items_ends_known_bad_10"),
+    (11, "queue.rs", "items_whose_put_returned_survive_the_producers_kill_known_bad_11"),
     // Pools that hang or respawn for ever.
     (12, "pool.rs", "a_failing_initializer_breaks_the_pool_with_its_error_known_bad_12"),
     (12, "executors.rs", "a_failing_initializer_breaks_the_executor_known_bad_12"),
@@ -48,7 +48,7 @@ const TESTS: &[(u32, &str, &str)] = &[
     (23, "listener.rs", "silent_clients_delay_nobody_known_bad_23"),
     (23, "listener.rs", "a_silent_client_is_turned_away_at_the_deadline_known_bad_23"),
     (24, "listener.rs", "keys_that_differ_are_an_error_at_both_ends_known_bad_24"),
-    (25, "queue.rs", "known_bad_25_a_writer_killed_in_the_middle_leaves_whole_items"),
+    (25, "queue.rs", "a_writer_killed_in_the_middle_leaves_whole_items_known_bad_25"),
     (25, "connection.rs", "a_killed_sender_leaves_whole_messages_and_a_usable_end_known_bad_25"),
     (26, "connection.rs", "senders_on_one_end_never_interleave_known_bad_26"),
     (27, "shared.rs", "two_processes_count_exactly"),
@@ -67,16 +67,16 @@ const TESTS: &[(u32, &str, &str)] = &[
     // Locks that deadlock with their own holder, or that anyone releases.
     (36, "sync.rs", "taking_a_lock_twice_is_a_deadlock_error"),
     (37, "sync.rs", "an_inherited_guard_does_not_unlock_what_the_forked_child_locked_itself"),
-    (38, "queue.rs", "known_bad_38_put_takes_the_item_as_it_is"),
+    (38, "queue.rs", "put_takes_the_item_as_it_is_known_bad_38"),
     (39, "sync_barrier.rs", "a_barrier_of_no_parties_is_a_typed_error"),
     (40, "started/cases.rs", "a_panic_arrives_with_its_message_and_place_known_bad_40"),
     (41, "connection.rs", "a_message_that_is_too_long_leaves_the_connection_usable_known_bad_41"),
-    (42, "joinable.rs", "known_bad_42_task_done_belongs_to_an_item_and_join_has_a_time"),
-    (43, "queue.rs", "known_bad_43_shutdown_fails_putters_and_drains_getters"),
+    (42, "joinable.rs", "task_done_belongs_to_an_item_and_join_has_a_time_known_bad_42"),
+    (43, "queue.rs", "shutdown_fails_putters_and_drains_getters_known_bad_43"),
     (44, "pool.rs", "a_task_that_takes_too_long_is_ended_and_the_others_go_on_known_bad_44"),
     (44, "executors.rs", "workers_are_ended_with_what_they_do_known_bad_44"),
     (45, "executors.rs", "a_worker_that_dies_while_a_cancelled_future_waits_harms_nobody_known_bad_45"),
-    (46, "queue.rs", "known_bad_46_a_put_with_no_reader_can_be_timed"),
+    (46, "queue.rs", "a_put_with_no_reader_can_be_timed_known_bad_46"),
     (46, "connection.rs", "a_sender_gives_up_on_a_reader_that_has_stopped_known_bad_46"),
     (47, "manager.rs", "nested_mutation_is_not_lost_known_bad_47"),
     // Names that outlive all their users.

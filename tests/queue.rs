@@ -807,7 +807,7 @@ fn get_one_and_wait((queue, ready): (Queue<u32>, Queue<()>)) {
 }
 
 #[test]
-fn known_bad_04_a_getter_killed_in_get_locks_nobody_out() {
+fn a_getter_killed_in_get_locks_nobody_out_known_bad_4() {
     let (queue, ready) = (queue(4), queue(4));
     spawn_asleep(get_one_and_wait, (queue.clone(), ready.clone()), &ready).kill();
     queue.put(5).unwrap();
@@ -816,7 +816,7 @@ fn known_bad_04_a_getter_killed_in_get_locks_nobody_out() {
 }
 
 #[test]
-fn known_bad_08_empty_is_right_after_put() {
+fn empty_is_right_after_put_known_bad_8() {
     let queue = queue(10);
     for n in 0..2_000 {
         queue.put(n).unwrap();
@@ -831,7 +831,7 @@ fn known_bad_08_empty_is_right_after_put() {
 }
 
 #[test]
-fn known_bad_09_an_item_that_cannot_be_encoded_is_an_error_of_put() {
+fn an_item_that_cannot_be_encoded_is_an_error_of_put_known_bad_9() {
     let queue = multiproc::JoinableQueue::bounded(2).unwrap();
     assert!(matches!(queue.put(Stubborn::NoEncode), Err(PutError::Encode(..))));
     assert_eq!(queue.unfinished(), Ok(0));
@@ -839,7 +839,7 @@ fn known_bad_09_an_item_that_cannot_be_encoded_is_an_error_of_put() {
 }
 
 #[test]
-fn known_bad_10_a_producer_with_unread_items_ends() {
+fn a_producer_with_unread_items_ends_known_bad_10() {
     let queue = queue::<Vec<u8>>(4);
     let put = |queue: Queue<Vec<u8>>| queue.put(vec![1; 200 << 10]).unwrap();
     Worker::spawn(put, queue.clone()).join();
@@ -855,7 +855,7 @@ fn put_many_and_die((queue, put): (Queue<u32>, Value<u32>)) {
 }
 
 #[test]
-fn known_bad_11_items_whose_put_returned_survive_the_producers_kill() {
+fn items_whose_put_returned_survive_the_producers_kill_known_bad_11() {
     let (queue, put) = (queue(1000), Value::new(0).unwrap());
     let mut child = Process::spawn(put_many_and_die, (queue.clone(), put.clone())).unwrap();
     assert!(child.join().is_err());
@@ -864,7 +864,7 @@ fn known_bad_11_items_whose_put_returned_survive_the_producers_kill() {
 }
 
 #[test]
-fn known_bad_25_a_writer_killed_in_the_middle_leaves_whole_items() {
+fn a_writer_killed_in_the_middle_leaves_whole_items_known_bad_25() {
     // Large items, so that most kills come while one is being written.
     let queue = QueueOptions::new(4).max_message(1 << 20).queue::<(u32, Vec<u32>)>().unwrap();
     let write = |queue: Queue<(u32, Vec<u32>)>| {
@@ -888,7 +888,7 @@ fn known_bad_25_a_writer_killed_in_the_middle_leaves_whole_items() {
 }
 
 #[test]
-fn known_bad_38_put_takes_the_item_as_it_is() {
+fn put_takes_the_item_as_it_is_known_bad_38() {
     use std::sync::{Arc, Mutex};
     let list = Arc::new(Mutex::new(vec![1]));
     let queue = queue::<Arc2>(2);
@@ -910,7 +910,7 @@ fn known_bad_38_put_takes_the_item_as_it_is() {
 }
 
 #[test]
-fn known_bad_43_shutdown_fails_putters_and_drains_getters() {
+fn shutdown_fails_putters_and_drains_getters_known_bad_43() {
     let queue = queue(2);
     queue.put(1).unwrap();
     let shut = |queue: Queue<u8>| queue.shutdown();
@@ -920,7 +920,7 @@ fn known_bad_43_shutdown_fails_putters_and_drains_getters() {
 }
 
 #[test]
-fn known_bad_46_a_put_with_no_reader_can_be_timed() {
+fn a_put_with_no_reader_can_be_timed_known_bad_46() {
     let queue = tight(1000, 32);
     while queue.try_put(vec![1; 20]).is_ok() {}
     assert!(!queue.is_full(), "by bytes, not by items");

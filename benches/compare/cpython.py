@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import functools
+import gc
 import multiprocessing
 import os
 import sys
@@ -385,6 +386,25 @@ def loky_submit(count):
     return executor_trips(loky_executor, count)
 
 
+def shutdown(_):
+    """Ends what operations before have started and later ones were to use."""
+
+    def end():
+        if pool.cache_info().currsize:
+            pool().terminate()
+            pool().join()
+        if executor.cache_info().currsize:
+            executor().shutdown()
+        if loky_executor.cache_info().currsize:
+            loky_executor().shutdown(kill_workers=True)
+        for started in (pool, executor, loky_executor):
+            started.cache_clear()
+        # Semaphores have names until nobody refers to them.
+        gc.collect()
+
+    return timed(end)
+
+
 OPERATIONS = {
     operation.__name__: operation
     for operation in (
@@ -429,6 +449,7 @@ OPERATIONS = {
         loky_one,
         loky_chunks,
         loky_submit,
+        shutdown,
     )
 }
 

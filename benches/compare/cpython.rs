@@ -57,6 +57,9 @@ impl CPython {
 
 impl Drop for CPython {
     fn drop(&mut self) {
+        // Killed, it would leave its workers and their semaphores behind.
+        let (orders, answers) = self.pipes.get_mut();
+        let _ = writeln!(orders, "shutdown 1").and_then(|()| answers.read_line(&mut String::new()));
         let _ = self.process.kill(); // It has ended already, or ends now.
         let _ = self.process.wait();
     }

@@ -93,6 +93,7 @@ fn large(report: &mut Report) {
             format!("{:.1}", copies.nanos(name) / bare),
         ]
     };
+    report.line("");
     report.table(&["us", "/ posix_spawn"], &copies.names().iter().map(row).collect::<Vec<_>>());
     report.targets(&[
         (format!("{SPAWN} / {BARE}"), figures.ratio(SPAWN, BARE), Goal::AtMost(1.15)),

@@ -8,9 +8,6 @@ use super::head::Kind;
 use super::patience::Patience;
 use super::received::{take_bytes, with_spare};
 
-/// A buffer below has its bytes copied.
-const SMALL: usize = 4096;
-
 impl Connection {
     /// Sends bytes, waiting for room. A part of a buffer is a slice of it; no bytes at all are a message too.
     ///
@@ -372,9 +369,7 @@ impl Connection {
 
     fn fill(&self, buffer: &mut [u8], patience: Patience) -> Result<usize, ConnectionError> {
         with_spare(|spare| {
-            // What fits in a small buffer is copied sooner than the kernel scatters it.
-            let body = if buffer.len() < SMALL { &mut [] } else { &mut *buffer };
-            let received = self.receive_message(Kind::Bytes, body, spare, u64::MAX, patience)?;
+            let received = self.receive_message(Kind::Bytes, buffer, spare, u64::MAX, patience)?;
             if received.len() > buffer.len() {
                 received.complete(buffer, spare)?;
                 return Err(ConnectionError::BufferTooShort(take_bytes(spare)));

@@ -14,7 +14,7 @@ use super::overflow::{self, Overflow};
 use super::patience::Patience;
 use super::received::Received;
 use crate::sys::packet::{self, LOT};
-use crate::sys::poll;
+use crate::sys::{poll, spin};
 
 /// The most bytes of a message that lie in its packet. The kernel finds room for so many in small pieces.
 pub(super) const INLINE: usize = 64 << 10;
@@ -22,6 +22,10 @@ pub(super) const INLINE: usize = 64 << 10;
 const SEND_BUFFER_OVERHEAD: usize = 64;
 /// The least that lies in a packet, however small the socket's buffer is.
 const LEAST_INLINE: usize = 1024;
+/// Messages up to so many bytes are copied sooner than the kernel scatters them.
+const SMALL: usize = 4096;
+/// Who looks again for a message does so once in so many pauses, for a look holds up a sender.
+const PAUSES: u32 = 32;
 
 /// Messages over a Unix socket of packets.
 #[derive(Debug)]
@@ -32,13 +36,16 @@ pub(super) struct Packets {
     overflow: Overflow,
     /// The kernel has said, as it does once, that the other end was closed before it had received everything.
     was_reset: AtomicBool,
+    /// The last message was a long one, as the next will be.
+    was_long: AtomicBool,
 }
 
 impl Packets {
     pub(super) fn new(socket: OwnedFd) -> Self {
         let buffer = socket_send_buffer_size(&socket).unwrap_or(0);
         let inline = buffer.saturating_sub(HEAD + SEND_BUFFER_OVERHEAD).clamp(LEAST_INLINE, INLINE);
-        Self { socket, inline, overflow: Overflow::default(), was_reset: AtomicBool::new(false) }
+        let (was_reset, was_long) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { socket, inline, overflow: Overflow::default(), was_reset, was_long }
     }
 
     pub(super) fn socket(&self) -> BorrowedFd<'_> {
@@ -109,8 +116,12 @@ impl Packets {
     ) -> Result<Received, ConnectionError> {
         let mut head = [0; HEAD];
         let mut fds = Vec::new();
+        // Relaxed: a guess, by which nothing else is to be seen.
+        let scatter = self.was_long.load(Ordering::Relaxed);
+        let body = if scatter && body.len() > SMALL { body } else { &mut [] };
         let length = loop {
-            match packet::receive(self.socket(), &mut head, body, rest, &mut fds, patience.is_forever()) {
+            let to = if scatter { &mut head[..] } else { &mut [] };
+            match self.receive_packet(to, body, rest, &mut fds, patience) {
                 Ok(0) if self.was_reset.load(Ordering::Relaxed) => return Err(ConnectionError::Reset),
                 Ok(0) => return Err(ConnectionError::Eof),
                 Ok(length) => break length,
@@ -126,6 +137,15 @@ impl Packets {
         let Some(inside) = length.checked_sub(HEAD) else {
             return Err(ConnectionError::malformed("a packet is shorter than a message's head"));
         };
+        if !scatter {
+            for (to, byte) in head.iter_mut().zip(rest.drain(..HEAD)) {
+                *to = byte;
+            }
+        }
+        if (inside > SMALL) != scatter {
+            // Relaxed: see above.
+            self.was_long.store(inside > SMALL, Ordering::Relaxed);
+        }
         let head = Head::from_bytes(head).map_err(ConnectionError::malformed)?;
         let Head { kind, overflows, in_lots, fds: fds_count, len } = head;
         let outside = len.checked_sub(inside as u64).filter(|outside| (*outside > 0) == overflows);
@@ -147,6 +167,41 @@ impl Packets {
             overflow::check(file, outside)?;
         }
         Ok(Received { kind, len, in_body: inside.min(body.len()), overflow, fds })
+    }
+
+    /// Receives a packet. Who waits looks again for a while before a sleep, where that has paid: the other end would have
+    /// to wake this one, which takes as long as several messages.
+    fn receive_packet(
+        &self,
+        head: &mut [u8],
+        body: &mut [u8],
+        rest: &mut Vec<u8>,
+        fds: &mut Vec<OwnedFd>,
+        patience: Patience,
+    ) -> Result<usize, Errno> {
+        let mut receive = |wait| packet::receive(self.socket(), head, body, rest, fds, wait);
+        if matches!(patience, Patience::Never) {
+            return receive(false);
+        }
+        if spin::is_worth(&self.socket) {
+            // What has come already says nothing of waiting.
+            match receive(false) {
+                Err(Errno::AGAIN) => {}
+                received => return received,
+            }
+        }
+        let mut looks = 0_u32;
+        let found = spin::spin_awake(&self.socket, || {
+            looks += 1;
+            if !looks.is_multiple_of(PAUSES) {
+                return None;
+            }
+            match receive(false) {
+                Err(Errno::AGAIN) if !patience.is_exhausted() => None,
+                received => Some(received),
+            }
+        });
+        found.unwrap_or_else(|| receive(patience.is_forever()))
     }
 
     /// Waits until there may be something to receive, or room to send.

@@ -35,6 +35,15 @@ impl Patience {
         matches!(self, Self::Forever)
     }
 
+    /// Whether there is no more time to wait.
+    pub(super) fn is_exhausted(self) -> bool {
+        match self {
+            Self::Never => true,
+            Self::Until(deadline) => deadline.has_passed(),
+            Self::Forever => false,
+        }
+    }
+
     /// What an operation says that it has run out of.
     pub(super) fn is_over(self) -> ConnectionError {
         match self {

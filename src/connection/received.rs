@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::os::fd::OwnedFd;
 
 use super::error::ConnectionError;
-use super::head::Kind;
+use super::head::{HEAD, Kind};
 use super::overflow;
 use super::packets::INLINE;
 
@@ -74,7 +74,7 @@ pub(super) fn with_spare<R>(receive: impl FnOnce(&mut Vec<u8>) -> R) -> R {
     // A message that is received while another is decoded, by its `Deserialize`, finds an empty one.
     let mut spare = SPARE.try_with(Cell::take).unwrap_or_default();
     spare.clear();
-    spare.reserve_exact(INLINE);
+    spare.reserve_exact(HEAD + INLINE);
     let done = receive(&mut spare);
     if spare.capacity() <= SPARE_BYTES {
         let _ = SPARE.try_with(|kept| kept.set(spare));

@@ -1,12 +1,14 @@
 //! [`Board`]: what a pool and its workers tell each other beside the messages.
 //!
 //! Which worker has which task: see [`Claims`]. **Seats**, a line for each worker: the task in its hand; when it began it;
-//! whether the worker has come as far as taking tasks.
+//! whether the worker has come as far as taking tasks; and a line that says how many of them look for tasks: see [`Shift`].
+//! **Bells**, one for each worker: it sleeps on its own while it does not look.
 
 use serde::{Deserialize, Serialize};
 
 use crate::raw::claims::{Claims, SEAT, Words};
-use crate::{RawArray, Result};
+use crate::raw::shift::Shift;
+use crate::{Event, RawArray, Result};
 
 // The first word is the hand.
 const SINCE: usize = 1;
@@ -17,11 +19,37 @@ const IS_READY: usize = 2;
 pub(super) struct Board {
     claims: RawArray<u64>,
     seats: RawArray<u64>,
+    bells: Vec<Event>,
 }
 
 impl Board {
     pub(super) fn new(entries: usize, seats: usize) -> Result<Self> {
-        Ok(Self { claims: RawArray::zeroed(entries)?, seats: RawArray::zeroed(seats * SEAT)? })
+        let board = Self {
+            claims: RawArray::zeroed(entries)?,
+            seats: RawArray::zeroed((seats + 1) * SEAT)?,
+            bells: (0..seats).map(|_| Event::new()).collect::<Result<_>>()?,
+        };
+        // All look, at first.
+        let _ = board.seats.store(seats * SEAT, seats as u64);
+        Ok(board)
+    }
+
+    /// How many workers look for tasks.
+    pub(super) fn shift(&self) -> Shift<'_, RawArray<u64>> {
+        Shift { words: &self.seats, at: self.bells.len() * SEAT }
+    }
+
+    /// Tasks were put in the ring; so many workers are to look for them.
+    pub(super) fn need(&self, workers: u32) {
+        self.shift().need(workers, |seat| {
+            if let Some(bell) = self.bell(seat) {
+                bell.set();
+            }
+        });
+    }
+
+    pub(super) fn bell(&self, seat: u32) -> Option<&Event> {
+        self.bells.get(seat as usize)
     }
 
     /// Which worker has which task.

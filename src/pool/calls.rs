@@ -38,31 +38,28 @@ impl Encoding {
         }
     }
 
-    /// The task of these items; an error if one of them can't be encoded, after all were taken.
+    /// The task of these items; an error if one of them can't be encoded.
     fn encode<A: Serialize>(
         &self,
         spare: Vec<u8>,
         receiver: Arc<dyn Receiver>,
         chunk: u64,
-        items: &mut dyn Iterator<Item = A>,
-    ) -> (usize, Result<Load, Refused>) {
+        items: impl ExactSizeIterator<Item = A>,
+    ) -> Result<Load, Refused> {
         let mut bytes = spare;
+        bytes.reserve(TASK_HEAD + (items.len() * size_of::<A>()).min(self.longest));
         bytes.resize(TASK_HEAD, 0);
         let mut encoder = Encoder::behind(bytes);
-        let mut failure = self.runner.as_ref().err().cloned();
-        let mut count = 0_u32;
+        let runner = match &self.runner {
+            Ok(runner) => runner,
+            Err(error) => return Err((receiver, error.clone())),
+        };
+        let count = items.len() as u32;
         for item in items {
-            count += 1;
-            if failure.is_none()
-                && let Err(error) = encoder.push(&item)
-            {
-                failure = Some(TaskError::Encode(error.to_string()));
+            if let Err(error) = encoder.push(&item) {
+                return Err((receiver, TaskError::Encode(error.to_string())));
             }
         }
-        let (Ok(runner), None) = (&self.runner, &failure) else {
-            let error = failure.unwrap_or(TaskError::PoolClosed);
-            return (count as usize, Err((receiver, error)));
-        };
         let (mut message, fds) = encoder.into_parts();
         let is_beside = !fds.is_empty() || message.len() > self.longest;
         let head = TaskHead {
@@ -89,7 +86,7 @@ impl Encoding {
             retries: self.retries,
             is_withdrawn: false,
         };
-        (count as usize, Ok(load))
+        Ok(load)
     }
 }
 
@@ -103,7 +100,7 @@ where
     let core = Core::new(Some(driver));
     let future = Future::new(Arc::clone(&core));
     let encoding = Encoding::new(engine, function);
-    match encoding.encode(engine.spare(), core, 0, &mut std::iter::once(args)).1 {
+    match encoding.encode(engine.spare(), core, 0, std::iter::once(args)) {
         Ok(load) => engine.submit([load], false),
         Err((receiver, error)) => receiver.fail(0, 1, error),
     }
@@ -116,6 +113,8 @@ pub(crate) struct Calls<A, R> {
     encoding: Encoding,
     receiver: Option<Arc<dyn Receiver>>,
     batch: Vec<Load>,
+    /// Buffers for messages.
+    spares: Vec<Vec<u8>>,
     /// In the batch.
     items: usize,
     /// Whether the caller waits for all results anyway: then it waits for room, too.
@@ -130,6 +129,7 @@ impl<A: DeserializeOwned, R: Serialize> Calls<A, R> {
             engine: Arc::clone(engine),
             receiver: None,
             batch: Vec::new(),
+            spares: Vec::new(),
             items: 0,
             is_patient,
             types: PhantomData,
@@ -150,14 +150,11 @@ where
         Some(self.engine.clone())
     }
 
-    fn launch(&mut self, chunk: u64, items: &mut dyn Iterator<Item = A>, sink: &Arc<dyn Sink<R>>) -> usize {
+    fn launch(&mut self, chunk: u64, items: &mut Vec<A>, sink: &Arc<dyn Sink<R>>) {
         let receiver = self.receiver.get_or_insert_with(|| Arc::new(Decoded { sink: Arc::clone(sink) }));
-        let spare = Vec::with_capacity(TASK_HEAD * 2);
-        let (count, load) = self.encoding.encode(spare, Arc::clone(receiver), chunk, items);
-        if count == 0 {
-            return 0;
-        }
-        match load {
+        let spare = self.spares.pop().unwrap_or_default();
+        let count = items.len();
+        match self.encoding.encode(spare, Arc::clone(receiver), chunk, items.drain(..)) {
             Ok(load) => {
                 self.batch.push(load);
                 self.items += count;
@@ -167,7 +164,6 @@ where
         if self.batch.len() >= BATCH || self.items >= BATCH_ITEMS {
             self.flush();
         }
-        count
     }
 
     fn flush(&mut self) {
@@ -175,6 +171,7 @@ where
         let mut batch = take(&mut self.batch);
         self.engine.submit(batch.drain(..), self.is_patient);
         self.batch = batch;
+        self.engine.take_spares(&mut self.spares);
     }
 
     fn abandon(&mut self) {

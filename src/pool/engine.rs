@@ -125,6 +125,7 @@ impl Engine {
                     break;
                 }
             }
+            state.call_workers(&self.board);
             drop(state);
             if !waits {
                 return;
@@ -137,12 +138,14 @@ impl Engine {
         loop {
             // The caller is back soon.
             self.read_until(&|| self.has_room(), None);
-            let state = self.state();
+            let mut state = self.state();
             if state.has_room() || state.has_ended() {
                 return;
             }
             // Somebody else takes in results.
-            drop(self.changed.wait_timeout(state, PATIENT_LOOK));
+            state.waiting += 1;
+            let waited = self.changed.wait_timeout(state, PATIENT_LOOK);
+            waited.unwrap_or_else(PoisonError::into_inner).0.waiting -= 1;
         }
     }
 
@@ -153,9 +156,12 @@ impl Engine {
 
     /// A buffer for a message.
     pub(super) fn spare(&self) -> Vec<u8> {
-        let mut spare = self.state().spare().unwrap_or_default();
-        spare.clear();
-        spare
+        self.state().spare().unwrap_or_default()
+    }
+
+    /// Buffers for messages, as many as there are.
+    pub(super) fn take_spares(&self, spares: &mut Vec<Vec<u8>>) {
+        self.state().take_spares(spares);
     }
 
     /// Withdraws the tasks of one receiver, or of all, that no worker has begun.
@@ -195,6 +201,8 @@ impl Engine {
         if state.is_done() && !state.is_drained {
             state.is_drained = true;
             self.tasks.shutdown();
+            // Those who rest are to see it, too.
+            self.board.need(self.policy.workers);
             self.ring();
         }
     }
@@ -228,9 +236,11 @@ impl Engine {
     /// Waits until all workers have ended.
     pub(crate) fn join(&self) {
         let mut state = self.state();
+        state.waiting += 1;
         while !state.is_over {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+        state.waiting -= 1;
     }
 
     /// Numbers of the processes that live.

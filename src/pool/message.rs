@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! task     TaskHead, then the arguments of its items, one after the other; or, Beside, nothing: they are asked for on the wire
-//! result   ResultHead, then for each item: ITEM_DONE and the result, or ITEM_FAILED and a `Failure`
+//! result   ResultHead, then runs of items: how many results follow, and they; or ITEM_FAILED and a `Failure`
 //! ```
 
 use bytemuck::{Pod, Zeroable};
@@ -47,8 +47,8 @@ pub(super) const ENDED: u32 = 3;
 /// From the pool itself: whoever reads is to look at something else.
 pub(super) const NUDGE: u32 = 4;
 
-pub(super) const ITEM_DONE: u8 = 0;
-pub(super) const ITEM_FAILED: u8 = 1;
+/// Instead of the number of results in a run: one item has failed.
+pub(super) const ITEM_FAILED: u32 = u32::MAX;
 
 pub(super) const TASK_HEAD: usize = size_of::<TaskHead>();
 pub(super) const RESULT_HEAD: usize = size_of::<ResultHead>();

@@ -58,7 +58,7 @@ impl Engine {
             unsafe { raw::read_item(words, length, bytes) };
             ends.push(bytes.len());
         })?;
-        {
+        let is_awaited = {
             let mut state = self.state();
             let mut start = 0;
             for &end in &*ends {
@@ -67,7 +67,8 @@ impl Engine {
             }
             state.pump(&self.tasks, &self.board);
             self.close_ring_if_done(&mut state);
-        }
+            state.waiting > 0
+        };
         // Before somebody else takes in results: who finds its own missing then may sleep until the next one comes.
         let callbacks = Callbacks::of(|| {
             for (load, what) in told.drain(..) {
@@ -84,7 +85,10 @@ impl Engine {
             }
         });
         drop(reader);
-        self.notify();
+        // A notification is a system call, whoever waits.
+        if is_awaited {
+            self.notify();
+        }
         callbacks.call();
         Ok(count)
     }
@@ -119,6 +123,8 @@ impl Engine {
         let error = place.ended.take()?;
         let lost = self.board.claims().lost(seat);
         self.board.vacate(seat);
+        // Others may have left its seat's tasks to it.
+        self.board.need(self.policy.workers);
         let is_overdue = place.overdue.take().is_some_and(|overdue| Some(overdue) == lost);
         place.pid = 0;
         if was_ready {

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::message::{ITEM_DONE, ITEM_FAILED};
+use super::message::ITEM_FAILED;
 use crate::process::{Failure, Image, failure_of};
 use crate::task::{Outcomes, TaskError, missing};
 use crate::transfer::{Decoder, Encoder};
@@ -66,13 +66,15 @@ unsafe fn run<A: DeserializeOwned, R: Serialize>(
 ) {
     // SAFETY: the caller's promise.
     let function = unsafe { transmute::<usize, fn(A) -> R>(function) };
-    let (mut done, mut start) = (0, 0);
+    let mut done = 0;
     while done < items {
         // One item after the other, until one fails: after that again.
+        let (run, first) = (output.bytes().len(), done);
+        output.push_word(0);
+        let mut start = output.bytes().len();
         let all = catch_unwind(AssertUnwindSafe(|| {
             while done < items {
                 start = output.bytes().len();
-                output.push_byte(ITEM_DONE);
                 let arguments = input.next::<A>().map_err(|error| Failure::Arguments(error.to_string()))?;
                 let result = function(arguments);
                 output.push(&result).map_err(|error| Failure::Encode(error.to_string()))?;
@@ -80,9 +82,11 @@ unsafe fn run<A: DeserializeOwned, R: Serialize>(
             }
             Ok(())
         }));
+        output.set_word(run, done - first);
         if let Err(failure) = all.unwrap_or_else(|payload| Err(failure_of(&*payload))) {
+            let start = if done == first { run } else { start };
             output.truncate(start);
-            output.push_byte(ITEM_FAILED);
+            output.push_word(ITEM_FAILED);
             if output.push(&failure).is_err() {
                 // Texts can be encoded.
                 output.truncate(start);
@@ -136,29 +140,53 @@ impl<'de, A, R> Deserialize<'de> for Function<A, R> {
 /// Results of `R`, as [`Runner::run`] encodes them.
 pub(super) struct Results<'d, 'a, R> {
     decoder: &'d mut Decoder<'a>,
+    /// Of the run.
+    left: u32,
     results: PhantomData<R>,
 }
 
 impl<'d, 'a, R: DeserializeOwned> Results<'d, 'a, R> {
     pub(super) fn new(decoder: &'d mut Decoder<'a>) -> Self {
-        Self { decoder, results: PhantomData }
+        Self { decoder, left: 0, results: PhantomData }
     }
 
+    /// Goes to the next run if this one is at its end.
+    ///
+    /// # Errors
+    /// The next item has failed, and is passed by.
     #[inline]
-    fn decode(&mut self) -> Result<R, TaskError> {
-        match self.decoder.next_byte() {
-            Some(ITEM_DONE) => self.decoder.next().map_err(undecoded),
-            other => Err(self.failure(other)),
+    fn enter_run(&mut self) -> Result<(), TaskError> {
+        if self.left > 0 {
+            return Ok(());
+        }
+        match self.decoder.next_word() {
+            None | Some(0) => Err(missing()),
+            Some(ITEM_FAILED) => Err(self.decoder.next().map_or_else(undecoded, super::message::error_of)),
+            Some(results) => {
+                self.left = results;
+                Ok(())
+            }
         }
     }
 
-    #[cold]
-    fn failure(&mut self, tag: Option<u8>) -> TaskError {
-        match tag {
-            Some(ITEM_FAILED) => self.decoder.next().map_or_else(undecoded, super::message::error_of),
-            Some(other) => TaskError::Decode(format!("a result begins with {other}")),
-            None => missing(),
+    fn decode(&mut self) -> Result<R, TaskError> {
+        self.enter_run()?;
+        self.left -= 1;
+        self.decoder.next().map_err(undecoded)
+    }
+
+    fn decode_many(&mut self, items: usize, results: &mut Vec<R>) -> Result<(), TaskError> {
+        let mut missing = items;
+        while missing > 0 {
+            self.enter_run()?;
+            let run = missing.min(self.left as usize);
+            for _ in 0..run {
+                results.push(self.decoder.next().map_err(undecoded)?);
+            }
+            missing -= run;
+            self.left -= run as u32;
         }
+        Ok(())
     }
 }
 
@@ -168,10 +196,11 @@ impl<R: DeserializeOwned> Outcomes<R> for Results<'_, '_, R> {
     }
 
     fn next_many(&mut self, items: usize, results: &mut Vec<R>) -> Result<(), TaskError> {
-        unless_panicked(|| (0..items).try_for_each(|_| self.decode().map(|result| results.push(result))))
+        unless_panicked(|| self.decode_many(items, results))
     }
 }
 
+#[cold]
 fn undecoded(error: Error) -> TaskError {
     TaskError::Decode(error.to_string())
 }

@@ -45,6 +45,8 @@ pub(super) struct State {
     /// Why no more workers are started: everything is to end.
     pub(super) hopeless: Option<TaskError>,
     spares: Vec<Vec<u8>>,
+    /// Threads that wait for room in the ring, or for the end.
+    pub(super) waiting: usize,
 }
 
 struct Entry {
@@ -80,6 +82,7 @@ impl State {
             kills: false,
             hopeless: None,
             spares: Vec::new(),
+            waiting: 0,
         }
     }
 
@@ -122,6 +125,11 @@ impl State {
         self.spares.pop()
     }
 
+    /// Buffers for messages, all that there are.
+    pub(super) fn take_spares(&mut self, spares: &mut Vec<Vec<u8>>) {
+        spares.append(&mut self.spares);
+    }
+
     /// Puts a task in the ring; gives it back if there is no room.
     pub(super) fn offer(
         &mut self,
@@ -152,8 +160,9 @@ impl State {
             }
         }
         if load.retries == 0 {
-            let message = take(&mut load.message);
+            let mut message = take(&mut load.message);
             if self.spares.len() < SPARES && message.capacity() <= SPARE_BYTES {
+                message.clear();
                 self.spares.push(message);
             }
         }
@@ -162,17 +171,29 @@ impl State {
         Ok(())
     }
 
+    /// Has as many workers look for tasks as there are tasks, or all, if one of them may not be there.
+    pub(super) fn call_workers(&self, board: &Board) {
+        let workers = self.seats.len() as u32;
+        let all_ready = (0..workers).all(|seat| board.is_ready(seat));
+        let offered = u32::try_from(self.offered()).unwrap_or(u32::MAX);
+        board.need(if all_ready { workers.min(offered) } else { workers });
+    }
+
     /// Puts as much of the backlog in the ring as there is room for.
     pub(super) fn pump(&mut self, tasks: &Queue<Vec<u8>>, board: &Board) {
+        if self.backlog.is_empty() {
+            return;
+        }
         while let Some(load) = self.backlog.pop_front() {
             if load.is_withdrawn {
                 continue;
             }
             if let Err(load) = self.offer(load, tasks, board) {
                 self.backlog.push_front(load);
-                return;
+                break;
             }
         }
+        self.call_workers(board);
     }
 
     /// The entry is free again: the load that was in it.

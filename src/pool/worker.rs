@@ -6,6 +6,7 @@
 //! before the task has left the ring         the task in the ring, and in its hand: it fails, and is skipped by who takes it
 //! before the result is put                  the task in its hand: it fails
 //! before its hand is empty                  nothing: the pool took the result in before it looks at the hand
+//! while it rests                            nothing: see `raw/shift.rs`
 //! ```
 #![allow(unsafe_code)]
 
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
@@ -23,8 +25,16 @@ use super::runner::{Function, Runner};
 use super::wire::{ARGUMENTS, ASK, RESULT, Wire};
 use crate::Queue;
 use crate::process::{Failure, failure_of};
-use crate::raw::{self, RingError, Wait};
+use crate::raw::{self, Deadline, RingError, Wait};
 use crate::transfer::{Decoder, Encoder};
+
+/// Looks for a task before a worker leaves that to others, or goes to the ring's waiting room: some with a pause in between,
+/// then some after others could run. Counts and not times, so that a killed run can be repeated exactly.
+const LOOKS: u32 = 40;
+const YIELDS: u32 = 50;
+const PAUSES: u32 = 4;
+/// How long a worker rests, or waits at the ring, before it looks whether it should do the other.
+const SLICE: Duration = Duration::from_millis(100);
 
 /// What a worker is given.
 #[derive(Serialize, Deserialize)]
@@ -139,15 +149,7 @@ struct Worker {
 impl Worker {
     /// Takes a task, and does it unless it was withdrawn; whether it did.
     fn step(&mut self) -> Result<bool, Ending> {
-        let Self { tasks, task, board, seat, .. } = self;
-        task.clear();
-        let taken = tasks.get_by(Wait::Until(None), |words, length| {
-            // SAFETY: the words are those of an item that is being got.
-            unsafe { raw::read_item(words, length, task) };
-            // Before the task leaves the ring, which is when this returns: from here on the pool knows whose it is.
-            board.claims().set_in_hand(*seat, split::<TaskHead>(task).map(|(head, _)| head.id));
-        });
-        match taken {
+        match self.await_task() {
             Ok(()) => {}
             Err(RingError::Closed) => return Err(Ending::Closed),
             Err(error) => return Err(Ending::Broken(error.to_string())),
@@ -170,6 +172,60 @@ impl Worker {
         }
         self.board.claims().set_in_hand(self.seat, None);
         Ok(begun)
+    }
+
+    /// Takes the next task out of the ring.
+    fn await_task(&mut self) -> Result<(), RingError> {
+        loop {
+            match self.take(Wait::Never) {
+                Err(RingError::WouldBlock | RingError::Busy) => {}
+                taken => return taken,
+            }
+            if self.look_out() {
+                continue;
+            }
+            if self.board.shift().leave(self.seat) {
+                self.rest();
+                continue;
+            }
+            // Workers of later seats may leave meanwhile: then this one is to do so, too.
+            let limit = if self.seat == 0 { None } else { Deadline::after(SLICE) };
+            match self.take(Wait::Until(limit)) {
+                Err(RingError::TimedOut) => {}
+                taken => return taken,
+            }
+        }
+    }
+
+    fn take(&mut self, wait: Wait) -> Result<(), RingError> {
+        let Self { tasks, task, board, seat, .. } = self;
+        task.clear();
+        tasks.get_by(wait, |words, length| {
+            // SAFETY: the words are those of an item that is being got.
+            unsafe { raw::read_item(words, length, task) };
+            // Before the task leaves the ring, which is when this returns: from here on the pool knows whose it is.
+            board.claims().set_in_hand(*seat, split::<TaskHead>(task).map(|(head, _)| head.id));
+        })
+    }
+
+    /// Looks for a task for a while.
+    fn look_out(&self) -> bool {
+        let look = |pause: fn()| {
+            pause();
+            self.tasks.seems_ready()
+        };
+        let pause = || (0..PAUSES).for_each(|_| std::hint::spin_loop());
+        (0..LOOKS).any(|_| look(pause)) || (0..YIELDS).any(|_| look(std::thread::yield_now))
+    }
+
+    /// Sleeps until it is called, or for a slice.
+    fn rest(&self) {
+        let Some(bell) = self.board.bell(self.seat) else { return };
+        let sleep = || {
+            // Whether it rang, or the slice is over, the ring says more.
+            let _ = bell.wait_timeout(SLICE);
+        };
+        self.board.shift().rest(self.seat, || bell.clear(), || self.tasks.seems_ready(), sleep);
     }
 
     fn run(&mut self, head: TaskHead) -> Result<(), Ending> {

@@ -67,11 +67,13 @@ pub(super) fn launch(mut plan: Plan, entry: Entry, arguments: Message) -> Result
     let (start, started) = match plan.method {
         StartMethod::Spawn => (encode(&start)?, start_image(plan.command(), anchor)?),
         StartMethod::Zygote => {
-            let (identity, mask) = Identity::now()?;
-            let (setting, more) = Setting::new(&mut plan, mask)?;
-            start.setting = Some(setting);
+            let (setting, more) = Setting::new(&mut plan)?;
             fds.extend(more);
-            (encode(&start)?, zygote::copy(&identity, anchor)?)
+            zygote::copy(anchor, || {
+                let (identity, mask) = Identity::now()?;
+                start.setting = Some(setting.with_mask(mask));
+                Ok((identity, encode(&start)?))
+            })?
         }
     };
     let start = Message { fds, ..start };

@@ -7,6 +7,9 @@
 //!
 //! If the zygote ends before it has answered, the copy itself is asked who it is; if the socket is closed, there is none,
 //! and the next zygote is asked. Nothing has been run in that case: the function is named only afterwards.
+//!
+//! While the zygote copies itself, its owner looks what identity the calling thread has. If that is not the zygote's, the
+//! copy, which was told nothing, ends, and a new zygote is started.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -62,35 +65,83 @@ pub(super) fn sweep() {
     zygotes.current.take_if(|zygote| !zygote.lives());
 }
 
-/// Starts a process as a copy of the zygote; of a new one, if there is none that has this identity.
+/// Starts a process as a copy of the zygote; of a new one, if there is none that has the calling thread's identity. That
+/// is found by `meanwhile`, with something else, while the zygote copies itself.
 ///
 /// # Errors
-/// [`Error::Os`], [`Error::TooManyFiles`], [`Error::Unsupported`].
-pub(super) fn copy(identity: &Identity, anchor: u64) -> Result<Started> {
+/// [`Error::Os`], [`Error::TooManyFiles`], [`Error::Unsupported`], and those of `meanwhile`.
+pub(super) fn copy<T>(
+    anchor: u64,
+    meanwhile: impl FnOnce() -> Result<(Identity, T)>,
+) -> Result<(T, Started)> {
+    let asked = Asked::new(|theirs| request(None, anchor, theirs))?;
+    let (identity, made) = meanwhile()?;
+    if let Some(asked) = asked.filter(|asked| asked.zygote.identity == identity)
+        && let Some(started) = asked.started()?
+    {
+        return Ok((made, started));
+    }
     for _ in 0..ATTEMPTS {
-        let (ours, theirs) = socket::pair().map_err(|errno| Error::os(OPERATION, errno))?;
-        let Some(zygote) = request(identity, anchor, &theirs)? else { continue };
-        // The copy's alone from now on.
-        drop(theirs);
-        if let Some((pid, pidfd)) = zygote.answer(ours.as_fd())? {
-            return Ok(Started { pid, pidfd: Some(pidfd), socket: ours });
+        let asked = Asked::new(|theirs| request(Some(&identity), anchor, theirs))?;
+        let Some(asked) = asked else { continue };
+        if let Some(started) = asked.started()? {
+            return Ok((made, started));
         }
     }
     Err(Error::os(OPERATION, Errno::CONNRESET))
 }
 
-/// Has a zygote asked for the copy whose socket is `theirs`; `None` if it has ended.
-fn request(identity: &Identity, anchor: u64, theirs: &OwnedFd) -> Result<Option<Arc<Zygote>>> {
+/// A copy that a zygote was asked for. Dropped, it ends: it has run nothing yet.
+struct Asked {
+    zygote: Arc<Zygote>,
+    /// `None` once it has been taken.
+    socket: Option<OwnedFd>,
+}
+
+impl Asked {
+    /// Has `request` ask for the copy with the socket that it is given; `None` if nobody was asked.
+    fn new(request: impl FnOnce(&OwnedFd) -> Result<Option<Arc<Zygote>>>) -> Result<Option<Self>> {
+        let (ours, theirs) = socket::pair().map_err(|errno| Error::os(OPERATION, errno))?;
+        let zygote = request(&theirs)?;
+        // The copy's alone from now on.
+        drop(theirs);
+        Ok(zygote.map(|zygote| Self { zygote, socket: Some(ours) }))
+    }
+
+    /// The copy; `None` if there is none, because the zygote has ended.
+    fn started(mut self) -> Result<Option<Started>> {
+        let Some(socket) = self.socket.take() else { return Ok(None) };
+        let copy = self.zygote.answer(socket.as_fd())?;
+        Ok(copy.map(|(pid, pidfd)| Started { pid, pidfd: Some(pidfd), socket }))
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        let Some(socket) = self.socket.take() else { return };
+        let Ok(Some((_, pidfd))) = self.zygote.answer(socket.as_fd()) else { return };
+        // A fork of this process may have a copy of the socket, so that closing it would not be noticed.
+        let _ = shutdown(&socket, Shutdown::Both);
+        let _ = poll::wait(&[(pidfd.as_fd(), PollFlags::IN)], None);
+        pidfd::reap(pidfd.as_fd());
+    }
+}
+
+/// Has a zygote asked for the copy whose socket is `theirs`: one of this identity, which is started if there is none, or
+/// whichever there is. `None` if it has ended, or there is none.
+fn request(identity: Option<&Identity>, anchor: u64, theirs: &OwnedFd) -> Result<Option<Arc<Zygote>>> {
     // Held while a first zygote starts: all want that one. Whole messages, one after the other.
     let mut zygotes = zygotes();
     zygotes.current.take_if(|zygote| !zygote.lives());
-    if let Some(other) = zygotes.current.take_if(|zygote| zygote.identity != *identity) {
+    let differs = |zygote: &mut Arc<Zygote>| identity.is_some_and(|identity| zygote.identity != *identity);
+    if let Some(other) = zygotes.current.take_if(differs) {
         other.retire();
         zygotes.retired.push(other);
     }
-    let (zygote, is_new) = match zygotes.current.take() {
-        Some(zygote) => (zygote, false),
-        None => match Zygote::start(identity.clone(), anchor)? {
+    let (zygote, is_new) = match (zygotes.current.take(), identity) {
+        (Some(zygote), _) => (zygote, false),
+        (None, None) => return Ok(None),
+        (None, Some(identity)) => match Zygote::start(identity.clone(), anchor)? {
             Some(zygote) => (Arc::new(zygote), true),
             None => return Ok(None),
         },

@@ -371,7 +371,8 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
         self.get_waiting(Wait::Until(Deadline::at(deadline)))
     }
 
-    /// The items, until the queue is shut down and drained, or a get fails.
+    /// The items, until the queue is shut down and drained, or a get fails, as it does for an item that can't be decoded: to tell
+    /// these apart, loop over [`get`](Self::get).
     ///
     /// # Examples
     /// ```
@@ -593,6 +594,14 @@ impl<T, C> Queue<T, C> {
     ) -> Result<R, RingError> {
         // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
         self.at_head(|ring| unsafe { ring.of_keeper(fences).get_with(wait, &mut read) })
+    }
+
+    /// A guess whether there is something to get; never wrong about an item that has been there since before the call.
+    #[cfg(feature = "process")]
+    #[inline]
+    pub(crate) fn seems_ready(&self) -> bool {
+        // What can't be looked at is told by a get.
+        self.at_head(|ring| Ok(ring.seems_ready())).unwrap_or(true)
     }
 
     /// Gets up to `count` payloads, and at least one, for which it waits; `read` is given each. Says how many.

@@ -46,6 +46,8 @@ mod permits;
 mod ring;
 mod rlock;
 mod semaphore;
+#[cfg(any(feature = "process", all(test, loom)))]
+pub(crate) mod shift;
 mod tasks;
 mod wait_error;
 mod waiters;
@@ -104,5 +106,7 @@ mod loom_ring;
 mod loom_rlock;
 #[cfg(all(test, loom))]
 mod loom_semaphore;
+#[cfg(all(test, loom))]
+mod loom_shift;
 #[cfg(all(test, loom))]
 mod loom_tasks;

@@ -76,7 +76,8 @@ fn send_short(socket: BorrowedFd<'_>, head: &[u8], body: &[u8], flags: SendFlags
 struct Control([MaybeUninit<u8>; CONTROL]);
 
 /// Receives one packet: its first bytes into `head`, the next into `body`, and what goes beyond into the free capacity of
-/// `rest`, which becomes so long. Returns the packet's length; 0 is the end of the stream.
+/// `rest`, which becomes so long. Returns the packet's length; 0 is the end of the stream. Each part that is not empty
+/// costs the kernel as much time as copying a kilobyte.
 ///
 /// # Errors
 /// `EAGAIN`, unless it is to `wait` and the socket is a blocking one: there is no packet. `EMSGSIZE`: the packet was longer
@@ -92,18 +93,15 @@ pub(crate) fn receive(
     rest.clear();
     let free = rest.spare_capacity_mut();
     let beyond = libc::iovec { iov_base: free.as_mut_ptr().cast(), iov_len: free.len() };
-    let mut parts = [
-        libc::iovec { iov_base: head.as_mut_ptr().cast(), iov_len: head.len() },
-        libc::iovec { iov_base: body.as_mut_ptr().cast(), iov_len: body.len() },
-        beyond,
-    ];
-    // The kernel takes its time for each part.
-    let parts = if body.is_empty() {
-        parts[1] = beyond;
-        &mut parts[..2]
-    } else {
-        &mut parts[..]
-    };
+    let mut parts = [beyond; 3];
+    let mut count = 0;
+    for part in [&mut *head, &mut *body] {
+        if !part.is_empty() {
+            parts[count] = libc::iovec { iov_base: part.as_mut_ptr().cast(), iov_len: part.len() };
+            count += 1;
+        }
+    }
+    let parts = &mut parts[..=count];
     let mut control = Control([MaybeUninit::uninit(); CONTROL]);
     // SAFETY: all zeros is a valid value of this C structure: null pointers, no lengths.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };

@@ -42,16 +42,37 @@ impl Place {
     }
 }
 
-/// Calls `look` until it returns something, or for as long as seems worth while at `place`.
+/// What is known of `place`.
 #[inline]
-pub(crate) fn spin<T, R>(place: &T, mut look: impl FnMut() -> Option<R>) -> Option<R> {
+fn at<'a, T>(places: &'a [Place; PLACES], place: &T) -> Option<&'a Place> {
     // Fibonacci hashing: the upper bits are well mixed. Lines and not bytes, so that neighbours are one place.
     let line = core::ptr::from_ref(place).addr() as u64 / 64;
     let hash = line.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - PLACE_BITS);
+    places.get(hash as usize)
+}
+
+/// Calls `look` until it returns something, or for as long as seems worth while at `place`.
+#[inline]
+pub(crate) fn spin<T, R>(place: &T, mut look: impl FnMut() -> Option<R>) -> Option<R> {
     PLACE.with(|places| {
-        let known = places.get(hash as usize)?;
-        known.spinning.weigh(|| looked(&mut look)).or_else(|| known.yielding.weigh(|| yielded(look)))
+        let known = at(places, place)?;
+        known.spinning.weigh(|| looked(looks(), &mut look)).or_else(|| known.yielding.weigh(|| yielded(look)))
     })
+}
+
+/// As [`spin`], a third as long and without yielding: for a wait in the kernel, where a look takes as long as many pauses,
+/// and a wake-up on the same core costs no more than a yield.
+#[cfg(feature = "process")]
+pub(crate) fn spin_awake<T, R>(place: &T, look: impl FnMut() -> Option<R>) -> Option<R> {
+    PLACE.with(|places| at(places, place)?.spinning.weigh(|| looked(looks() / 3, look)))
+}
+
+/// Whether [`spin_awake`] would look at `place` this time.
+#[cfg(feature = "process")]
+#[inline]
+pub(crate) fn is_worth<T>(place: &T) -> bool {
+    looks() > 0
+        && PLACE.with(|places| at(places, place).is_some_and(|known| known.spinning.resting.get() == 0))
 }
 
 /// Lets others run, once.
@@ -63,8 +84,8 @@ pub(crate) fn give_way() {
 }
 
 /// Looks again and again.
-fn looked<R>(mut look: impl FnMut() -> Option<R>) -> Option<R> {
-    (0..looks()).find_map(|_| {
+fn looked<R>(most: u32, mut look: impl FnMut() -> Option<R>) -> Option<R> {
+    (0..most).find_map(|_| {
         let found = look();
         if found.is_none() {
             spin_loop();
@@ -159,6 +180,23 @@ mod tests {
         assert!(waits < 2048, "one wait of 2048 spins");
         assert!(experience.weigh(|| Some(())).is_some());
         assert_eq!(spins_in_vain(&experience, 1), 1);
+    }
+
+    #[cfg(feature = "process")]
+    #[test]
+    fn a_place_where_spinning_does_not_pay_says_so() {
+        let place = [0_u64; 16];
+        for _ in 0..2 {
+            assert!(is_worth(&place));
+            assert!(spin_awake(&place, || None::<()>).is_none());
+        }
+        // The next three waits do without.
+        for _ in 0..3 {
+            assert!(!is_worth(&place));
+            assert!(spin_awake(&place, || Some(())).is_none());
+        }
+        assert!(is_worth(&place));
+        assert!(spin_awake(&place, || Some(())).is_some());
     }
 
     #[test]

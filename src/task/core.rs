@@ -75,6 +75,8 @@ struct Inner<R> {
     callbacks: Vec<Callback<R>>,
     watchers: Vec<(Arc<Watcher>, usize)>,
     wakers: Vec<Waker>,
+    /// Threads that wait for its end.
+    waiting: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,8 +90,13 @@ enum Phase {
 impl<R: 'static> Core<R> {
     /// A task that nobody has begun.
     pub(crate) fn new(driver: Option<Arc<dyn Driver>>) -> Arc<Self> {
-        let inner =
-            Inner { phase: Phase::Pending, callbacks: Vec::new(), watchers: Vec::new(), wakers: Vec::new() };
+        let inner = Inner {
+            phase: Phase::Pending,
+            callbacks: Vec::new(),
+            watchers: Vec::new(),
+            wakers: Vec::new(),
+            waiting: 0,
+        };
         Arc::new(Self {
             outcome: OnceLock::new(),
             inner: Mutex::new(inner),
@@ -168,8 +175,12 @@ impl<R: 'static> Core<R> {
         let _ = self.outcome.set(outcome);
         let (callbacks, watchers, wakers) =
             (take(&mut inner.callbacks), take(&mut inner.watchers), take(&mut inner.wakers));
+        let is_awaited = inner.waiting > 0;
         drop(inner);
-        self.ended.notify_all();
+        // A notification is a system call, whoever waits.
+        if is_awaited {
+            self.ended.notify_all();
+        }
         for (watcher, index) in watchers {
             watcher.tell(index, failed);
         }
@@ -248,13 +259,15 @@ impl<R: 'static> Core<R> {
             return Some(outcome);
         }
         let mut inner = self.inner();
+        inner.waiting += 1;
         while self.outcome().is_none() {
             inner = match deadline.map(Deadline::remaining) {
                 None => self.ended.wait(inner).unwrap_or_else(PoisonError::into_inner),
-                Some(Duration::ZERO) => return None,
+                Some(Duration::ZERO) => break,
                 Some(left) => self.ended.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0,
             };
         }
+        inner.waiting -= 1;
         self.outcome()
     }
 

@@ -276,12 +276,9 @@ where
         None
     }
 
-    fn launch(&mut self, chunk: u64, items: &mut dyn Iterator<Item = A>, sink: &Arc<dyn Sink<R>>) -> usize {
-        let items: Vec<A> = items.collect();
+    fn launch(&mut self, chunk: u64, items: &mut Vec<A>, sink: &Arc<dyn Sink<R>>) {
+        let items = std::mem::take(items);
         let count = items.len();
-        if count == 0 {
-            return 0;
-        }
         let (function, sink) = (Arc::clone(&self.function), Arc::clone(sink));
         self.crew.submit(move |refused| match refused {
             Some(error) => sink.fail(chunk, count, error),
@@ -294,7 +291,6 @@ where
             }
             None => {}
         });
-        count
     }
 }
 

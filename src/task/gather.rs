@@ -1,5 +1,7 @@
 //! [`Gather`]: the results of a map, all of them.
 
+use std::collections::VecDeque;
+use std::mem::take;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,7 +11,7 @@ use super::error::TaskError;
 use super::future::Future;
 use super::launch::Launch;
 use super::options::Checked;
-use super::sink::{Outcomes, Sink};
+use super::sink::{Outcomes, Sink, missing};
 
 /// How far a map is.
 #[derive(Debug, Default)]
@@ -26,10 +28,13 @@ struct Gather<R> {
 }
 
 struct Gathered<R> {
-    results: Vec<Option<R>>,
-    /// Where a chunk's results come together.
+    /// Of the first so many items.
+    results: Vec<R>,
+    /// Of those behind them: the first is missing, or all are.
+    ahead: VecDeque<Option<R>>,
+    /// Where the results of a chunk that is ahead come together.
     chunk: Vec<R>,
-    /// The first that came.
+    /// The first that came. From then on results are of no use.
     error: Option<TaskError>,
     /// Items without a result so far.
     outstanding: usize,
@@ -64,17 +69,19 @@ fn gather_known<A, R: Send + Sync + 'static>(
     let gather = Arc::new(Gather::new(launch, count));
     let chunk = options.chunk_of(count, launch.workers());
     let sink: Arc<dyn Sink<R>> = gather.clone();
-    let mut first = 0;
+    let (mut first, mut batch) = (0, Vec::with_capacity(chunk.min(count)));
     loop {
-        // Before they are launched: a result may come at once.
-        gather.expect(first, chunk);
-        let launched = launch.launch(first, &mut items.by_ref().take(chunk), &sink);
-        first += launched as u64;
-        if launched < chunk {
-            gather.expect_no_more(chunk - launched);
+        batch.extend(items.by_ref().take(chunk));
+        let taken = batch.len();
+        if taken == 0 {
             break;
         }
+        // Before they are launched: a result may come at once.
+        gather.gathered().outstanding += taken;
+        launch.launch(first, &mut batch, &sink);
+        first += taken as u64;
     }
+    gather.expect_no_more();
     launch.flush();
     drop(sink);
     let progress = Arc::clone(&gather.progress);
@@ -85,6 +92,7 @@ impl<R: Send + Sync + 'static> Gather<R> {
     fn new<A>(launch: &dyn Launch<A, R>, count: usize) -> Self {
         let gathered = Gathered {
             results: Vec::with_capacity(count),
+            ahead: VecDeque::new(),
             chunk: Vec::new(),
             error: None,
             outstanding: 0,
@@ -98,18 +106,9 @@ impl<R: Send + Sync + 'static> Gather<R> {
         }
     }
 
-    /// So many items more are launched.
-    fn expect(&self, first: u64, items: usize) {
+    /// All items are launched.
+    fn expect_no_more(&self) {
         let mut gathered = self.gathered();
-        gathered.outstanding += items;
-        let end = usize::try_from(first).unwrap_or(usize::MAX).saturating_add(items);
-        gathered.results.resize_with(end, || None);
-    }
-
-    /// No more are, and so many of the last did not exist.
-    fn expect_no_more(&self, missing: usize) {
-        let mut gathered = self.gathered();
-        gathered.outstanding -= missing;
         gathered.is_complete = true;
         self.finish_if_all(gathered);
     }
@@ -121,13 +120,7 @@ impl<R: Send + Sync + 'static> Gather<R> {
         next_many: impl FnOnce(usize, &mut Vec<R>) -> Result<(), TaskError>,
     ) {
         let mut gathered = self.gathered();
-        let Gathered { results, chunk, error, .. } = &mut *gathered;
-        if let Err(failure) = next_many(items, chunk) {
-            error.get_or_insert(failure);
-        }
-        let first = usize::try_from(first).unwrap_or(usize::MAX);
-        let places = results.iter_mut().skip(first);
-        places.zip(chunk.drain(..)).for_each(|(place, result)| *place = Some(result));
+        gathered.take_in(usize::try_from(first).unwrap_or(usize::MAX), items, next_many);
         // Relaxed: a count for who is curious.
         self.progress.completed.fetch_add(items, Ordering::Relaxed);
         gathered.outstanding = gathered.outstanding.saturating_sub(items);
@@ -138,17 +131,57 @@ impl<R: Send + Sync + 'static> Gather<R> {
         if !gathered.is_complete || gathered.outstanding > 0 {
             return;
         }
-        let results = std::mem::take(&mut gathered.results);
-        let error = gathered.error.take();
+        let Gathered { results, ahead, chunk, error, .. } = &mut *gathered;
+        let (results, rest, error) = (take(results), (take(ahead), take(chunk)), error.take());
         drop(gathered);
         self.core.finish(match error {
-            None => Ok(results.into_iter().flatten().collect()),
+            None if rest.0.is_empty() => Ok(results),
+            None => Err(missing()),
             Some(error) => Err(error),
         });
     }
 
     fn gathered(&self) -> MutexGuard<'_, Gathered<R>> {
         self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<R> Gathered<R> {
+    /// The results of so many items, from number `first` on.
+    fn take_in(
+        &mut self,
+        first: usize,
+        items: usize,
+        next_many: impl FnOnce(usize, &mut Vec<R>) -> Result<(), TaskError>,
+    ) {
+        if self.error.is_some() {
+            return;
+        }
+        let distance = first.checked_sub(self.results.len());
+        let into = if distance == Some(0) { &mut self.results } else { &mut self.chunk };
+        if let Err(failure) = next_many(items, into) {
+            self.error = Some(failure);
+            return;
+        }
+        match distance {
+            Some(0) => {
+                // Their places are empty, if there are any.
+                self.ahead.drain(..items.min(self.ahead.len()));
+                while let Some(Some(_)) = self.ahead.front() {
+                    self.results.extend(self.ahead.pop_front().flatten());
+                }
+            }
+            Some(distance) => {
+                let end = distance.saturating_add(items);
+                if self.ahead.len() < end {
+                    self.ahead.resize_with(end, || None);
+                }
+                let places = self.ahead.iter_mut().skip(distance);
+                places.zip(self.chunk.drain(..)).for_each(|(place, result)| *place = Some(result));
+            }
+            // Those of a chunk come once.
+            None => self.error = Some(missing()),
+        }
     }
 }
 

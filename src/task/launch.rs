@@ -13,9 +13,9 @@ pub(crate) trait Launch<A, R> {
     /// Whose results the caller may help to take in.
     fn driver(&self) -> Option<Arc<dyn Driver>>;
 
-    /// Has the chunk done whose first item is number `chunk` and whose items `items` gives, its results to `sink`; `sink` is
-    /// the same at each call. Says how many items there were; none are no chunk.
-    fn launch(&mut self, chunk: u64, items: &mut dyn Iterator<Item = A>, sink: &Arc<dyn Sink<R>>) -> usize;
+    /// Has the chunk done whose first item is number `chunk`, its results to `sink`, which is the same at each call. Takes all
+    /// of `items`, of which there is at least one.
+    fn launch(&mut self, chunk: u64, items: &mut Vec<A>, sink: &Arc<dyn Sink<R>>);
 
     /// Everything launched so far goes to the workers now.
     fn flush(&mut self) {}

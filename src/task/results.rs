@@ -139,13 +139,18 @@ impl<I: Iterator, R: Send + Sync + 'static> Results<I, R> {
         if self.outstanding > low || self.source.is_none() {
             return;
         }
+        let mut batch = Vec::new();
         while let Some(source) = &mut self.source
             && self.outstanding + self.chunk <= self.buffer
         {
-            let launched = self.launch.launch(self.taken, &mut source.take(self.chunk), &self.sink);
-            self.taken += launched as u64;
-            self.outstanding += launched;
-            if launched < self.chunk {
+            batch.extend(source.take(self.chunk));
+            let taken = batch.len();
+            if taken > 0 {
+                self.launch.launch(self.taken, &mut batch, &self.sink);
+            }
+            self.taken += taken as u64;
+            self.outstanding += taken;
+            if taken < self.chunk {
                 self.source = None;
             }
         }

@@ -1,6 +1,7 @@
 //! Encoding and decoding with postcard inside a transfer.
 
 use std::cell::Cell;
+use std::fmt::Display;
 use std::os::fd::OwnedFd;
 
 use serde::Serialize;
@@ -164,9 +165,9 @@ pub(crate) fn decode_item<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     }
 }
 
-/// Runs postcard outside of every transfer. `wrap` makes the error of a failure that no handle explains.
-pub(super) fn outside<T>(
-    run: impl FnOnce() -> postcard::Result<T>,
+/// Encodes or decodes outside of every transfer. `wrap` makes the error of a failure that no handle explains.
+pub(super) fn outside<T, E: Display>(
+    run: impl FnOnce() -> Result<T, E>,
     wrap: impl FnOnce(String) -> Error,
 ) -> Result<T> {
     // As a rule there is no transfer, and nothing to put aside.
@@ -181,7 +182,7 @@ pub(super) fn outside<T>(
     done.map_err(|error| why(failure, || wrap(error.to_string())))
 }
 
-/// What a handle failed with, or else what postcard says.
+/// What a handle failed with, or else what the format says.
 #[cold]
 pub(super) fn why(failure: Option<Box<Error>>, otherwise: impl FnOnce() -> Error) -> Error {
     failure.map_or_else(otherwise, |failure| *failure)

@@ -11,6 +11,7 @@
 //! - The table belongs to the innermost encode or decode on this thread's stack. One that user code starts inside
 //!   another (in a `Serialize`, say) has its own and puts the outer one back, by `Drop`, so by unwinding as well.
 //! - No user code runs while the table is borrowed.
+//! - Between a pool and its workers, who are one program, values are `packed`, all others postcard's.
 //! - postcard drops the texts of custom errors. The crate's own handles leave theirs beside the table, typed, and
 //!   whoever ran postcard picks it up.
 // Without processes nobody carries a message. A queue's items are encoded all the same, and handles refuse to be in them.
@@ -19,6 +20,7 @@
 mod codec;
 mod failure;
 mod message;
+mod packed;
 mod sequence;
 mod table;
 

@@ -6,7 +6,8 @@ use std::os::fd::OwnedFd;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::codec::{Behind, outside, why};
+use super::codec::{outside, why};
+use super::packed::{Packer, Unfit, Unpacker};
 use super::table::{Outgoing, Scope, Table};
 use super::{failure, table};
 use crate::{Error, Result};
@@ -33,7 +34,7 @@ impl Encoder {
         let start = self.bytes.len();
         // As a rule there are no handles in it, and nothing to set up; one that there is refuses.
         if self.outgoing.fds.is_empty() && table::is_absent() {
-            match postcard::serialize_with_flavor(value, Behind(&mut self.bytes)) {
+            match value.serialize(Packer(&mut self.bytes)) {
                 Ok(()) => return Ok(()),
                 Err(error) => self.refused(start, &error)?,
             }
@@ -43,7 +44,7 @@ impl Encoder {
 
     /// Takes back what was encoded; an error that is not a handle's is the value's.
     #[cold]
-    fn refused(&mut self, start: usize, error: &postcard::Error) -> Result<()> {
+    fn refused(&mut self, start: usize, error: &Unfit) -> Result<()> {
         self.bytes.truncate(start);
         match failure::take() {
             Some(failure) if matches!(*failure, Error::NotInTransfer) => Ok(()),
@@ -54,7 +55,7 @@ impl Encoder {
     #[inline(never)]
     fn push_with_handles<T: Serialize + ?Sized>(&mut self, start: usize, value: &T) -> Result<()> {
         let scope = Scope::enter(Table::Sending(take(&mut self.outgoing)));
-        let encoded = postcard::serialize_with_flavor(value, Behind(&mut self.bytes));
+        let encoded = value.serialize(Packer(&mut self.bytes));
         let (table, failure) = scope.leave();
         if let Table::Sending(outgoing) = table {
             self.outgoing = outgoing;
@@ -65,10 +66,18 @@ impl Encoder {
         })
     }
 
-    /// Puts a byte behind what was encoded.
+    /// Puts a word behind what was encoded.
     #[inline]
-    pub(crate) fn push_byte(&mut self, byte: u8) {
-        self.bytes.push(byte);
+    pub(crate) fn push_word(&mut self, word: u32) {
+        self.bytes.extend_from_slice(&word.to_ne_bytes());
+    }
+
+    /// Changes the word that was put behind so many bytes.
+    #[inline]
+    pub(crate) fn set_word(&mut self, at: usize, word: u32) {
+        if let Some(place) = self.bytes.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
+            *place = word.to_ne_bytes();
+        }
     }
 
     /// Takes back what was encoded from `length` bytes on.
@@ -105,30 +114,33 @@ impl<'a> Decoder<'a> {
     /// What a handle failed with, or [`Error::Decode`]; what comes behind can't be decoded then.
     #[inline]
     pub(crate) fn next<T: DeserializeOwned>(&mut self) -> Result<T> {
-        let (value, rest) = if self.fds.is_empty() && table::is_absent() {
-            let decoded = postcard::take_from_bytes(self.rest);
-            decoded.map_err(|error| why(failure::take(), || Error::Decode(error.to_string())))?
-        } else if self.fds.is_empty() {
-            outside(|| postcard::take_from_bytes(self.rest), Error::Decode)?
-        } else {
-            let scope = Scope::enter(Table::Receiving(take(&mut self.fds)));
-            let decoded = postcard::take_from_bytes(self.rest);
-            let (table, failure) = scope.leave();
-            if let Table::Receiving(fds) = table {
-                self.fds = fds;
-            }
-            decoded.map_err(|error| why(failure, || Error::Decode(error.to_string())))?
-        };
-        self.rest = rest;
-        Ok(value)
+        if self.fds.is_empty() && table::is_absent() {
+            let decoded = T::deserialize(Unpacker(&mut self.rest));
+            return decoded.map_err(|error| why(failure::take(), || Error::Decode(error.to_string())));
+        }
+        self.next_with_handles()
     }
 
-    /// The next byte.
+    #[inline(never)]
+    fn next_with_handles<T: DeserializeOwned>(&mut self) -> Result<T> {
+        if self.fds.is_empty() {
+            return outside(|| T::deserialize(Unpacker(&mut self.rest)), Error::Decode);
+        }
+        let scope = Scope::enter(Table::Receiving(take(&mut self.fds)));
+        let decoded = T::deserialize(Unpacker(&mut self.rest));
+        let (table, failure) = scope.leave();
+        if let Table::Receiving(fds) = table {
+            self.fds = fds;
+        }
+        decoded.map_err(|error| why(failure, || Error::Decode(error.to_string())))
+    }
+
+    /// The next word.
     #[inline]
-    pub(crate) fn next_byte(&mut self) -> Option<u8> {
-        let (byte, rest) = self.rest.split_first()?;
+    pub(crate) fn next_word(&mut self) -> Option<u32> {
+        let (word, rest) = self.rest.split_first_chunk()?;
         self.rest = rest;
-        Some(*byte)
+        Some(u32::from_ne_bytes(*word))
     }
 }
 
@@ -139,15 +151,16 @@ mod tests {
     #[test]
     fn values_come_back_in_their_order() {
         let mut encoder = Encoder::behind(vec![9]);
-        encoder.push(&1_u32).unwrap();
-        encoder.push_byte(7);
+        encoder.push(&1_u8).unwrap();
+        encoder.push_word(7);
         encoder.push("text").unwrap();
+        encoder.set_word(2, 8);
         let (bytes, fds) = encoder.into_parts();
         let mut decoder = Decoder::new(&bytes[1..], fds);
-        assert_eq!(decoder.next::<u32>().unwrap(), 1);
-        assert_eq!(decoder.next_byte(), Some(7));
+        assert_eq!(decoder.next::<u8>().unwrap(), 1);
+        assert_eq!(decoder.next_word(), Some(8));
         assert_eq!(decoder.next::<String>().unwrap(), "text");
-        assert!(decoder.next::<u32>().is_err() && decoder.next_byte().is_none());
+        assert!(decoder.next::<u32>().is_err() && decoder.next_word().is_none());
     }
 
     #[test]

@@ -153,7 +153,7 @@ impl<'a> Ring<'a> {
 
     /// A guess, for spinning; never wrong about an item that has been ready since before the call.
     #[inline]
-    fn seems_ready(&self) -> bool {
+    pub(crate) fn seems_ready(&self) -> bool {
         // SYNC: Acquire <- the consumer's Release of the head: every item before it was freed.
         let head = self.ring.consuming.head.load(Ordering::Acquire);
         if self.look(head).map_or(true, |(_, state)| state != State::NotReady) {
