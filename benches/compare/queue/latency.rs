@@ -7,15 +7,17 @@ use multiproc::{PlainQueue, Queue};
 
 use crate::processes::{Child, Cores, Shared, pin};
 use crate::report::{Goal, Report};
+use crate::rings::Bare;
 use crate::rounds::{self, Contestant};
 use crate::topology::{Wire, now};
-use crate::wires::{Bare, Bytes, Crossbeam, Encoded, IpcChannel, Pipe, Plain};
+use crate::wires::{Bytes, Crossbeam, Encoded, Endpoints, IpcChannel, Plain, Stream};
 
 const BARE: &str = "bare ring, spinning";
 const CROSSBEAM: &str = "crossbeam-channel, threads";
 const PIPE: &str = "pipe";
 const IPC: &str = "ipc-channel, bytes";
 const PLAIN: &str = "**PlainQueue**";
+const ENDPOINTS: &str = "**PlainQueue**, endpoints";
 const ENCODED: &str = "**Queue**, postcard";
 const BYTES: &str = "**Queue** of byte strings";
 const IN_PLACE: &str = "**Queue**, in place";
@@ -36,9 +38,10 @@ fn awake(report: &mut Report, cores: &Cores) {
     let mut contestants = [
         Contestant::new(BARE, |n| one_way(n, cores, &[Bare::new(8), Bare::new(8)])),
         Contestant::new(CROSSBEAM, |n| one_way_of_threads(n, cores, &[0, 1].map(|n| Crossbeam::new([n; 8])))),
-        Contestant::new(PIPE, |n| few(n, |n| one_way(n, cores, &[Pipe::new(8), Pipe::new(8)]))),
+        Contestant::new(PIPE, |n| few(n, |n| one_way(n, cores, &[Stream::pipe(8), Stream::pipe(8)]))),
         Contestant::new(IPC, |n| few(n, |n| one_way(n, cores, &[IpcChannel::new(8), IpcChannel::new(8)]))),
         Contestant::new(PLAIN, |n| one_way(n, cores, &[Plain::<8>::new(), Plain::<8>::new()])),
+        Contestant::new(ENDPOINTS, |n| one_way(n, cores, &[Endpoints::<8>::new(), Endpoints::<8>::new()])),
         Contestant::new(ENCODED, |n| one_way(n, cores, &[Encoded::new(), Encoded::new()])),
     ];
     let figures = rounds::measure(&mut contestants, rounds, messages);
@@ -56,7 +59,9 @@ fn awake(report: &mut Report, cores: &Cores) {
         })
         .collect();
     report.table(&["ns", "/ bare"], &rows);
-    report.targets(&[(format!("{PLAIN} / {BARE}"), figures.ratio(PLAIN, BARE), Goal::AtMost(2.0))]);
+    let ratio = |name| (format!("{name} / {BARE}"), figures.ratio(name, BARE));
+    let ((plain, shared), (endpoints, exclusive)) = (ratio(PLAIN), ratio(ENDPOINTS));
+    report.targets(&[(plain, shared, Goal::AtMost(2.0)), (endpoints, exclusive, Goal::AtMost(1.5))]);
 }
 
 /// Half of a round trip of a byte string of each size.
@@ -75,7 +80,9 @@ fn by_size(report: &mut Report, cores: &Cores) {
             Contestant::new(CROSSBEAM, |n| {
                 one_way_of_threads(n, cores, &[0_u8, 1].map(|n| Crossbeam::new(vec![n; size])))
             }),
-            Contestant::new(PIPE, |n| few(n, |n| one_way(n, cores, &[Pipe::new(size), Pipe::new(size)]))),
+            Contestant::new(PIPE, |n| {
+                few(n, |n| one_way(n, cores, &[Stream::pipe(size), Stream::pipe(size)]))
+            }),
             Contestant::new(IPC, |n| {
                 few(n, |n| one_way(n, cores, &[IpcChannel::new(size), IpcChannel::new(size)]))
             }),

@@ -4,24 +4,22 @@
 use std::hint::{black_box, spin_loop};
 use std::os::fd::OwnedFd;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use ipc_channel::ipc::{IpcBytesReceiver, IpcBytesSender, bytes_channel};
 use multiproc::{PlainQueue, Queue, QueueOptions};
 
-use crate::processes::Shared;
 use crate::topology::Wire;
 
 /// Messages that fit into each wire, the peers' too, and at most so many bytes.
-const CAPACITY: usize = 1024;
-const CAPACITY_BYTES: usize = 8 << 20;
+pub(crate) const CAPACITY: usize = 1024;
+pub(crate) const CAPACITY_BYTES: usize = 8 << 20;
 
-fn capacity(bytes: usize) -> usize {
+pub(crate) fn capacity(bytes: usize) -> usize {
     CAPACITY.min(CAPACITY_BYTES / bytes)
 }
 
 /// Reads each word.
-fn read(bytes: &[u8]) {
+pub(crate) fn read(bytes: &[u8]) {
     let words = bytes.chunks_exact(8).map(|word| u64::from_ne_bytes(word.try_into().expect("8 bytes")));
     black_box(words.fold(0, u64::wrapping_add));
 }
@@ -51,6 +49,33 @@ where
     }
 }
 
+/// The same by exclusive endpoints.
+pub(crate) struct Endpoints<const N: usize>(PlainQueue<[u8; N]>);
+
+impl<const N: usize> Endpoints<N>
+where
+    [u8; N]: bytemuck::Pod,
+{
+    pub(crate) fn new() -> Self {
+        Self(Queue::plain(capacity(N)).expect("a queue"))
+    }
+}
+
+impl<const N: usize> Wire for Endpoints<N>
+where
+    [u8; N]: bytemuck::Pod,
+{
+    fn sender(&self) -> impl FnMut() {
+        let mut producer = self.0.producer().expect("one producer");
+        let message = black_box([1; N]);
+        move || producer.put(black_box(message)).expect("room in time")
+    }
+    fn receiver(&self) -> impl FnMut() {
+        let mut consumer = self.0.consumer().expect("one consumer");
+        move || read(&consumer.get().expect("a message"))
+    }
+}
+
 /// A `Queue` of byte strings: whole, or in place.
 pub(crate) struct Bytes {
     queue: Queue<Vec<u8>>,
@@ -60,7 +85,7 @@ pub(crate) struct Bytes {
 
 impl Bytes {
     pub(crate) fn new(size: usize, in_place: bool) -> Self {
-        let options = QueueOptions::new(capacity(size)).ring_bytes(capacity(size) * (size + 64));
+        let options = QueueOptions::new(capacity(size)).ring_bytes(capacity(size) * size);
         let queue = options.max_message(size).queue().expect("a queue");
         Self { queue, size, in_place }
     }
@@ -106,59 +131,6 @@ impl Wire for Encoded {
     }
 }
 
-/// As little as one producer and one consumer need: slots, and a position of each that the other looks at when its copy of
-/// it says full or empty. No waiting but spinning, and no recovery.
-pub(crate) struct Bare {
-    positions: Shared<[Line; 2]>,
-    slots: Shared<[AtomicU64; CAPACITY_BYTES / 8]>,
-    size: usize,
-}
-
-#[repr(align(128))]
-struct Line(AtomicU64);
-
-impl Bare {
-    pub(crate) fn new(size: usize) -> Self {
-        let positions = Shared::new([0, 0].map(|zero| Line(AtomicU64::new(zero))));
-        Self { positions, slots: Shared::zeroed(), size }
-    }
-
-    fn slot(&self, position: u64) -> *mut u8 {
-        let index = usize::try_from(position).expect("64 bits") % capacity(self.size);
-        self.slots[index * self.size / 8].as_ptr().cast()
-    }
-}
-
-impl Wire for Bare {
-    fn sender(&self) -> impl FnMut() {
-        let (mut own, mut other) = (0, 0);
-        let message = black_box(vec![1; self.size]);
-        move || {
-            while own - other == capacity(self.size) as u64 {
-                other = self.positions[1].0.load(Ordering::Acquire);
-                spin_loop();
-            }
-            // SAFETY: the slot is as long, and the consumer has left it.
-            unsafe { self.slot(own).copy_from_nonoverlapping(message.as_ptr(), self.size) };
-            own += 1;
-            self.positions[0].0.store(own, Ordering::Release);
-        }
-    }
-    fn receiver(&self) -> impl FnMut() {
-        let (mut own, mut other) = (0, 0);
-        move || {
-            while own == other {
-                other = self.positions[0].0.load(Ordering::Acquire);
-                spin_loop();
-            }
-            // SAFETY: the slot is as long, and the producer has left it.
-            read(unsafe { std::slice::from_raw_parts(self.slot(own), self.size) });
-            own += 1;
-            self.positions[1].0.store(own, Ordering::Release);
-        }
-    }
-}
-
 /// crossbeam's bounded channel, between threads.
 pub(crate) struct Crossbeam<T>(crossbeam_channel::Sender<T>, crossbeam_channel::Receiver<T>, T);
 
@@ -170,6 +142,25 @@ impl<T> Crossbeam<T> {
 }
 
 impl<T: AsRef<[u8]> + Clone + Send + Sync> Wire for Crossbeam<T> {
+    fn sender(&self) -> impl FnMut() {
+        || self.0.send(black_box(&self.2).clone()).expect("a receiver")
+    }
+    fn receiver(&self) -> impl FnMut() {
+        || read(self.1.recv().expect("a sender").as_ref())
+    }
+}
+
+/// kanal's bounded channel, between threads.
+pub(crate) struct Kanal<T>(kanal::Sender<T>, kanal::Receiver<T>, T);
+
+impl<T> Kanal<T> {
+    pub(crate) fn new(message: T) -> Self {
+        let (sender, receiver) = kanal::bounded(CAPACITY);
+        Self(sender, receiver, message)
+    }
+}
+
+impl<T: AsRef<[u8]> + Clone + Send + Sync> Wire for Kanal<T> {
     fn sender(&self) -> impl FnMut() {
         || self.0.send(black_box(&self.2).clone()).expect("a receiver")
     }
@@ -239,17 +230,22 @@ impl Wire for IpcChannel {
     }
 }
 
-/// A pipe of the kernel, for messages of a known size.
-pub(crate) struct Pipe(OwnedFd, OwnedFd, usize);
+/// A stream of the kernel, for messages of a known size: what is read from one descriptor and written to the other.
+pub(crate) struct Stream(OwnedFd, OwnedFd, usize);
 
-impl Pipe {
-    pub(crate) fn new(size: usize) -> Self {
+impl Stream {
+    pub(crate) fn pipe(size: usize) -> Self {
         let (reader, writer) = rustix::pipe::pipe().expect("a pipe");
         Self(reader, writer, size)
     }
+
+    pub(crate) fn socket(size: usize) -> Self {
+        let (one, other) = std::os::unix::net::UnixStream::pair().expect("a pair of sockets");
+        Self(one.into(), other.into(), size)
+    }
 }
 
-impl Wire for Pipe {
+impl Wire for Stream {
     fn sender(&self) -> impl FnMut() {
         let message = black_box(vec![1; self.2]);
         move || {
