@@ -66,15 +66,13 @@ pub(super) fn launch(mut plan: Plan, entry: Entry, arguments: Message) -> Result
     };
     let (start, started) = match plan.method {
         StartMethod::Spawn => (encode(&start)?, start_image(plan.command(), anchor)?),
-        StartMethod::Zygote => {
-            let (setting, more) = Setting::new(&mut plan)?;
+        StartMethod::Zygote => zygote::copy(anchor, || {
+            let (identity, mask) = Identity::now()?;
+            let (setting, more) = Setting::new(&mut plan, mask)?;
+            start.setting = Some(setting);
             fds.extend(more);
-            zygote::copy(anchor, || {
-                let (identity, mask) = Identity::now()?;
-                start.setting = Some(setting.with_mask(mask));
-                Ok((identity, encode(&start)?))
-            })?
-        }
+            Ok((identity, encode(&start)?))
+        })?,
     };
     let start = Message { fds, ..start };
     let sent = deliver(started.socket.as_fd(), &start, &arguments);

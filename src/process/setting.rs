@@ -37,11 +37,11 @@ pub(super) struct Setting {
 }
 
 impl Setting {
-    /// The surroundings according to the plan, but for the mask, and the descriptors that belong to them.
+    /// The surroundings according to the plan, and the descriptors that belong to them.
     ///
     /// # Errors
     /// [`Error::Os`]: there is no such directory. [`Error::TooManyFiles`].
-    pub(super) fn new(plan: &mut Plan) -> Result<(Self, Vec<OwnedFd>)> {
+    pub(super) fn new(plan: &mut Plan, mask: u32) -> Result<(Self, Vec<OwnedFd>)> {
         let directory = plan.directory.as_deref().unwrap_or(Path::new("."));
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         // With a component behind it, so that a directory that may not be entered is refused here.
@@ -65,17 +65,12 @@ impl Setting {
         }
         let setting = Self {
             environment: Bytes(environment),
-            mask: 0,
+            mask,
             group: if plan.own_group { Some(0) } else { group() },
             has_stdout: stdout.is_some(),
             has_stderr: stderr.is_some(),
         };
         Ok((setting, [Some(directory), stdout, stderr].into_iter().flatten().collect()))
-    }
-
-    /// With a file mode creation mask.
-    pub(super) fn with_mask(self, mask: u32) -> Self {
-        Self { mask, ..self }
     }
 
     /// Makes these the surroundings of this process.
