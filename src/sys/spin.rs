@@ -45,13 +45,52 @@ impl Place {
 /// Calls `look` until it returns something, or for as long as seems worth while at `place`.
 #[inline]
 pub(crate) fn spin<T, R>(place: &T, mut look: impl FnMut() -> Option<R>) -> Option<R> {
-    // Fibonacci hashing: the upper bits are well mixed. Lines and not bytes, so that neighbours are one place.
-    let line = core::ptr::from_ref(place).addr() as u64 / 64;
-    let hash = line.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - PLACE_BITS);
     PLACE.with(|places| {
-        let known = places.get(hash as usize)?;
+        let known = places.get(index_of(place))?;
         known.spinning.weigh(|| looked(&mut look)).or_else(|| known.yielding.weigh(|| yielded(look)))
     })
+}
+
+/// Longer than a partner takes for a call, and less than who else runs on a core keeps it.
+#[cfg(feature = "manager")]
+const PROMPT: u128 = 100;
+/// What yielding gains beside a sleep at a socket. Both in us.
+#[cfg(feature = "manager")]
+const GAIN: u128 = 5;
+
+/// As [`spin`], for who can sleep where a wake-up takes the core from whoever runs there. Who yields it to those has it back when
+/// their turn is over: then as many waits sleep as make up for that.
+#[cfg(feature = "manager")]
+pub(crate) fn spin_or_sleep<T, R>(place: &T, mut look: impl FnMut() -> Option<R>) -> Option<R> {
+    PLACE.with(|places| {
+        let known = places.get(index_of(place))?;
+        known.spinning.weigh(|| looked(&mut look)).or_else(|| {
+            let mut start = None;
+            let found = known.yielding.weigh(|| {
+                start = Some(std::time::Instant::now());
+                yielded(look)
+            });
+            let lost = start.map_or(0, |start| start.elapsed().as_micros());
+            if lost > PROMPT {
+                known.yielding.rest(lost / GAIN);
+            }
+            found
+        })
+    })
+}
+
+/// Whether the next [`spin_or_sleep`] there looks at all. If not, it counts the wait and returns.
+#[cfg(feature = "manager")]
+pub(crate) fn is_worth_while<T>(place: &T) -> bool {
+    let is_due = |known: &Place| known.spinning.resting.get() == 0 || known.yielding.resting.get() == 0;
+    looks() > 0 && PLACE.with(|places| places.get(index_of(place)).is_some_and(is_due))
+}
+
+/// Where a thread keeps what it has learnt at a place.
+fn index_of<T>(place: &T) -> usize {
+    // Fibonacci hashing: the upper bits are well mixed. Lines and not bytes, so that neighbours are one place.
+    let line = core::ptr::from_ref(place).addr() as u64 / 64;
+    (line.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - PLACE_BITS)) as usize
 }
 
 /// Lets others run, once.
@@ -123,6 +162,13 @@ impl Experience {
         self.resting.set(MOST_RESTING.min(resting));
         found
     }
+
+    /// The next so many waits at least sleep at once.
+    #[cfg(feature = "manager")]
+    fn rest(&self, waits: u128) {
+        let waits = u16::try_from(waits).map_or(MOST_RESTING, |waits| waits.min(MOST_RESTING));
+        self.resting.set(self.resting.get().max(waits));
+    }
 }
 
 #[cfg(all(test, not(loom)))]
@@ -159,6 +205,16 @@ mod tests {
         assert!(waits < 2048, "one wait of 2048 spins");
         assert!(experience.weigh(|| Some(())).is_some());
         assert_eq!(spins_in_vain(&experience, 1), 1);
+    }
+
+    #[test]
+    #[cfg(feature = "manager")]
+    fn what_a_yield_has_lost_is_made_up_for() {
+        let experience = Experience::new();
+        experience.rest(10);
+        assert_eq!((0..20).take_while(|_| experience.weigh(|| Some(())).is_none()).count(), 10);
+        experience.rest(u128::MAX);
+        assert_eq!(experience.resting.get(), MOST_RESTING);
     }
 
     #[test]
