@@ -13,7 +13,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use multiproc::manager::{DictProxy, EventProxy};
+use multiproc::manager::{DictProxy, EventProxy, ManagerError};
 use multiproc::{Address, AuthKey, Error, Manager, Process, Result};
 
 const USAGE: &str = "word_index\nword_index serve ADDRESS\nword_index fill ADDRESS FILE...\n\
@@ -126,7 +126,11 @@ fn run(arguments: &[String]) -> Result<()> {
             Ok(())
         }
         ["find", address, word] => find(&connect(address)?.find(INDEX)?, word),
-        ["stop", address] => Ok(connect(address)?.find::<EventProxy>(STOP)?.set()?),
+        ["stop", address] => match connect(address)?.find::<EventProxy>(STOP)?.set() {
+            // It ends at once, perhaps before it has answered.
+            Ok(()) | Err(ManagerError::Disconnected) => Ok(()),
+            Err(error) => Err(error.into()),
+        },
         _ => Err(Error::NotFound { what: format!("such command\n{USAGE}") }),
     }
 }

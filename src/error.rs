@@ -172,6 +172,17 @@ impl Error {
         }
     }
 
+    /// An error of one's own, in a function that returns a [`Result`]: an [`Operation`](Self::Operation).
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Error;
+    /// assert_eq!(Error::other("no such command").to_string(), "no such command");
+    /// ```
+    pub fn other(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Operation(error.into())
+    }
+
     /// Wraps an operation's own error.
     pub(crate) fn operation(error: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Operation(Box::new(error))

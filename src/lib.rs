@@ -19,7 +19,7 @@
 //!     let (jobs, squares) = (JoinableQueue::unbounded()?, Queue::unbounded()?);
 //!     let mut workers = Vec::new();
 //!     for _ in 0..2 {
-//!         workers.push(Process::spawn(worker, (jobs.clone(), squares.clone()))?);
+//!         workers.push(Process::builder().daemon(true).spawn(worker, (jobs.clone(), squares.clone()))?);
 //!     }
 //!     for n in 1..=3 {
 //!         jobs.put(n)?;
@@ -34,6 +34,9 @@
 //!     Ok(())
 //! }
 //! ```
+//! A process is a copy of the program's executable, in which the library calls the function before `main`. Daemons end with the
+//! program, however it ends; others it waits for. Structures of your own need `serde` with its feature `derive` to travel, and
+//! `bytemuck` with its to be in a [`Value`] or an [`Array`].
 //!
 //! # The guide
 //! - [From Python](guide::from_python): each example of a tutorial, Python beside Rust.
@@ -69,12 +72,12 @@
 //! | share objects with another program, by name | [`Segment::create`], [`Segment::open`] |
 //! | put a robust lock or a ring into a struct of my own | [`raw`], [`Segment::place`] |
 //!
-//! Everything but `raw` is a *handle*: it is cheap to clone, Send and Sync, the same object in every process, and travels
-//! in the arguments and results of a [`Process`] and over a [`Connection`]. Its memory is an anonymous, sealed, reserved
-//! file, which goes with its last handle: nothing is left in `/dev/shm`, whoever is killed.
+//! Whatever is shared (locks, signals, values, arrays, queues, segments) is a *handle*: it is cheap to clone, Send and Sync, the
+//! same object in every process, and travels in the arguments and results of a [`Process`] and over a [`Connection`]. Its memory
+//! is an anonymous, sealed, reserved file, which goes with its last handle: nothing is left in `/dev/shm`, whoever is killed.
 //!
-//! One grammar for time: `op` waits, `try_op` does not, `op_timeout` waits for so long, `op_deadline` until then. Every
-//! error converts into [`Error`] by `?`.
+//! One grammar for time: `op` waits, `try_op` does not, `op_timeout` waits for so long, and, for what is shared, `op_deadline`
+//! until then. Every error converts into [`Error`] by `?`.
 //!
 //! # Process death
 //! A process may be killed between any two instructions. Whoever waits for something that it held goes on, and nothing
@@ -144,6 +147,7 @@ mod transfer;
 #[cfg(all(feature = "tokio", not(all(test, loom))))]
 pub use connection::AsyncConnection;
 #[cfg(all(feature = "process", not(all(test, loom))))]
+#[doc(inline)]
 pub use connection::{Address, AuthKey, Client, Connection, ConnectionError, Listener, one_way_pipe, pipe};
 pub use error::{Error, Result};
 #[cfg(all(feature = "manager", not(all(test, loom))))]
@@ -153,6 +157,7 @@ pub use plain::{CChar, CLong, CType, CULong, Number, OutOfRange, TypeCode, Unkno
 #[cfg(all(feature = "process", not(all(test, loom))))]
 pub use pool::{Pool, PoolBuilder};
 #[cfg(all(feature = "process", not(all(test, loom))))]
+#[doc(inline)]
 pub use process::{
     ActiveChild, CurrentProcess, ForkError, ParentProcess, Process, ProcessBuilder, ProcessError,
     StartMethod, active_children, cpu_count, current_process, init, parent_process,

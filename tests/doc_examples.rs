@@ -21,6 +21,13 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("sync/lock_guard.rs is_held", "of `RawLock`"),
     ("raw/tasks.rs TaskEntry", "has a place in a layout, and no operations of its own"),
     ("raw/tasks.rs RawTasks", "has a place in a layout, and no operations of its own"),
+    ("manager/proxy.rs Mark", "of `Proxy`, and can't be named"),
+    ("manager/proxy.rs KIND", "of `Mark`"),
+    ("manager/proxy.rs of", "of `Mark`"),
+    ("manager/proxy.rs remote", "of `Proxy`"),
+    ("manager/proxy.rs of_typed", "of `Proxy`"),
+    ("manager/wire.rs Kind", "of `Mark`"),
+    ("manager/dispatch.rs answer_requests", "for this crate's own fuzzing"),
     ("connection/handshake.rs handshake", "for this crate's own fuzzing"),
     ("sys/frame.rs read_frames", "for this crate's own fuzzing"),
     ("queue/testing.rs queue_file", "for this crate's own fuzzing"),
@@ -30,9 +37,6 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("sys/slice.rs set_sleep_slice", "for this crate's own tests"),
     ("sys/spin.rs set_spins", "for this crate's own tests"),
 ];
-
-/// Folders whose items have no examples yet, and how many those are: it may only become less.
-const BEHIND: &[(&str, usize)] = &[("manager/", 207)];
 
 /// A public item: its name, and what is said about it.
 #[derive(Debug, PartialEq)]
@@ -125,15 +129,6 @@ fn every_public_item_has_an_asserting_example() {
         }
     }
     assert!(count > 500, "only {count} items were found");
-    for (folder, known) in BEHIND {
-        let all = without.len();
-        without.retain(|item| !item.starts_with(folder));
-        let behind = all - without.len();
-        assert_eq!(
-            behind, *known,
-            "items of {folder} without an asserting example: correct the list if they are fewer"
-        );
-    }
     let missing: Vec<_> = without.difference(&exceptions).collect();
     assert!(missing.is_empty(), "{} public items without an asserting example: {missing:#?}", missing.len());
     let superfluous: Vec<_> = exceptions.difference(&without).collect();

@@ -177,9 +177,9 @@ fn silent_clients_delay_nobody_known_bad_23() {
 #[test]
 fn a_silent_client_is_turned_away_at_the_deadline_known_bad_23() {
     let limit = Duration::from_millis(100);
-    for address in [Address::Abstract(name()), any_port()] {
+    for (address, is_told) in [(Address::Abstract(name()), false), (any_port(), false), (any_port(), true)] {
         let options = Listener::options().authkey(AuthKey::new("secret")).handshake_timeout(limit);
-        let listener = options.bind(address).unwrap();
+        let listener = options.reports_silent(is_told).bind(address).unwrap();
         let begun = Instant::now();
         let held: Vec<_> = (0..3).map(|_| silent(listener.address())).collect();
         // One that says a little of its hello from time to time has no longer than the others.
@@ -200,7 +200,11 @@ fn a_silent_client_is_turned_away_at_the_deadline_known_bad_23() {
             said();
         }
         assert!(begun.elapsed() < SOON);
-        // Nobody is told of them, and the next one gets in.
+        // Nobody is told of them unless it is asked for, and the next one gets in.
+        for _ in 0..4 * usize::from(is_told) {
+            let told = why(listener.accept_timeout(SOON));
+            assert_eq!(told, AuthenticationError::Silent);
+        }
         assert!(matches!(listener.try_accept(), Err(ConnectionError::WouldBlock)));
         Client::connect_timeout(listener.address().clone(), key("secret"), SOON).unwrap();
         listener.accept_timeout(SOON).unwrap();

@@ -5,16 +5,8 @@ mod built;
 
 use std::fs::File;
 use std::io::BufReader;
-use std::process::Command;
 
-use built::example;
-
-fn said_by(name: &str, arguments: &[&str]) -> String {
-    let output = Command::new(example(name)).args(arguments).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
-    said
-}
+use built::said_by;
 
 #[test]
 fn prime_pool_counts_the_primes() {

@@ -34,7 +34,8 @@ impl Crew {
 
     fn spawn(&self, worker: usize) -> Result<Process<()>> {
         let (jobs, results) = (self.jobs.clone(), self.results.clone());
-        Process::spawn(work, Assignment { worker, kill: self.kill, jobs, results })
+        // Nobody waits for the work of a process whose parent was killed.
+        Process::builder().daemon(true).spawn(work, Assignment { worker, kill: self.kill, jobs, results })
     }
 
     /// Kills a worker with `SIGKILL` and puts a new one in its place.

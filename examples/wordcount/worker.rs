@@ -3,7 +3,6 @@
 use std::thread;
 
 use multiproc::{JoinableQueue, Queue, Task};
-use rustix::process::{Signal, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
 
 use crate::count::Counter;
@@ -25,8 +24,6 @@ pub struct Assignment {
 /// worked on twice, and it may even be reported twice, if this process dies between its last chunk and `done`.
 pub fn work(assignment: Assignment) {
     let Assignment { worker, kill, jobs, results } = assignment;
-    // Nobody waits for the work of a process whose parent was killed.
-    set_parent_process_death_signal(Some(Signal::KILL)).expect("a valid signal");
     let mut counter = Counter::new();
     for task in jobs.tasks() {
         counter.clear();

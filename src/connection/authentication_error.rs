@@ -39,6 +39,8 @@ pub enum AuthenticationError {
     Malformed(&'static str),
     /// The other end hung up.
     HungUp,
+    /// The other end was silent, or slow, for as long as a handshake may take.
+    Silent,
 }
 
 impl fmt::Display for AuthenticationError {
@@ -54,6 +56,7 @@ impl fmt::Display for AuthenticationError {
             Self::Reflected => "the other end sends back what this end said",
             Self::Malformed(what) => return write!(f, "the other end sends {what}"),
             Self::HungUp => "the other end hung up before the connection was made",
+            Self::Silent => "the other end said too little for too long",
         })
     }
 }

@@ -9,6 +9,7 @@ use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with, sockopt::set_tcp_nodelay};
 
+use super::authentication_error::AuthenticationError;
 use super::error::ConnectionError;
 use super::greeting::Greeting;
 use super::handshake::Role;
@@ -82,7 +83,11 @@ impl Doorkeeper {
                     // One that the process has no room for is closed: its client sees that.
                     let _ = greeting.into_connection().map(|connection| door.put(Ok(connection)));
                 }
-                Ok(false) if deadline.is_some_and(Deadline::has_passed) => {}
+                Ok(false) if deadline.is_some_and(Deadline::has_passed) => {
+                    if door.options.reports_silent {
+                        door.put(Err(AuthenticationError::Silent));
+                    }
+                }
                 Ok(false) => self.greetings.push_back((greeting, deadline)),
                 Err(error) => report(door, error),
             }
@@ -122,9 +127,8 @@ impl Doorkeeper {
 
 /// Tells who accepts why a client was turned away. That one has hung up is no news.
 fn report(door: &Door, error: ConnectionError) {
-    use super::authentication_error::AuthenticationError::HungUp;
     match error {
-        ConnectionError::Authentication(HungUp) => {}
+        ConnectionError::Authentication(AuthenticationError::HungUp) => {}
         ConnectionError::Authentication(why) => door.put(Err(why)),
         // The system refuses to talk to it.
         _ => {}

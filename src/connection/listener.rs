@@ -169,7 +169,7 @@ impl Listener {
     ///
     /// # Errors
     /// [`Authentication`](ConnectionError::Authentication): a client was turned away, and why; the next one can be accepted.
-    /// Clients that hang up or stay silent are not reported. [`Io`](ConnectionError::Io).
+    /// Clients that hang up are not reported, and those that stay silent [if it is asked for](ListenerOptions::reports_silent). [`Io`](ConnectionError::Io).
     ///
     /// # Process death
     /// A client that has died since is accepted; its connection says so.

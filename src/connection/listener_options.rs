@@ -24,12 +24,13 @@ use crate::Result;
 pub struct ListenerOptions {
     pub(super) key: Option<AuthKey>,
     pub(super) handshake_timeout: Duration,
+    pub(super) reports_silent: bool,
 }
 
 impl ListenerOptions {
     /// Those of a listener without a key.
     pub(super) fn new() -> Self {
-        Self { key: None, handshake_timeout: HANDSHAKE }
+        Self { key: None, handshake_timeout: HANDSHAKE, reports_silent: false }
     }
 
     /// Only clients that have this key get in, and they know that this is who has it. Default: anybody.
@@ -59,6 +60,27 @@ impl ListenerOptions {
     /// ```
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
         self.handshake_timeout = timeout;
+        self
+    }
+
+    /// Whether [`accept`](Listener::accept) tells of a client that is turned away since its time is over, with
+    /// [`AuthenticationError::Silent`](super::AuthenticationError::Silent). Default: no.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::net::TcpStream;
+    /// use std::time::Duration;
+    /// use multiproc::connection::AuthenticationError::Silent;
+    /// use multiproc::{Address, ConnectionError, Listener};
+    /// let options = Listener::options().handshake_timeout(Duration::from_millis(10)).reports_silent(true);
+    /// let listener = options.bind(Address::tcp("localhost:0")?)?;
+    /// let Address::Tcp(address) = listener.address() else { panic!("another address") };
+    /// let _says_nothing = TcpStream::connect(address).expect("it listens");
+    /// assert!(matches!(listener.accept(), Err(ConnectionError::Authentication(Silent))));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn reports_silent(mut self, reports: bool) -> Self {
+        self.reports_silent = reports;
         self
     }
 

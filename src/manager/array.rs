@@ -123,6 +123,14 @@ impl<T: Serialize + DeserializeOwned> ArrayProxy<T> {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let array = manager.array([1, 2, 3])?;
+    /// assert_eq!(array.len()?, 3);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn len(&self) -> Result<usize, ManagerError> {
         self.remote.ask(&ArrayCall::Len)
     }
@@ -131,6 +139,13 @@ impl<T: Serialize + DeserializeOwned> ArrayProxy<T> {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// assert!(manager.array::<f64>([])?.is_empty()?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn is_empty(&self) -> Result<bool, ManagerError> {
         self.len().map(|len| len == 0)
     }
@@ -139,8 +154,17 @@ impl<T: Serialize + DeserializeOwned> ArrayProxy<T> {
     ///
     /// # Errors
     /// [`ManagerError::OutOfRange`]; those of a call.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let array = manager.array([1, 2, 3])?;
+    /// assert_eq!(array.get(2)?, 3);
+    /// assert!(array.get(3).is_err());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn get(&self, index: usize) -> Result<T, ManagerError> {
-        let one = self.read(index..index.saturating_add(1))?.pop();
+        let one = self.read(index..index.saturating_add(1)).map_err(|error| at(index, error))?.pop();
         one.ok_or(ManagerError::OutOfRange { index: index as u64, len: 0 })
     }
 
@@ -151,15 +175,32 @@ impl<T: Serialize + DeserializeOwned> ArrayProxy<T> {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let array = manager.array([1, 2, 3])?;
+    /// array.set(0, &7)?;
+    /// assert_eq!(array.to_vec()?, [7, 2, 3]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn set(&self, index: usize, value: &T) -> Result<(), ManagerError> {
         let packed = [self.remote.pack(value)?];
-        self.remote.ask(&ArrayCall::Write(index as u64, items(&packed)))
+        self.remote.ask(&ArrayCall::Write(index as u64, items(&packed))).map_err(|error| at(index, error))
     }
 
     /// The elements of a range.
     ///
     /// # Errors
     /// [`ManagerError::OutOfRange`]; those of a call.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let array = manager.array([1, 2, 3])?;
+    /// assert_eq!(array.read(1..3)?, [2, 3]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn read(&self, range: Range<usize>) -> Result<Vec<T>, ManagerError> {
         let answer = self.remote.call(&ArrayCall::Read(range.start as u64, range.end as u64))?;
         self.remote.unpack_all(&answer.read::<Vec<Item<'_>>>()?)
@@ -172,6 +213,16 @@ impl<T: Serialize + DeserializeOwned> ArrayProxy<T> {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let array = manager.array([1, 2, 3])?;
+    /// array.write(1, [8, 9])?;
+    /// assert_eq!(array.to_vec()?, [1, 8, 9]);
+    /// assert!(array.write(2, [0, 0]).is_err());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn write(&self, start: usize, values: impl IntoIterator<Item = T>) -> Result<(), ManagerError> {
         let packed: Result<Vec<_>, _> = values.into_iter().map(|value| self.remote.pack(&value)).collect();
         self.remote.ask(&ArrayCall::Write(start as u64, items(&packed?)))
@@ -184,6 +235,15 @@ impl<T: Serialize + DeserializeOwned> ArrayProxy<T> {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let array = manager.array([1, 2, 3])?;
+    /// array.fill(&0)?;
+    /// assert_eq!(array.to_vec()?, [0; 3]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn fill(&self, value: &T) -> Result<(), ManagerError> {
         self.remote.ask(&ArrayCall::Fill(self.remote.pack(value)?.item()))
     }
@@ -197,10 +257,19 @@ impl<T: Serialize + DeserializeOwned> ArrayProxy<T> {
     ///
     /// # Process death
     /// A client killed in it has changed the element or not.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let array = manager.array([1, 2, 3])?;
+    /// assert_eq!(array.update_at(1, |element| *element += 40)?, 42);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn update_at(&self, index: usize, mut change: impl FnMut(&mut T)) -> Result<T, ManagerError> {
         let place = index as u64;
         loop {
-            let answer = self.remote.call(&ArrayCall::Read(place, place.saturating_add(1)))?;
+            let answer = self.remote.call(&ArrayCall::Read(place, place.saturating_add(1)));
+            let answer = answer.map_err(|error| at(index, error))?;
             let found: Vec<Item<'_>> = answer.read()?;
             let now = found.into_iter().next().ok_or(ManagerError::OutOfRange { index: place, len: 0 })?;
             let mut value = self.remote.unpack(&now)?;
@@ -216,9 +285,25 @@ impl<T: Serialize + DeserializeOwned> ArrayProxy<T> {
     ///
     /// # Errors
     /// Those of a call; [`TooLong`](ManagerError::TooLong) where they are more than a message takes.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let array = manager.array([1, 2, 3])?;
+    /// assert_eq!(array.to_vec()?, [1, 2, 3]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn to_vec(&self) -> Result<Vec<T>, ManagerError> {
         // It never changes.
         self.read(0..self.len()?)
+    }
+}
+
+/// The error of a range that is one element.
+fn at(index: usize, error: ManagerError) -> ManagerError {
+    match error {
+        ManagerError::OutOfRange { len, .. } => ManagerError::OutOfRange { index: index as u64, len },
+        error => error,
     }
 }
 

@@ -157,6 +157,14 @@ impl BarrierProxy {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let alone = manager.barrier(1)?;
+    /// assert_eq!(alone.wait()?, 0);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn wait(&self) -> Result<u64, ManagerError> {
         self.remote.ask(&BarrierCall::Wait(None))
     }
@@ -168,6 +176,17 @@ impl BarrierProxy {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::manager::ManagerError;
+    /// use std::time::Duration;
+    /// let manager = multiproc::Manager::start()?;
+    /// let pair = manager.barrier(2)?;
+    /// let waited = pair.wait_timeout(Duration::from_millis(5));
+    /// assert!(matches!(waited, Err(ManagerError::BrokenBarrier)));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn wait_timeout(&self, timeout: Duration) -> Result<u64, ManagerError> {
         self.remote.ask(&BarrierCall::Wait(Some(timeout)))
     }
@@ -176,6 +195,16 @@ impl BarrierProxy {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let start = manager.barrier(1)?;
+    /// start.abort()?;
+    /// start.reset()?;
+    /// assert!(start.wait().is_ok());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn reset(&self) -> Result<(), ManagerError> {
         self.remote.ask(&BarrierCall::Reset)
     }
@@ -184,6 +213,16 @@ impl BarrierProxy {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::manager::ManagerError;
+    /// let manager = multiproc::Manager::start()?;
+    /// let start = manager.barrier(2)?;
+    /// start.abort()?;
+    /// assert!(matches!(start.wait(), Err(ManagerError::BrokenBarrier)));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn abort(&self) -> Result<(), ManagerError> {
         self.remote.ask(&BarrierCall::Abort)
     }
@@ -192,6 +231,13 @@ impl BarrierProxy {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// assert_eq!(manager.barrier(3)?.parties()?, 3);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn parties(&self) -> Result<u64, ManagerError> {
         self.state().map(|state| state.0)
     }
@@ -200,6 +246,13 @@ impl BarrierProxy {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// assert_eq!(manager.barrier(3)?.waiting()?, 0);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "n_waiting")]
     pub fn waiting(&self) -> Result<u64, ManagerError> {
         self.state().map(|state| state.1)
@@ -209,6 +262,16 @@ impl BarrierProxy {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let start = manager.barrier(2)?;
+    /// assert!(!start.is_broken()?);
+    /// start.abort()?;
+    /// assert!(start.is_broken()?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "broken")]
     pub fn is_broken(&self) -> Result<bool, ManagerError> {
         self.state().map(|state| state.2)

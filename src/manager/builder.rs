@@ -1,6 +1,7 @@
 //! [`ManagerBuilder`]: how a manager's server is to be.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -9,7 +10,7 @@ use super::client::Client;
 use super::error::ManagerError;
 use super::manager::{Manager, Started};
 use super::registry::{Registry, RemoteObject};
-use super::server::Server;
+use super::server::{HELLO_TIME, Server};
 use super::wire::LONGEST;
 use crate::connection::nonce;
 use crate::pool::Function;
@@ -34,6 +35,7 @@ pub struct ManagerBuilder {
     address: Option<Address>,
     key: Option<AuthKey>,
     longest: u64,
+    hello_time: Duration,
     types: Vec<Function<Registry, Registry>>,
     spawn: Box<Spawn>,
 }
@@ -46,6 +48,7 @@ struct Setup {
     address: Address,
     key: AuthKey,
     longest: u64,
+    hello_time: Duration,
     types: Vec<Function<Registry, Registry>>,
     /// The parent's end is its life: when it is closed, the server ends. First it hears where the server is, or why it isn't.
     control: Connection,
@@ -64,36 +67,112 @@ impl ManagerBuilder {
             address: None,
             key: None,
             longest: LONGEST,
+            hello_time: HELLO_TIME,
             types: Vec::new(),
             spawn: Box::new(|builder, setup| builder.spawn(serve::<()>, (setup, None))),
         }
     }
 
     /// Where the server is to be. Default: an abstract name that nobody else has.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Address, Manager};
+    /// let manager = Manager::builder().address(Address::tcp("127.0.0.1:0")?).start()?;
+    /// assert!(matches!(manager.address(), Address::Tcp(address) if address.port() != 0));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn address(mut self, address: Address) -> Self {
         self.address = Some(address);
         self
     }
 
     /// The key that clients must have. Default: this process's, which its children have.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{AuthKey, Manager};
+    /// let manager = Manager::builder().authkey(AuthKey::new("secret")).start()?;
+    /// let other = Manager::connect(manager.address().clone(), AuthKey::new("secret"))?;
+    /// assert_eq!(other.stats()?.clients, 2);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn authkey(mut self, key: AuthKey) -> Self {
         self.key = Some(key);
         self
     }
 
     /// The longest message in bytes, from and to clients: 4096 at least. Default 64 MiB.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Manager;
+    /// use multiproc::manager::ManagerError;
+    /// let manager = Manager::builder().max_message(10_000).start()?;
+    /// let texts = manager.list::<String>([])?;
+    /// texts.push(&"x".repeat(9_000))?;
+    /// assert!(matches!(texts.push(&"x".repeat(11_000)), Err(ManagerError::TooLong { .. })));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn max_message(mut self, bytes: u64) -> Self {
         self.longest = bytes.max(LEAST);
         self
     }
 
+    /// How long a client may take to prove its key, and then to say which version it speaks, before it is turned away. Default 10 s.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Manager;
+    /// use std::time::Duration;
+    /// let manager = Manager::builder().handshake_timeout(Duration::from_secs(60)).start()?;
+    /// assert_eq!(manager.refusals()?, []);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.hello_time = timeout;
+        self
+    }
+
     /// A type of one's own, for [`Manager::object`]: [`RemoteObject`] has an example.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::manager::RemoteObject;
+    /// # struct Sum(u64);
+    /// # impl RemoteObject for Sum {
+    /// #     type Args = u64;
+    /// #     type Request = u64;
+    /// #     type Reply = u64;
+    /// #     const NAME: &'static str = "Sum";
+    /// #     fn new(start: u64) -> Self {
+    /// #         Self(start)
+    /// #     }
+    /// #     fn call(&mut self, more: u64) -> u64 {
+    /// #         self.0 += more;
+    /// #         self.0
+    /// #     }
+    /// # }
+    /// // `Sum` is a `RemoteObject`.
+    /// let manager = multiproc::Manager::builder().register::<Sum>().start()?;
+    /// let sum = manager.object::<Sum>(&40)?;
+    /// assert_eq!(sum.call(&2)?, 42);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn register<T: RemoteObject>(mut self) -> Self {
         self.types.push(Function::new(Registry::with::<T>));
         self
     }
 
     /// What the server's process calls before it serves. Not by [`into_server`](Self::into_server).
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Manager;
+    /// let refused = Manager::builder().initializer(|why: String| panic!("{why}"), "no luck".to_owned()).start();
+    /// assert!(refused.is_err_and(|error| error.to_string().contains("no luck")));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn initializer<I>(mut self, f: fn(I), args: I) -> Self
     where
         I: Serialize + DeserializeOwned + Send + 'static,
@@ -114,12 +193,19 @@ impl ManagerBuilder {
     ///
     /// # Process death
     /// A server that is killed meanwhile is an error.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::builder().start()?;
+    /// assert_eq!(manager.list([1, 2])?.len()?, 2);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn start(self) -> Result<Manager> {
-        let Self { address, key, longest, types, spawn } = self;
+        let Self { address, key, longest, hello_time, types, spawn } = self;
         let key = key.map_or_else(|| current_process().authkey(), Ok)?;
         let address = address.map_or_else(own_address, Ok)?;
         let (control, end) = pipe()?;
-        let setup = Setup { address, key: key.clone(), longest, types, control: end };
+        let setup = Setup { address, key: key.clone(), longest, hello_time, types, control: end };
         let builder =
             Process::builder().name("Manager").daemon(true).parent().authkey(key.clone()).process_group();
         let mut process = spawn(builder, setup)?;
@@ -143,10 +229,18 @@ impl ManagerBuilder {
     ///
     /// # Errors
     /// Those of [`Listener::bind`](crate::Listener::bind).
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Address, Manager};
+    /// let server = Manager::builder().address(Address::tcp("127.0.0.1:0")?).into_server()?;
+    /// assert!(matches!(server.address(), Address::Tcp(address) if address.port() != 0));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn into_server(self) -> Result<Server> {
         let key = self.key.map_or_else(|| current_process().authkey(), Ok)?;
         let address = self.address.map_or_else(own_address, Ok)?;
-        Server::bind(address, key, registry(&self.types), self.longest)
+        Server::bind(address, key, registry(&self.types), self.longest, self.hello_time)
     }
 }
 
@@ -166,8 +260,8 @@ fn serve<I>((setup, initializer): (Setup, Option<Initializer<I>>)) {
         // If it panics, this process ends, and says why.
         function.call(arguments);
     }
-    let Setup { address, key, longest, types, control } = setup;
-    let server = match Server::bind(address, key, registry(&types), longest) {
+    let Setup { address, key, longest, hello_time, types, control } = setup;
+    let server = match Server::bind(address, key, registry(&types), longest, hello_time) {
         Ok(server) => server,
         Err(error) => {
             // A parent that is gone does not care.

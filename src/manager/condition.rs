@@ -167,6 +167,17 @@ impl Mark for Condition {
 }
 
 /// A [`ConditionProxy`] that is locked. Dropping it unlocks, on the thread that locked.
+///
+/// # Examples
+/// ```
+/// let manager = multiproc::Manager::start()?;
+/// let changed = manager.condition()?;
+/// let guard = changed.lock()?;
+/// guard.notify_all()?;
+/// drop(guard);
+/// assert!(!changed.is_locked()?);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[must_use = "dropping the guard unlocks at once"]
 pub struct RemoteConditionGuard<'a> {
     remote: &'a Typed<Condition>,
@@ -182,6 +193,16 @@ impl ConditionProxy {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let changed = manager.condition()?;
+    /// let guard = changed.lock()?;
+    /// assert!(changed.is_locked()?);
+    /// # drop(guard);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "acquire")]
     pub fn lock(&self) -> Result<RemoteConditionGuard<'_>, ManagerError> {
         self.take(None)?.ok_or(ManagerError::TimedOut)
@@ -191,6 +212,17 @@ impl ConditionProxy {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let changed = manager.condition()?;
+    /// let outer = changed.try_lock()?;
+    /// assert!(outer.is_some());
+    /// // It nests.
+    /// assert!(changed.try_lock()?.is_some());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn try_lock(&self) -> Result<Option<RemoteConditionGuard<'_>>, ManagerError> {
         self.take(Some(Duration::ZERO))
     }
@@ -202,6 +234,15 @@ impl ConditionProxy {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// let manager = multiproc::Manager::start()?;
+    /// let changed = manager.condition()?;
+    /// assert!(changed.lock_timeout(Duration::from_secs(1))?.is_some());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn lock_timeout(&self, timeout: Duration) -> Result<Option<RemoteConditionGuard<'_>>, ManagerError> {
         self.take(Some(timeout))
     }
@@ -210,6 +251,14 @@ impl ConditionProxy {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let changed = manager.condition()?;
+    /// assert!(!changed.is_locked()?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn is_locked(&self) -> Result<bool, ManagerError> {
         self.remote.ask(&ConditionCall::IsLocked)
     }
@@ -229,6 +278,29 @@ impl RemoteConditionGuard<'_> {
     ///
     /// # Process death
     /// A server that is killed ends the wait: [`ManagerError::Disconnected`].
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::manager::{ConditionProxy, EventProxy};
+    /// use multiproc::{Manager, Process};
+    ///
+    /// fn finish((changed, done): (ConditionProxy, EventProxy)) {
+    ///     let guard = changed.lock().unwrap();
+    ///     done.set().unwrap();
+    ///     guard.notify_one().unwrap();
+    /// }
+    ///
+    /// let manager = Manager::start()?;
+    /// let (changed, done) = (manager.condition()?, manager.event()?);
+    /// let mut guard = changed.lock()?;
+    /// let mut process = Process::spawn(finish, (changed.clone(), done.clone()))?;
+    /// while !done.is_set()? {
+    ///     guard = guard.wait()?;
+    /// }
+    /// drop(guard);
+    /// assert!(process.join().is_ok());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn wait(self) -> Result<Self, ManagerError> {
         self.wait_within(None).map(|(guard, _)| guard)
     }
@@ -240,6 +312,16 @@ impl RemoteConditionGuard<'_> {
     ///
     /// # Process death
     /// As `wait`.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// let manager = multiproc::Manager::start()?;
+    /// let changed = manager.condition()?;
+    /// let (_guard, is_notified) = changed.lock()?.wait_timeout(Duration::from_millis(5))?;
+    /// assert!(!is_notified);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn wait_timeout(self, timeout: Duration) -> Result<(Self, bool), ManagerError> {
         self.wait_within(Some(timeout))
     }
@@ -251,6 +333,17 @@ impl RemoteConditionGuard<'_> {
     ///
     /// # Process death
     /// As `wait`.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let changed = manager.condition()?;
+    /// let numbers = manager.list([1])?;
+    /// let guard = changed.lock()?.wait_for(|| numbers.len().is_ok_and(|len| len > 0))?;
+    /// assert_eq!(numbers.pop()?, Some(1));
+    /// # drop(guard);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn wait_for(mut self, mut is_so: impl FnMut() -> bool) -> Result<Self, ManagerError> {
         while !is_so() {
             self = self.wait()?;
@@ -265,6 +358,16 @@ impl RemoteConditionGuard<'_> {
     ///
     /// # Process death
     /// As `wait`.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// let manager = multiproc::Manager::start()?;
+    /// let changed = manager.condition()?;
+    /// let (_guard, is_so) = changed.lock()?.wait_for_timeout(Duration::from_millis(5), || false)?;
+    /// assert!(!is_so);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn wait_for_timeout(
         mut self,
         timeout: Duration,
@@ -287,6 +390,16 @@ impl RemoteConditionGuard<'_> {
     ///
     /// # Errors
     /// [`ManagerError::NotHeld`]: the connection was lost, and the lock with it. Those of a call.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let changed = manager.condition()?;
+    /// let guard = changed.lock()?;
+    /// // Two of those who wait: here there is nobody.
+    /// assert!(guard.notify(2).is_ok());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn notify(&self, count: u64) -> Result<(), ManagerError> {
         self.remote.ask(&ConditionCall::Notify(self.lease, count))
     }
@@ -295,6 +408,15 @@ impl RemoteConditionGuard<'_> {
     ///
     /// # Errors
     /// As [`notify`](Self::notify).
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let changed = manager.condition()?;
+    /// let guard = changed.lock()?;
+    /// assert!(guard.notify_one().is_ok());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn notify_one(&self) -> Result<(), ManagerError> {
         self.notify(1)
     }
@@ -303,6 +425,15 @@ impl RemoteConditionGuard<'_> {
     ///
     /// # Errors
     /// As [`notify`](Self::notify).
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let changed = manager.condition()?;
+    /// let guard = changed.lock()?;
+    /// assert!(guard.notify_all().is_ok());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "notifyAll")]
     pub fn notify_all(&self) -> Result<(), ManagerError> {
         self.notify(u64::MAX)

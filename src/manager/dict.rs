@@ -8,6 +8,7 @@ use std::marker::PhantomData;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::dict_entry::DictEntry;
 use super::dict_object::DictCall;
 use super::error::ManagerError;
 use super::proxy::{Mark, Named, Proxy, Typed, pack_key, unpack_key};
@@ -131,6 +132,16 @@ where
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let ages = manager.dict::<String, u32>()?;
+    /// let ada = "Ada".to_owned();
+    /// ages.set(&ada, &36)?;
+    /// assert_eq!(ages.get(&ada)?, Some(36));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn set(&self, key: &K, value: &V) -> Result<(), ManagerError> {
         let (key, value) = (pack_key(key)?, self.remote.pack(value)?);
         self.remote.ask(&DictCall::Set(Bytes(&key), value.item()))
@@ -143,6 +154,15 @@ where
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let ages = manager.dict::<String, u32>()?;
+    /// ages.set_many([("Ada".to_owned(), 36), ("Bob".to_owned(), 7)])?;
+    /// assert_eq!(ages.len()?, 2);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "extend")]
     pub fn set_many(&self, entries: impl IntoIterator<Item = (K, V)>) -> Result<(), ManagerError> {
         let pack = |(key, value): (K, V)| Ok((pack_key(&key)?, self.remote.pack(&value)?));
@@ -158,6 +178,16 @@ where
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let ages = manager.dict::<String, u32>()?;
+    /// let ada = "Ada".to_owned();
+    /// assert_eq!(ages.insert(&ada, &36)?, None);
+    /// assert_eq!(ages.insert(&ada, &37)?, Some(36));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn insert(&self, key: &K, value: &V) -> Result<Option<V>, ManagerError> {
         let (key, value) = (pack_key(key)?, self.remote.pack(value)?);
         let answer = self.remote.call(&DictCall::Insert(Bytes(&key), value.item()))?;
@@ -171,6 +201,16 @@ where
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let ages = manager.dict::<String, u32>()?;
+    /// let ada = "Ada".to_owned();
+    /// assert_eq!(ages.set_default(&ada, &36)?, 36);
+    /// assert_eq!(ages.set_default(&ada, &1)?, 36);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "setdefault")]
     pub fn set_default(&self, key: &K, value: &V) -> Result<V, ManagerError> {
         let (key, value) = (pack_key(key)?, self.remote.pack(value)?);
@@ -232,7 +272,7 @@ where
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn entry<'a>(&'a self, key: &'a K) -> DictEntry<'a, K, V, impl FnMut(&mut V)> {
-        DictEntry { dict: self, key, modify: |_: &mut V| () }
+        DictEntry::new(self, key, |_: &mut V| ())
     }
 
     /// Removes an entry; its value.
@@ -242,6 +282,17 @@ where
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let ages = manager.dict::<String, u32>()?;
+    /// let ada = "Ada".to_owned();
+    /// ages.set(&ada, &36)?;
+    /// assert_eq!(ages.remove(&ada)?, Some(36));
+    /// assert_eq!(ages.remove(&ada)?, None);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "pop")]
     pub fn remove(&self, key: &K) -> Result<Option<V>, ManagerError> {
         let answer = self.remote.call(&DictCall::Remove(Bytes(&pack_key(key)?)))?;
@@ -255,6 +306,15 @@ where
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let ages = manager.dict::<String, u32>()?;
+    /// ages.set_many([("Ada".to_owned(), 36), ("Bob".to_owned(), 7)])?;
+    /// assert_eq!(ages.pop_item()?, Some(("Bob".to_owned(), 7)));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "popitem")]
     pub fn pop_item(&self) -> Result<Option<(K, V)>, ManagerError> {
         let answer = self.remote.call(&DictCall::PopItem)?;
@@ -266,6 +326,16 @@ where
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let ages = manager.dict::<String, u32>()?;
+    /// let ada = "Ada".to_owned();
+    /// ages.set(&ada, &36)?;
+    /// assert!(ages.contains_key(&ada)?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn contains_key(&self, key: &K) -> Result<bool, ManagerError> {
         self.remote.ask(&DictCall::Contains(Bytes(&pack_key(key)?)))
     }
@@ -274,6 +344,14 @@ where
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let ages = manager.dict::<String, u32>()?;
+    /// assert_eq!(ages.len()?, 0);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn len(&self) -> Result<usize, ManagerError> {
         self.remote.ask(&DictCall::Len)
     }
@@ -282,6 +360,14 @@ where
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let ages = manager.dict::<String, u32>()?;
+    /// assert!(ages.is_empty()?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn is_empty(&self) -> Result<bool, ManagerError> {
         self.len().map(|len| len == 0)
     }
@@ -293,6 +379,17 @@ where
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let ages = manager.dict::<String, u32>()?;
+    /// let ada = "Ada".to_owned();
+    /// ages.set(&ada, &36)?;
+    /// ages.clear()?;
+    /// assert!(ages.is_empty()?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn clear(&self) -> Result<(), ManagerError> {
         self.remote.ask(&DictCall::Clear)
     }
@@ -301,6 +398,16 @@ where
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let ages = manager.dict::<String, u32>()?;
+    /// let ada = "Ada".to_owned();
+    /// ages.set(&ada, &36)?;
+    /// assert_eq!(ages.keys()?, ["Ada"]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn keys(&self) -> Result<Vec<K>, ManagerError> {
         let answer = self.remote.call(&DictCall::Keys)?;
         answer.read::<Vec<Bytes<'_>>>()?.into_iter().map(|key| unpack_key(key.0)).collect()
@@ -310,6 +417,16 @@ where
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let ages = manager.dict::<String, u32>()?;
+    /// let ada = "Ada".to_owned();
+    /// ages.set(&ada, &36)?;
+    /// assert_eq!(ages.values()?, [36]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn values(&self) -> Result<Vec<V>, ManagerError> {
         let answer = self.remote.call(&DictCall::Values)?;
         self.remote.unpack_all(&answer.read::<Vec<Item<'_>>>()?)
@@ -352,84 +469,22 @@ where
     ///
     /// # Errors
     /// As [`items`](Self::items).
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let ages = manager.dict::<String, u32>()?;
+    /// let ada = "Ada".to_owned();
+    /// ages.set(&ada, &36)?;
+    /// assert_eq!(ages.to_map()?.get("Ada"), Some(&36));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "copy")]
     pub fn to_map(&self) -> Result<HashMap<K, V>, ManagerError>
     where
         K: Eq + Hash,
     {
         Ok(self.items()?.into_iter().collect())
-    }
-}
-
-/// An entry of a [`DictProxy`], which may not be there: [`DictProxy::entry`].
-#[must_use = "nothing happens before `or_insert`, `or_insert_with` or `or_nothing`"]
-pub struct DictEntry<'a, K, V, M> {
-    dict: &'a DictProxy<K, V>,
-    key: &'a K,
-    modify: M,
-}
-
-impl<'a, K, V, M> DictEntry<'a, K, V, M>
-where
-    K: Serialize + DeserializeOwned,
-    V: Serialize + DeserializeOwned,
-    M: FnMut(&mut V),
-{
-    /// Changes the value, if there is one. It may be called several times, each time with what is there.
-    pub fn and_modify(mut self, mut change: impl FnMut(&mut V)) -> DictEntry<'a, K, V, impl FnMut(&mut V)> {
-        let modify = move |value: &mut V| {
-            (self.modify)(value);
-            change(value);
-        };
-        DictEntry { dict: self.dict, key: self.key, modify }
-    }
-
-    /// Sets the value, if there is none; the value afterwards.
-    ///
-    /// # Errors
-    /// As [`DictProxy::update`].
-    ///
-    /// # Process death
-    /// As `update`.
-    pub fn or_insert(self, value: V) -> Result<V, ManagerError>
-    where
-        V: Clone,
-    {
-        self.or_insert_with(|| value.clone())
-    }
-
-    /// As [`or_insert`](Self::or_insert), with what `make` returns, which may be called several times.
-    ///
-    /// # Errors
-    /// As [`DictProxy::update`].
-    ///
-    /// # Process death
-    /// As `update`.
-    pub fn or_insert_with(mut self, mut make: impl FnMut() -> V) -> Result<V, ManagerError> {
-        let change = |value: Option<V>| match value {
-            Some(mut value) => {
-                (self.modify)(&mut value);
-                Some(value)
-            }
-            None => Some(make()),
-        };
-        self.dict.update(self.key, change)?.ok_or_else(|| ManagerError::NotFound("entry".to_owned()))
-    }
-
-    /// Leaves it at the changes; the value afterwards, if there is one.
-    ///
-    /// # Errors
-    /// As [`DictProxy::update`].
-    ///
-    /// # Process death
-    /// As `update`.
-    pub fn or_nothing(mut self) -> Result<Option<V>, ManagerError> {
-        self.dict.update(self.key, |value| {
-            value.map(|mut value| {
-                (self.modify)(&mut value);
-                value
-            })
-        })
     }
 }
 

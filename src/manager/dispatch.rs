@@ -27,6 +27,15 @@ use crate::task::panic_text;
 use crate::transfer;
 
 /// What a server has to do.
+///
+/// # Examples
+/// ```
+/// let manager = multiproc::Manager::start()?;
+/// let _list = manager.list([1])?;
+/// let stats = manager.stats()?;
+/// assert_eq!((stats.objects, stats.clients), (1, 1));
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ServerStats {

@@ -10,6 +10,20 @@ use crate::{ConnectionError, Error, TaskError};
 ///
 /// After [`Disconnected`](Self::Disconnected), and after every other, the next call is made over a new connection if it needs
 /// one: no error spoils a proxy.
+///
+/// # Examples
+/// ```
+/// use multiproc::manager::ManagerError;
+/// let manager = multiproc::Manager::start()?;
+/// let queue = manager.queue::<u32>(0)?;
+/// match queue.try_get() {
+///     Err(ManagerError::Empty) => {}
+///     other => panic!("{other:?}"),
+/// }
+/// manager.shutdown()?;
+/// assert!(matches!(queue.put(&1), Err(ManagerError::Disconnected | ManagerError::Unreachable(_))));
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ManagerError {

@@ -107,6 +107,15 @@ impl EventProxy {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let ready = manager.event()?;
+    /// ready.set()?;
+    /// assert!(ready.is_set()?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn set(&self) -> Result<(), ManagerError> {
         self.remote.ask(&EventCall::Set)
     }
@@ -115,6 +124,16 @@ impl EventProxy {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let ready = manager.event()?;
+    /// ready.set()?;
+    /// ready.clear()?;
+    /// assert!(!ready.is_set()?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn clear(&self) -> Result<(), ManagerError> {
         self.remote.ask(&EventCall::Clear)
     }
@@ -123,6 +142,14 @@ impl EventProxy {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let ready = manager.event()?;
+    /// assert!(!ready.is_set()?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn is_set(&self) -> Result<bool, ManagerError> {
         self.remote.ask(&EventCall::IsSet)
     }
@@ -134,6 +161,15 @@ impl EventProxy {
     ///
     /// # Process death
     /// A server that is killed ends the wait: [`ManagerError::Disconnected`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let ready = manager.event()?;
+    /// ready.set()?;
+    /// assert!(ready.wait().is_ok());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn wait(&self) -> Result<(), ManagerError> {
         self.remote.ask::<_, bool>(&EventCall::Wait(None)).map(drop)
     }
@@ -145,6 +181,15 @@ impl EventProxy {
     ///
     /// # Process death
     /// As [`wait`](Self::wait).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// let manager = multiproc::Manager::start()?;
+    /// let ready = manager.event()?;
+    /// assert!(!ready.wait_timeout(Duration::from_millis(5))?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn wait_timeout(&self, timeout: Duration) -> Result<bool, ManagerError> {
         self.remote.ask(&EventCall::Wait(Some(timeout)))
     }

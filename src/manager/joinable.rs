@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::error::ManagerError;
 use super::proxy::{Mark, Named, Proxy, Typed};
 use super::queue::QueueCall;
-use super::queue_proxy::{get, put, put_many, state};
+use super::queue_proxy::{get, get_many, put, put_many, state};
 use super::wire::{Item, Kind};
 use crate::segment::name_of;
 
@@ -37,6 +37,7 @@ use crate::segment::name_of;
 /// let mut worker = Process::spawn(work, jobs.clone())?;
 /// jobs.put_many(0..10)?;
 /// jobs.join()?;
+/// assert_eq!(jobs.unfinished()?, 0);
 /// jobs.shutdown()?;
 /// worker.join()?;
 /// # Ok::<(), multiproc::Error>(())
@@ -60,6 +61,19 @@ impl<T> Mark for JoinableQueue<T> {
 }
 
 /// A task from a [`JoinableQueueProxy`]. Dropped undone, it goes to another.
+///
+/// # Examples
+/// ```
+/// let manager = multiproc::Manager::start()?;
+/// let jobs = manager.joinable_queue::<u32>(0)?;
+/// jobs.put(&7)?;
+/// let job = jobs.take()?;
+/// assert_eq!((*job, job.attempt()), (7, 1));
+/// drop(job);
+/// // It has come back.
+/// assert_eq!(jobs.take()?.attempt(), 2);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[must_use = "a task that is dropped goes to another"]
 pub struct RemoteTask<'a, T> {
     queue: &'a JoinableQueueProxy<T>,
@@ -74,12 +88,32 @@ impl<T> RemoteTask<'_, T> {
     ///
     /// # Errors
     /// [`ManagerError::NotHeld`]: the connection was lost, and another has it. Those of a call.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let jobs = manager.joinable_queue::<u32>(0)?;
+    /// jobs.put(&7)?;
+    /// jobs.take()?.done()?;
+    /// assert_eq!(jobs.unfinished()?, 0);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn done(mut self) -> Result<(), ManagerError> {
         self.is_done = true;
         self.queue.remote.ask(&QueueCall::Done(self.lease))
     }
 
     /// How many times it was taken, this time included.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let jobs = manager.joinable_queue::<u32>(0)?;
+    /// jobs.put(&7)?;
+    /// assert_eq!(jobs.take()?.attempt(), 1);
+    /// assert_eq!(jobs.take()?.attempt(), 2);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn attempt(&self) -> u64 {
         self.attempt
     }
@@ -110,6 +144,15 @@ impl<T: Serialize + DeserializeOwned> JoinableQueueProxy<T> {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let jobs = manager.joinable_queue::<u32>(0)?;
+    /// jobs.put(&7)?;
+    /// assert_eq!(jobs.unfinished()?, 1);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn put(&self, value: &T) -> Result<(), ManagerError> {
         put(&self.remote, value, None)
     }
@@ -118,8 +161,41 @@ impl<T: Serialize + DeserializeOwned> JoinableQueueProxy<T> {
     ///
     /// # Errors
     /// [`ManagerError::Full`], [`ManagerError::Shutdown`]; those of a call.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::manager::ManagerError;
+    /// let manager = multiproc::Manager::start()?;
+    /// let jobs = manager.joinable_queue(1)?;
+    /// jobs.try_put(&7)?;
+    /// assert!(matches!(jobs.try_put(&8), Err(ManagerError::Full)));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn try_put(&self, value: &T) -> Result<(), ManagerError> {
         put(&self.remote, value, Some(Duration::ZERO))
+    }
+
+    /// Puts an item, waiting for room for at most `timeout`.
+    ///
+    /// # Errors
+    /// [`ManagerError::TimedOut`], [`ManagerError::Shutdown`]; those of a call.
+    ///
+    /// # Process death
+    /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::manager::ManagerError;
+    /// use std::time::Duration;
+    /// let manager = multiproc::Manager::start()?;
+    /// let jobs = manager.joinable_queue(1)?;
+    /// jobs.put(&7)?;
+    /// let waited = jobs.put_timeout(&8, Duration::from_millis(5));
+    /// assert!(matches!(waited, Err(ManagerError::TimedOut)));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn put_timeout(&self, value: &T, timeout: Duration) -> Result<(), ManagerError> {
+        put(&self.remote, value, Some(timeout))
     }
 
     /// Puts items, together, when there is room for the first: by one message.
@@ -129,6 +205,15 @@ impl<T: Serialize + DeserializeOwned> JoinableQueueProxy<T> {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let jobs = manager.joinable_queue::<u32>(0)?;
+    /// jobs.put_many(0..10)?;
+    /// assert_eq!(jobs.len()?, 10);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn put_many(&self, values: impl IntoIterator<Item = T>) -> Result<(), ManagerError> {
         put_many(&self.remote, values)
     }
@@ -140,6 +225,17 @@ impl<T: Serialize + DeserializeOwned> JoinableQueueProxy<T> {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let jobs = manager.joinable_queue::<u32>(0)?;
+    /// jobs.put(&7)?;
+    /// let job = jobs.take()?;
+    /// assert_eq!(*job, 7);
+    /// job.done()?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn take(&self) -> Result<RemoteTask<'_, T>, ManagerError> {
         self.take_within(None)
     }
@@ -148,6 +244,15 @@ impl<T: Serialize + DeserializeOwned> JoinableQueueProxy<T> {
     ///
     /// # Errors
     /// [`ManagerError::Empty`], [`ManagerError::Shutdown`]; those of a call.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::manager::ManagerError;
+    /// let manager = multiproc::Manager::start()?;
+    /// let jobs = manager.joinable_queue::<u32>(0)?;
+    /// assert!(matches!(jobs.try_take(), Err(ManagerError::Empty)));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn try_take(&self) -> Result<RemoteTask<'_, T>, ManagerError> {
         self.take_within(Some(Duration::ZERO))
     }
@@ -159,6 +264,17 @@ impl<T: Serialize + DeserializeOwned> JoinableQueueProxy<T> {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::manager::ManagerError;
+    /// use std::time::Duration;
+    /// let manager = multiproc::Manager::start()?;
+    /// let jobs = manager.joinable_queue::<u32>(0)?;
+    /// let waited = jobs.take_timeout(Duration::from_millis(5));
+    /// assert!(matches!(waited, Err(ManagerError::TimedOut)));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn take_timeout(&self, timeout: Duration) -> Result<RemoteTask<'_, T>, ManagerError> {
         self.take_within(Some(timeout))
     }
@@ -176,6 +292,16 @@ impl<T: Serialize + DeserializeOwned> JoinableQueueProxy<T> {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let jobs = manager.joinable_queue::<u32>(0)?;
+    /// jobs.put(&7)?;
+    /// assert_eq!(jobs.get()?, 7);
+    /// jobs.task_done()?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn get(&self) -> Result<T, ManagerError> {
         get(&self.remote, None)
     }
@@ -184,14 +310,78 @@ impl<T: Serialize + DeserializeOwned> JoinableQueueProxy<T> {
     ///
     /// # Errors
     /// [`ManagerError::Empty`], [`ManagerError::Shutdown`]; those of a call.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::manager::ManagerError;
+    /// let manager = multiproc::Manager::start()?;
+    /// let jobs = manager.joinable_queue::<u32>(0)?;
+    /// assert!(matches!(jobs.try_get(), Err(ManagerError::Empty)));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn try_get(&self) -> Result<T, ManagerError> {
         get(&self.remote, Some(Duration::ZERO))
+    }
+
+    /// Gets the next item, waiting for at most `timeout`.
+    ///
+    /// # Errors
+    /// [`ManagerError::TimedOut`], [`ManagerError::Shutdown`]; those of a call.
+    ///
+    /// # Process death
+    /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// let manager = multiproc::Manager::start()?;
+    /// let jobs = manager.joinable_queue::<u32>(0)?;
+    /// jobs.put(&7)?;
+    /// assert_eq!(jobs.get_timeout(Duration::from_secs(1))?, 7);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn get_timeout(&self, timeout: Duration) -> Result<T, ManagerError> {
+        get(&self.remote, Some(timeout))
+    }
+
+    /// Gets up to `most` items that are there, waiting for the first: by one message. Each is to be followed by a
+    /// [`task_done`](Self::task_done).
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    ///
+    /// # Process death
+    /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let jobs = manager.joinable_queue::<u32>(0)?;
+    /// jobs.put_many([1, 2, 3])?;
+    /// assert_eq!(jobs.get_many(2)?, [1, 2]);
+    /// assert_eq!(jobs.unfinished()?, 3);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn get_many(&self, most: usize) -> Result<Vec<T>, ManagerError> {
+        get_many(&self.remote, most)
     }
 
     /// Says that an item that was got is done.
     ///
     /// # Errors
     /// [`ManagerError::TaskDoneTooOften`]; those of a call.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::manager::ManagerError;
+    /// let manager = multiproc::Manager::start()?;
+    /// let jobs = manager.joinable_queue::<u32>(0)?;
+    /// jobs.put(&7)?;
+    /// jobs.get()?;
+    /// jobs.task_done()?;
+    /// assert!(matches!(jobs.task_done(), Err(ManagerError::TaskDoneTooOften)));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn task_done(&self) -> Result<(), ManagerError> {
         self.remote.ask(&QueueCall::TaskDone)
     }
@@ -203,6 +393,14 @@ impl<T: Serialize + DeserializeOwned> JoinableQueueProxy<T> {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let jobs = manager.joinable_queue::<u32>(0)?;
+    /// assert!(jobs.join().is_ok());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn join(&self) -> Result<(), ManagerError> {
         self.remote.ask::<_, bool>(&QueueCall::Join(None)).map(drop)
     }
@@ -214,6 +412,16 @@ impl<T: Serialize + DeserializeOwned> JoinableQueueProxy<T> {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// let manager = multiproc::Manager::start()?;
+    /// let jobs = manager.joinable_queue::<u32>(0)?;
+    /// jobs.put(&7)?;
+    /// assert!(!jobs.join_timeout(Duration::from_millis(5))?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn join_timeout(&self, timeout: Duration) -> Result<bool, ManagerError> {
         self.remote.ask(&QueueCall::Join(Some(timeout)))
     }
@@ -222,6 +430,17 @@ impl<T: Serialize + DeserializeOwned> JoinableQueueProxy<T> {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let jobs = manager.joinable_queue::<u32>(0)?;
+    /// jobs.put(&7)?;
+    /// assert_eq!(jobs.len()?, 1);
+    /// let _job = jobs.take()?;
+    /// assert_eq!(jobs.len()?, 0);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn len(&self) -> Result<u64, ManagerError> {
         state(&self.remote).map(|state| state.0)
     }
@@ -230,14 +449,49 @@ impl<T: Serialize + DeserializeOwned> JoinableQueueProxy<T> {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let jobs = manager.joinable_queue::<u32>(0)?;
+    /// assert!(jobs.is_empty()?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn is_empty(&self) -> Result<bool, ManagerError> {
         self.len().map(|len| len == 0)
+    }
+
+    /// Whether there are as many as there may be.
+    ///
+    /// # Errors
+    /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let jobs = manager.joinable_queue(1)?;
+    /// jobs.put(&7)?;
+    /// assert!(jobs.is_full()?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn is_full(&self) -> Result<bool, ManagerError> {
+        state(&self.remote).map(|(len, most, _)| most > 0 && len >= most)
     }
 
     /// How many items are not done.
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let jobs = manager.joinable_queue::<u32>(0)?;
+    /// jobs.put(&7)?;
+    /// let _job = jobs.take()?;
+    /// assert_eq!(jobs.unfinished()?, 1);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn unfinished(&self) -> Result<u64, ManagerError> {
         state(&self.remote).map(|state| state.2)
     }
@@ -246,6 +500,17 @@ impl<T: Serialize + DeserializeOwned> JoinableQueueProxy<T> {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::manager::ManagerError;
+    /// let manager = multiproc::Manager::start()?;
+    /// let jobs = manager.joinable_queue::<u32>(0)?;
+    /// jobs.shutdown()?;
+    /// assert!(matches!(jobs.put(&7), Err(ManagerError::Shutdown)));
+    /// assert!(matches!(jobs.take(), Err(ManagerError::Shutdown)));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn shutdown(&self) -> Result<(), ManagerError> {
         self.remote.ask(&QueueCall::Shutdown)
     }

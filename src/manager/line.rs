@@ -3,8 +3,7 @@
 //! On one machine the two also share 16 KiB of memory, which the server makes and sends with its greeting: a mailbox for requests and
 //! one for replies (`raw/mailbox.rs`). Who has sent a message looks for a while for the answer, if that has paid before
 //! (`sys/spin.rs`), then sleeps at the socket. A message to who looks goes by the mailbox, if it is short enough, and
-//! every other one by the socket. So a conversation of two that are awake is without a system call, but for yielding the
-//! processor where they have one; and whatever becomes of either is seen at the socket, as it is without mailboxes.
+//! every other one by the socket. So a conversation of two that are awake is without a system call; and whatever becomes of either is seen at the socket, as it is without mailboxes.
 //!
 //! Requests of a pipeline in more than one message go by the socket, and so do their replies: one message in each direction is
 //! what there is room for. A message is copied out before anybody looks at what is in it.
@@ -191,12 +190,12 @@ impl Line {
         if !self.is_open.replace(false) {
             if !spin::is_worth_while(inbox.word) {
                 // Counts this wait.
-                let _ = spin::spin_or_sleep(inbox.word, || None::<()>);
+                let _ = spin::spin_unyielding(inbox.word, || None::<()>);
             }
             return Found::Elsewhere;
         }
         let found =
-            spin::spin_or_sleep(inbox.word, || Some(inbox.look()).filter(|found| *found != Found::Nothing));
+            spin::spin_unyielding(inbox.word, || Some(inbox.look()).filter(|found| *found != Found::Nothing));
         match found {
             Some(Found::Message(length)) => Found::Message(length),
             _ => inbox.close(),

@@ -1,5 +1,6 @@
 //! [`ListProxy`]: a list on a server.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Bound, RangeBounds};
@@ -8,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::error::ManagerError;
-use super::list_object::ListCall;
+use super::list_object::{END, ListCall};
 use super::proxy::{Mark, Named, Proxy, Typed};
 use super::wire::{Item, Kind, Packed};
 use crate::segment::name_of;
@@ -66,6 +67,15 @@ impl<T: Serialize + DeserializeOwned> ListProxy<T> {
     ///
     /// # Errors
     /// [`ManagerError::OutOfRange`]; those of a call.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let list = manager.list([3, 1, 2])?;
+    /// assert_eq!(list.get(0)?, 3);
+    /// assert!(list.get(3).is_err());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn get(&self, index: usize) -> Result<T, ManagerError> {
         self.item(&ListCall::Get(index as u64))
     }
@@ -77,6 +87,15 @@ impl<T: Serialize + DeserializeOwned> ListProxy<T> {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let list = manager.list([3, 1, 2])?;
+    /// list.set(0, &9)?;
+    /// assert_eq!(list.to_vec()?, [9, 1, 2]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn set(&self, index: usize, value: &T) -> Result<(), ManagerError> {
         self.remote.ask(&ListCall::Set(index as u64, self.remote.pack(value)?.item()))
     }
@@ -153,6 +172,15 @@ impl<T: Serialize + DeserializeOwned> ListProxy<T> {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let list = manager.list([3, 1, 2])?;
+    /// list.push(&4)?;
+    /// assert_eq!(list.to_vec()?, [3, 1, 2, 4]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "append")]
     pub fn push(&self, value: &T) -> Result<(), ManagerError> {
         self.remote.ask(&ListCall::Push(self.remote.pack(value)?.item()))
@@ -165,6 +193,15 @@ impl<T: Serialize + DeserializeOwned> ListProxy<T> {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let list = manager.list([3, 1, 2])?;
+    /// list.extend(7..9)?;
+    /// assert_eq!(list.to_vec()?, [3, 1, 2, 7, 8]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn extend(&self, values: impl IntoIterator<Item = T>) -> Result<(), ManagerError> {
         let packed = self.packed(values)?;
         self.remote.ask(&ListCall::Extend(items(&packed)))
@@ -177,6 +214,15 @@ impl<T: Serialize + DeserializeOwned> ListProxy<T> {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let list = manager.list([3, 1, 2])?;
+    /// list.insert(1, &9)?;
+    /// assert_eq!(list.to_vec()?, [3, 9, 1, 2]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn insert(&self, index: usize, value: &T) -> Result<(), ManagerError> {
         self.remote.ask(&ListCall::Insert(index as u64, self.remote.pack(value)?.item()))
     }
@@ -188,6 +234,15 @@ impl<T: Serialize + DeserializeOwned> ListProxy<T> {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let list = manager.list([3, 1, 2])?;
+    /// assert_eq!(list.pop()?, Some(2));
+    /// assert_eq!(list.len()?, 2);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn pop(&self) -> Result<Option<T>, ManagerError> {
         let answer = self.remote.call(&ListCall::Pop)?;
         self.remote.unpack_option(answer.read::<Option<Item<'_>>>()?.as_ref())
@@ -200,8 +255,37 @@ impl<T: Serialize + DeserializeOwned> ListProxy<T> {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let list = manager.list([3, 1, 2])?;
+    /// assert_eq!(list.remove(0)?, 3);
+    /// assert_eq!(list.to_vec()?, [1, 2]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn remove(&self, index: usize) -> Result<T, ManagerError> {
         self.item(&ListCall::Remove(index as u64))
+    }
+
+    /// Removes the element at a place, where the last one comes: however long the list is.
+    ///
+    /// # Errors
+    /// [`ManagerError::OutOfRange`]; those of a call.
+    ///
+    /// # Process death
+    /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let list = manager.list([3, 1, 2])?;
+    /// assert_eq!(list.swap_remove(0)?, 3);
+    /// assert_eq!(list.to_vec()?, [2, 1]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn swap_remove(&self, index: usize) -> Result<T, ManagerError> {
+        self.item(&ListCall::SwapRemove(index as u64))
     }
 
     /// Removes the first element that is `value`; whether there is one.
@@ -211,6 +295,16 @@ impl<T: Serialize + DeserializeOwned> ListProxy<T> {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let list = manager.list([3, 1, 2])?;
+    /// assert!(list.remove_item(&1)?);
+    /// assert!(!list.remove_item(&1)?);
+    /// assert_eq!(list.to_vec()?, [3, 2]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn remove_item(&self, value: &T) -> Result<bool, ManagerError> {
         self.remote.ask(&ListCall::RemoveItem(self.remote.pack(value)?.item()))
     }
@@ -219,6 +313,14 @@ impl<T: Serialize + DeserializeOwned> ListProxy<T> {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let list = manager.list([3, 1, 2])?;
+    /// assert!(list.contains(&1)? && !list.contains(&7)?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn contains(&self, value: &T) -> Result<bool, ManagerError> {
         self.index_of(value).map(|index| index.is_some())
     }
@@ -227,6 +329,14 @@ impl<T: Serialize + DeserializeOwned> ListProxy<T> {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let list = manager.list([3, 1, 2])?;
+    /// assert_eq!((list.index_of(&2)?, list.index_of(&7)?), (Some(2), None));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "index")]
     pub fn index_of(&self, value: &T) -> Result<Option<usize>, ManagerError> {
         self.remote.ask(&ListCall::IndexOf(self.remote.pack(value)?.item()))
@@ -236,6 +346,14 @@ impl<T: Serialize + DeserializeOwned> ListProxy<T> {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let list = manager.list([1, 2, 1])?;
+    /// assert_eq!(list.count(&1)?, 2);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn count(&self, value: &T) -> Result<usize, ManagerError> {
         self.remote.ask(&ListCall::Count(self.remote.pack(value)?.item()))
     }
@@ -244,6 +362,14 @@ impl<T: Serialize + DeserializeOwned> ListProxy<T> {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let list = manager.list([3, 1, 2])?;
+    /// assert_eq!(list.len()?, 3);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn len(&self) -> Result<usize, ManagerError> {
         self.remote.ask(&ListCall::Len)
     }
@@ -252,6 +378,14 @@ impl<T: Serialize + DeserializeOwned> ListProxy<T> {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let list = manager.list([3, 1, 2])?;
+    /// assert!(!list.is_empty()?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn is_empty(&self) -> Result<bool, ManagerError> {
         self.len().map(|len| len == 0)
     }
@@ -260,11 +394,38 @@ impl<T: Serialize + DeserializeOwned> ListProxy<T> {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let list = manager.list([3, 1, 2])?;
+    /// assert_eq!(list.first()?, Some(3));
+    /// list.clear()?;
+    /// assert_eq!(list.first()?, None);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn first(&self) -> Result<Option<T>, ManagerError> {
         match self.get(0) {
             Err(ManagerError::OutOfRange { .. }) => Ok(None),
             first => first.map(Some),
         }
+    }
+
+    /// The last element.
+    ///
+    /// # Errors
+    /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let list = manager.list([3, 1, 2])?;
+    /// assert_eq!(list.last()?, Some(2));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn last(&self) -> Result<Option<T>, ManagerError> {
+        let answer = self.remote.call(&ListCall::Last)?;
+        self.remote.unpack_option(answer.read::<Option<Item<'_>>>()?.as_ref())
     }
 
     /// Removes all elements.
@@ -274,6 +435,15 @@ impl<T: Serialize + DeserializeOwned> ListProxy<T> {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let list = manager.list([3, 1, 2])?;
+    /// list.clear()?;
+    /// assert!(list.is_empty()?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn clear(&self) -> Result<(), ManagerError> {
         self.remote.ask(&ListCall::Clear)
     }
@@ -285,6 +455,15 @@ impl<T: Serialize + DeserializeOwned> ListProxy<T> {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let list = manager.list([3, 1, 2])?;
+    /// list.reverse()?;
+    /// assert_eq!(list.to_vec()?, [2, 1, 3]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn reverse(&self) -> Result<(), ManagerError> {
         self.remote.ask(&ListCall::Reverse)
     }
@@ -296,6 +475,15 @@ impl<T: Serialize + DeserializeOwned> ListProxy<T> {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let list = manager.list([3, 1, 2])?;
+    /// list.swap(0, 2)?;
+    /// assert_eq!(list.to_vec()?, [2, 1, 3]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn swap(&self, one: usize, other: usize) -> Result<(), ManagerError> {
         self.remote.ask(&ListCall::Swap(one as u64, other as u64))
     }
@@ -307,6 +495,15 @@ impl<T: Serialize + DeserializeOwned> ListProxy<T> {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let list = manager.list([3, 1, 2])?;
+    /// list.truncate(1)?;
+    /// assert_eq!(list.to_vec()?, [3]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn truncate(&self, len: usize) -> Result<(), ManagerError> {
         self.remote.ask(&ListCall::Truncate(len as u64))
     }
@@ -315,8 +512,17 @@ impl<T: Serialize + DeserializeOwned> ListProxy<T> {
     ///
     /// # Errors
     /// [`ManagerError::OutOfRange`]; those of a call.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let list = manager.list([3, 1, 2])?;
+    /// assert_eq!(list.slice(1..)?, [1, 2]);
+    /// assert!(list.slice(1..4).is_err());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn slice(&self, range: impl RangeBounds<usize>) -> Result<Vec<T>, ManagerError> {
-        let (start, end) = self.bounds(&range)?;
+        let (start, end) = bounds(&range);
         self.all(&ListCall::Slice(start, end))
     }
 
@@ -327,12 +533,21 @@ impl<T: Serialize + DeserializeOwned> ListProxy<T> {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let list = manager.list([3, 1, 2])?;
+    /// assert_eq!(list.splice(..2, [7, 8, 9])?, [3, 1]);
+    /// assert_eq!(list.to_vec()?, [7, 8, 9, 2]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn splice(
         &self,
         range: impl RangeBounds<usize>,
         values: impl IntoIterator<Item = T>,
     ) -> Result<Vec<T>, ManagerError> {
-        let (start, end) = self.bounds(&range)?;
+        let (start, end) = bounds(&range);
         let packed = self.packed(values)?;
         self.all(&ListCall::Splice(start, end, items(&packed)))
     }
@@ -344,6 +559,15 @@ impl<T: Serialize + DeserializeOwned> ListProxy<T> {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let list = manager.list([3, 1, 2])?;
+    /// assert_eq!(list.drain(1..)?, [1, 2]);
+    /// assert_eq!(list.to_vec()?, [3]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn drain(&self, range: impl RangeBounds<usize>) -> Result<Vec<T>, ManagerError> {
         self.splice(range, [])
     }
@@ -355,6 +579,15 @@ impl<T: Serialize + DeserializeOwned> ListProxy<T> {
     ///
     /// # Process death
     /// As `update`.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let list = manager.list([3, 1, 2])?;
+    /// list.sort()?;
+    /// assert_eq!(list.to_vec()?, [1, 2, 3]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn sort(&self) -> Result<(), ManagerError>
     where
         T: Ord,
@@ -369,14 +602,98 @@ impl<T: Serialize + DeserializeOwned> ListProxy<T> {
     ///
     /// # Process death
     /// As `update`.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let list = manager.list(["pear", "fig"].map(str::to_owned))?;
+    /// list.sort_by_key(|fruit| fruit.len())?;
+    /// assert_eq!(list.to_vec()?, ["fig", "pear"]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn sort_by_key<K: Ord>(&self, mut key: impl FnMut(&T) -> K) -> Result<(), ManagerError> {
         self.update(|elements| elements.sort_by_key(&mut key))
+    }
+
+    /// Sorts the elements by a comparison: an [`update`](Self::update).
+    ///
+    /// # Errors
+    /// As `update`.
+    ///
+    /// # Process death
+    /// As `update`.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let list = manager.list([0.5_f64, 2.5, 1.5])?;
+    /// list.sort_by(|a, b| b.total_cmp(a))?;
+    /// assert_eq!(list.to_vec()?, [2.5, 1.5, 0.5]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn sort_by(&self, mut compare: impl FnMut(&T, &T) -> Ordering) -> Result<(), ManagerError> {
+        self.update(|elements| elements.sort_by(&mut compare))
+    }
+
+    /// Keeps the elements for which `keep` is true: an [`update`](Self::update).
+    ///
+    /// # Errors
+    /// As `update`.
+    ///
+    /// # Process death
+    /// As `update`.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let list = manager.list([3, 1, 2])?;
+    /// list.retain(|number| *number > 1)?;
+    /// assert_eq!(list.to_vec()?, [3, 2]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn retain(&self, mut keep: impl FnMut(&T) -> bool) -> Result<(), ManagerError> {
+        self.update(|elements| elements.retain(&mut keep))
+    }
+
+    /// Of elements that are equal and follow each other, keeps the first: an [`update`](Self::update).
+    ///
+    /// # Errors
+    /// As `update`.
+    ///
+    /// # Process death
+    /// As `update`.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let list = manager.list([1, 1, 2, 1])?;
+    /// list.dedup()?;
+    /// assert_eq!(list.to_vec()?, [1, 2, 1]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn dedup(&self) -> Result<(), ManagerError>
+    where
+        T: PartialEq,
+    {
+        self.update(Vec::dedup)
     }
 
     /// The elements, as they were at one moment.
     ///
     /// # Errors
     /// Those of a call; [`TooLong`](ManagerError::TooLong) where they are more than a message takes.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let list = manager.list([3, 1, 2])?;
+    /// for number in list.to_vec()? {
+    ///     // The list may change meanwhile.
+    ///     list.remove_item(&number)?;
+    /// }
+    /// assert!(list.is_empty()?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "iter")]
     pub fn to_vec(&self) -> Result<Vec<T>, ManagerError> {
         self.snapshot().map(|(_, elements)| elements)
@@ -399,21 +716,22 @@ impl<T: Serialize + DeserializeOwned> ListProxy<T> {
     fn all(&self, call: &ListCall<'_>) -> Result<Vec<T>, ManagerError> {
         self.remote.unpack_all(&self.remote.call(call)?.read::<Vec<Item<'_>>>()?)
     }
+}
 
-    /// The places of a range; the length is asked for where it has no end.
-    fn bounds(&self, range: &impl RangeBounds<usize>) -> Result<(u64, u64), ManagerError> {
-        let start = match range.start_bound() {
-            Bound::Included(&start) => start,
-            Bound::Excluded(&start) => start.saturating_add(1),
-            Bound::Unbounded => 0,
-        };
-        let end = match range.end_bound() {
-            Bound::Included(&end) => end.saturating_add(1),
-            Bound::Excluded(&end) => end,
-            Bound::Unbounded => self.len()?.max(start),
-        };
-        Ok((start as u64, end as u64))
-    }
+/// The places of a range; one that has no end goes to where the list ends then.
+fn bounds(range: &impl RangeBounds<usize>) -> (u64, u64) {
+    let start = match range.start_bound() {
+        Bound::Included(&start) => start as u64,
+        Bound::Excluded(&start) => (start as u64).saturating_add(1),
+        Bound::Unbounded => 0,
+    };
+    let end = match range.end_bound() {
+        // There is no place that is so far.
+        Bound::Included(&end) => (end as u64).saturating_add(1).min(END - 1),
+        Bound::Excluded(&end) => (end as u64).min(END - 1),
+        Bound::Unbounded => END,
+    };
+    (start, end)
 }
 
 pub(super) fn items(packed: &[Packed]) -> Vec<Item<'_>> {

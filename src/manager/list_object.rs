@@ -42,15 +42,22 @@ pub(super) enum ListCall<'a> {
     Swap(u64, u64),
     /// -> `()`
     Truncate(u64),
-    /// From the first place to before the second. -> `Vec<Item>`
+    /// From the first place to before the second, which may be [`END`]. -> `Vec<Item>`
     Slice(u64, u64),
-    /// Replaces them. -> `Vec<Item>`: what was there.
+    /// Replaces them, as above. -> `Vec<Item>`: what was there.
     Splice(u64, u64, Vec<Item<'a>>),
     /// The version, and all elements. -> `(u64, Vec<Item>)`
     Snapshot,
     /// Replaces all elements if the version is this one. -> `bool`
     Replace(u64, Vec<Item<'a>>),
+    /// -> `Option<Item>`
+    Last,
+    /// The last one comes in its place. -> `Item`
+    SwapRemove(u64),
 }
+
+/// Instead of a place: the end, wherever that is when the list is looked at.
+pub(super) const END: u64 = u64::MAX;
 
 /// A list.
 pub(super) struct ListObject {
@@ -91,6 +98,11 @@ pub(super) fn span(start: u64, end: u64, len: usize) -> Result<std::ops::Range<u
     };
     let (first, last) = (before(start)?, before(end)?);
     if first <= last { Ok(first..last) } else { Err(Fault::OutOfRange { index: start, len: end }) }
+}
+
+/// As [`span`], with an `end` that may be [`END`].
+fn span_to(start: u64, end: u64, len: usize) -> Result<std::ops::Range<usize>, Fault> {
+    span(start, if end == END { len as u64 } else { end }, len)
 }
 
 pub(super) fn store_all(caller: &Caller<'_>, items: &[Item<'_>]) -> Result<Vec<Stored>, Fault> {
@@ -192,16 +204,26 @@ impl Served for ListObject {
                 Ok(())
             }
             ListCall::Slice(start, end) => self.state.look(|state| {
-                let span = span(start, end, state.items.len())?;
+                let span = span_to(start, end, state.items.len())?;
                 answer(reply, &state.items[span].iter().map(|stored| caller.item(stored)).collect::<Vec<_>>())
             }),
             ListCall::Splice(start, end, values) => {
                 let values = store_all(caller, &values)?;
                 let before = self.change(|items| {
-                    let span = span(start, end, items.len())?;
+                    let span = span_to(start, end, items.len())?;
                     Ok::<Vec<Stored>, Fault>(items.splice(span, values).collect())
                 })?;
                 answer(reply, &before.iter().map(|stored| caller.item(stored)).collect::<Vec<_>>())
+            }
+            ListCall::Last => {
+                self.state.look(|state| answer(reply, &state.items.last().map(|stored| caller.item(stored))))
+            }
+            ListCall::SwapRemove(index) => {
+                let removed = self.change(|items| {
+                    let index = place(index, items.len())?;
+                    Ok::<_, Fault>(items.swap_remove(index))
+                })?;
+                answer(reply, &caller.item(&removed))
             }
             ListCall::Snapshot => self.state.look(|state| {
                 answer(

@@ -187,6 +187,18 @@ impl Mark for RLock {
 }
 
 /// A [`LockProxy`] or an [`RLockProxy`] that is held. Dropping it unlocks, on the thread that locked.
+///
+/// # Examples
+/// ```
+/// let manager = multiproc::Manager::start()?;
+/// let lock = manager.lock()?;
+/// {
+///     let _guard = lock.lock()?;
+///     assert!(lock.is_locked()?);
+/// }
+/// assert!(!lock.is_locked()?);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[must_use = "dropping the guard unlocks at once"]
 pub struct RemoteLockGuard<'a, M> {
     remote: &'a Typed<M>,
@@ -220,6 +232,17 @@ impl LockProxy {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let lock = manager.lock()?;
+    /// let guard = lock.lock()?;
+    /// assert!(lock.is_locked()?);
+    /// drop(guard);
+    /// assert!(!lock.is_locked()?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "acquire")]
     pub fn lock(&self) -> Result<RemoteLockGuard<'_, Lock>, ManagerError> {
         RemoteLockGuard::wait(&self.remote)
@@ -232,6 +255,15 @@ impl LockProxy {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let lock = manager.lock()?;
+    /// let guard = lock.try_lock()?;
+    /// assert!(guard.is_some() && lock.try_lock()?.is_none());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn try_lock(&self) -> Result<Option<RemoteLockGuard<'_, Lock>>, ManagerError> {
         RemoteLockGuard::take(&self.remote, Some(Duration::ZERO))
     }
@@ -243,6 +275,16 @@ impl LockProxy {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// let manager = multiproc::Manager::start()?;
+    /// let lock = manager.lock()?;
+    /// let _guard = lock.lock()?;
+    /// assert!(lock.lock_timeout(Duration::from_millis(5))?.is_none());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn lock_timeout(&self, timeout: Duration) -> Result<Option<RemoteLockGuard<'_, Lock>>, ManagerError> {
         RemoteLockGuard::take(&self.remote, Some(timeout))
     }
@@ -251,6 +293,14 @@ impl LockProxy {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let lock = manager.lock()?;
+    /// assert!(!lock.is_locked()?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn is_locked(&self) -> Result<bool, ManagerError> {
         self.remote.ask(&LockCall::IsLocked)
     }
@@ -264,6 +314,17 @@ impl RLockProxy {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let lock = manager.rlock()?;
+    /// let guard = lock.lock()?;
+    /// assert!(lock.is_locked()?);
+    /// drop(guard);
+    /// assert!(!lock.is_locked()?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "acquire")]
     pub fn lock(&self) -> Result<RemoteLockGuard<'_, RLock>, ManagerError> {
         RemoteLockGuard::wait(&self.remote)
@@ -276,6 +337,15 @@ impl RLockProxy {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let lock = manager.rlock()?;
+    /// let guard = lock.try_lock()?;
+    /// assert!(guard.is_some() && lock.try_lock()?.is_some());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn try_lock(&self) -> Result<Option<RemoteLockGuard<'_, RLock>>, ManagerError> {
         RemoteLockGuard::take(&self.remote, Some(Duration::ZERO))
     }
@@ -287,6 +357,15 @@ impl RLockProxy {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// let manager = multiproc::Manager::start()?;
+    /// let lock = manager.rlock()?;
+    /// assert!(lock.lock_timeout(Duration::from_secs(1))?.is_some());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn lock_timeout(
         &self,
         timeout: Duration,
@@ -298,6 +377,14 @@ impl RLockProxy {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let lock = manager.rlock()?;
+    /// assert!(!lock.is_locked()?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn is_locked(&self) -> Result<bool, ManagerError> {
         self.remote.ask(&LockCall::IsLocked)
     }

@@ -22,7 +22,7 @@ use super::lock::{LockProxy, RLockProxy};
 use super::namespace::NamespaceProxy;
 use super::object::ObjectProxy;
 use super::pipeline::Pipeline;
-use super::pool::PoolProxy;
+use super::pool_proxy::PoolProxy;
 use super::proxy::{Named, Proxy, Typed, pack};
 use super::queue_proxy::QueueProxy;
 use super::refusal::Refusal;
@@ -117,11 +117,26 @@ impl Manager {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// assert_eq!(manager.list([1, 2])?.len()?, 2);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn start() -> Result<Self> {
         Self::builder().start()
     }
 
     /// A manager with options.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Address, Manager};
+    /// let manager = Manager::builder().address(Address::tcp("127.0.0.1:0")?).start()?;
+    /// assert!(matches!(manager.address(), Address::Tcp(_)));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn builder() -> ManagerBuilder {
         ManagerBuilder::new()
     }
@@ -153,11 +168,27 @@ impl Manager {
     }
 
     /// Where the server is.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let key = multiproc::current_process().authkey()?;
+    /// let other = multiproc::Manager::connect(manager.address().clone(), key)?;
+    /// assert_eq!(other.address(), manager.address());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn address(&self) -> &Address {
         &self.client.address
     }
 
     /// The number of the server's process, if it was started here.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// assert!(manager.pid().is_some_and(|pid| pid != std::process::id()));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn pid(&self) -> Option<u32> {
         self.server.as_ref().map(|server| server.pid)
     }
@@ -189,6 +220,15 @@ impl Manager {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let list = manager.list([3, 1, 2])?;
+    /// list.sort()?;
+    /// assert_eq!(list.to_vec()?, [1, 2, 3]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn list<T>(&self, elements: impl IntoIterator<Item = T>) -> Result<ListProxy<T>, ManagerError>
     where
         T: Serialize + DeserializeOwned,
@@ -200,6 +240,15 @@ impl Manager {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let ages = manager.dict::<String, u32>()?;
+    /// ages.set(&"Ada".to_owned(), &36)?;
+    /// assert_eq!(ages.keys()?, ["Ada"]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn dict<K, V>(&self) -> Result<DictProxy<K, V>, ManagerError>
     where
         K: Serialize + DeserializeOwned,
@@ -212,6 +261,15 @@ impl Manager {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let settings = manager.namespace()?;
+    /// settings.set("retries", &3_u32)?;
+    /// assert_eq!(settings.get("retries")?, Some(3_u32));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn namespace(&self) -> Result<NamespaceProxy, ManagerError> {
         self.make(&())
     }
@@ -220,6 +278,15 @@ impl Manager {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let best = manager.value(&7_u32)?;
+    /// best.update(|best| *best = (*best).max(9))?;
+    /// assert_eq!(best.get()?, 9);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn value<T>(&self, value: &T) -> Result<ValueProxy<T>, ManagerError>
     where
         T: Serialize + DeserializeOwned,
@@ -231,6 +298,15 @@ impl Manager {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let array = manager.array([1, 2, 3])?;
+    /// array.set(0, &7)?;
+    /// assert_eq!(array.to_vec()?, [7, 2, 3]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn array<T>(&self, elements: impl IntoIterator<Item = T>) -> Result<ArrayProxy<T>, ManagerError>
     where
         T: Serialize + DeserializeOwned,
@@ -242,6 +318,15 @@ impl Manager {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let queue = manager.queue(10)?;
+    /// queue.put(&"a".to_owned())?;
+    /// assert_eq!(queue.get()?, "a");
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn queue<T>(&self, max_items: u64) -> Result<QueueProxy<T>, ManagerError>
     where
         T: Serialize + DeserializeOwned,
@@ -253,6 +338,16 @@ impl Manager {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let jobs = manager.joinable_queue::<u32>(0)?;
+    /// jobs.put(&7)?;
+    /// jobs.take()?.done()?;
+    /// assert!(jobs.join().is_ok());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn joinable_queue<T>(&self, max_items: u64) -> Result<JoinableQueueProxy<T>, ManagerError>
     where
         T: Serialize + DeserializeOwned,
@@ -264,6 +359,15 @@ impl Manager {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let lock = manager.lock()?;
+    /// let _guard = lock.lock()?;
+    /// assert!(lock.try_lock()?.is_none());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn lock(&self) -> Result<LockProxy, ManagerError> {
         self.make(&())
     }
@@ -272,6 +376,15 @@ impl Manager {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let lock = manager.rlock()?;
+    /// let _guard = lock.lock()?;
+    /// assert!(lock.try_lock()?.is_some());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn rlock(&self) -> Result<RLockProxy, ManagerError> {
         self.make(&())
     }
@@ -280,6 +393,15 @@ impl Manager {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let seats = manager.semaphore(2)?;
+    /// let _seat = seats.acquire()?;
+    /// assert_eq!(seats.value()?, 1);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn semaphore(&self, permits: u64) -> Result<SemaphoreProxy, ManagerError> {
         self.make(&permits)
     }
@@ -288,6 +410,14 @@ impl Manager {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let seats = manager.bounded_semaphore(2)?;
+    /// assert!(seats.release().is_err());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn bounded_semaphore(&self, permits: u64) -> Result<BoundedSemaphoreProxy, ManagerError> {
         self.make(&permits)
     }
@@ -296,6 +426,15 @@ impl Manager {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let changed = manager.condition()?;
+    /// let guard = changed.lock()?;
+    /// assert!(guard.notify_one().is_ok());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn condition(&self) -> Result<ConditionProxy, ManagerError> {
         self.make(&())
     }
@@ -304,6 +443,15 @@ impl Manager {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let ready = manager.event()?;
+    /// ready.set()?;
+    /// assert!(ready.is_set()?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn event(&self) -> Result<EventProxy, ManagerError> {
         self.make(&())
     }
@@ -312,6 +460,14 @@ impl Manager {
     ///
     /// # Errors
     /// [`ManagerError::Refused`] for 0; those of a call.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// assert_eq!(manager.barrier(1)?.wait()?, 0);
+    /// assert!(manager.barrier(0).is_err());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn barrier(&self, parties: u64) -> Result<BarrierProxy, ManagerError> {
         self.make(&parties)
     }
@@ -321,6 +477,14 @@ impl Manager {
     /// # Errors
     /// [`ManagerError::Refused`]: this process is of another program than the server, or on another machine, or connected over TCP; no
     /// process can be started. Those of a call.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let pool = manager.pool(1)?;
+    /// assert_eq!(pool.apply(|n: u32| n + 1, 1)?, 2);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn pool(&self, processes: u64) -> Result<PoolProxy, ManagerError> {
         self.make(&processes)
     }
@@ -329,6 +493,30 @@ impl Manager {
     ///
     /// # Errors
     /// [`ManagerError::NotFound`]: the type is not registered. Those of a call.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::manager::RemoteObject;
+    /// # struct Sum(u64);
+    /// # impl RemoteObject for Sum {
+    /// #     type Args = u64;
+    /// #     type Request = u64;
+    /// #     type Reply = u64;
+    /// #     const NAME: &'static str = "Sum";
+    /// #     fn new(start: u64) -> Self {
+    /// #         Self(start)
+    /// #     }
+    /// #     fn call(&mut self, more: u64) -> u64 {
+    /// #         self.0 += more;
+    /// #         self.0
+    /// #     }
+    /// # }
+    /// // `Sum` is a `RemoteObject`.
+    /// let manager = multiproc::Manager::builder().register::<Sum>().start()?;
+    /// let sum = manager.object::<Sum>(&40)?;
+    /// assert_eq!(sum.call(&2)?, 42);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn object<T: RemoteObject>(&self, args: &T::Args) -> Result<ObjectProxy<T>, ManagerError> {
         self.make(args)
     }
@@ -369,6 +557,15 @@ impl Manager {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// manager.publish("numbers", &manager.list([1])?)?;
+    /// assert!(manager.unpublish("numbers")?);
+    /// assert!(!manager.unpublish("numbers")?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn unpublish(&self, name: &str) -> Result<bool, ManagerError> {
         self.client.ask_server(&ServerCall::Unpublish(name.into()))
     }
@@ -377,6 +574,16 @@ impl Manager {
     ///
     /// # Errors
     /// [`ManagerError::NotFound`]; [`ManagerError::Mismatch`]: it is of another kind, or type by its name. Those of a call.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::manager::ListProxy;
+    /// let manager = multiproc::Manager::start()?;
+    /// manager.publish("numbers", &manager.list([1_u32])?)?;
+    /// let numbers: ListProxy<u32> = manager.find("numbers")?;
+    /// assert_eq!(numbers.to_vec()?, [1]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn find<P: Proxy>(&self, name: &str) -> Result<P, ManagerError> {
         Typed::find(&self.client, name).map(P::of_typed)
     }
@@ -385,6 +592,14 @@ impl Manager {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// manager.publish("numbers", &manager.list([1])?)?;
+    /// assert_eq!(manager.names()?, ["numbers"]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn names(&self) -> Result<Vec<String>, ManagerError> {
         self.client.ask_server(&ServerCall::Names)
     }
@@ -393,6 +608,20 @@ impl Manager {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{AuthKey, Manager};
+    /// use multiproc::manager::Refusal;
+    /// let manager = Manager::start()?;
+    /// let stranger = Manager::connect(manager.address().clone(), AuthKey::new("a guess"));
+    /// assert!(stranger.is_err());
+    /// while manager.refusals()?.is_empty() {
+    ///     std::thread::yield_now();
+    /// }
+    /// assert_eq!(manager.refusals()?, [Refusal::WrongKey]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn refusals(&self) -> Result<Vec<Refusal>, ManagerError> {
         self.client.ask_server(&ServerCall::Refusals)
     }
@@ -401,11 +630,32 @@ impl Manager {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let _list = manager.list([1])?;
+    /// assert_eq!(manager.stats()?.objects, 1);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn stats(&self) -> Result<ServerStats, ManagerError> {
         self.client.ask_server(&ServerCall::Stats)
     }
 
     /// Calls that are sent without waiting for each other's answers.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let list = manager.list([])?;
+    /// let mut pipeline = manager.pipeline();
+    /// for n in 0..3 {
+    ///     pipeline.append(&list, &n)?;
+    /// }
+    /// pipeline.run()?.check()?;
+    /// assert_eq!(list.to_vec()?, [0, 1, 2]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn pipeline(&self) -> Pipeline<'_> {
         Pipeline::new(&self.client)
     }

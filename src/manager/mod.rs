@@ -7,12 +7,12 @@
 //! |---|---|---|
 //! | `list` | [`ListProxy`] | slices, `splice`, `sort`, `update` by any method of a vector |
 //! | `dict` | [`DictProxy`] | `get_many`, `set_many`, `update`, [`entry`](DictProxy::entry) |
-//! | `Namespace` | [`NamespaceProxy`] | attributes of any types, checked by name |
+//! | `Namespace` | [`NamespaceProxy`] | attributes of any types, checked by name; `update` |
 //! | `Value`, `Array` | [`ValueProxy`], [`ArrayProxy`] | any serde type; `update` |
 //! | `Lock`, `RLock`, `Semaphore`, `BoundedSemaphore`, `Condition` | [`LockProxy`], [`RLockProxy`], [`SemaphoreProxy`], [`BoundedSemaphoreProxy`], [`ConditionProxy`] | guards; released when the client dies |
 //! | `Event`, `Barrier` | [`EventProxy`], [`BarrierProxy`] | |
 //! | `Queue`, `JoinableQueue` | [`QueueProxy`], [`JoinableQueueProxy`] | batches; tasks that come back when the client dies |
-//! | `Pool` | [`PoolProxy`] | |
+//! | `Pool` | [`PoolProxy`] | `map_async`, `imap` of inputs without end, callbacks in this process |
 //! | `register` | [`RemoteObject`], [`ObjectProxy`] | |
 //!
 //! # How it works
@@ -22,7 +22,7 @@
 //! [the guide](crate::guide::faq) has the measurement.
 //!
 //! On one machine client and server share a little memory beside the connection, and a message to who is awake goes that way
-//! (`line.rs`): a `get` takes 2 us instead of 57 between two cores, and 5 instead of 11 on one. Who sleeps sleeps at the socket, by which
+//! (`line.rs`): a `get` takes 2 us instead of 57 between two cores. Who sleeps sleeps at the socket, by which
 //! each learns of the other's death at once.
 //!
 //! Values are bytes to the server: it stores and compares them, whatever the program, and needs no type of the clients'. So changes
@@ -41,6 +41,7 @@ mod builder;
 mod client;
 mod condition;
 mod dict;
+mod dict_entry;
 mod dict_object;
 mod dispatch;
 mod error;
@@ -58,15 +59,18 @@ mod namespace;
 mod object;
 mod pipeline;
 mod pool;
+mod pool_proxy;
 mod proxy;
 mod queue;
 mod queue_proxy;
 mod refusal;
 mod registry;
+mod remote_result;
 mod semaphore;
 mod served;
 mod server;
 mod session;
+mod stream;
 mod table;
 mod value;
 mod wire;
@@ -75,7 +79,8 @@ pub use array::ArrayProxy;
 pub use barrier::BarrierProxy;
 pub use builder::ManagerBuilder;
 pub use condition::{ConditionProxy, RemoteConditionGuard};
-pub use dict::{DictEntry, DictProxy};
+pub use dict::DictProxy;
+pub use dict_entry::DictEntry;
 pub use dispatch::ServerStats;
 pub(crate) use dispatch::testing;
 pub use error::ManagerError;
@@ -88,11 +93,12 @@ pub use manager::Manager;
 pub use namespace::NamespaceProxy;
 pub use object::ObjectProxy;
 pub use pipeline::{Answers, Pipeline, Ticket};
-pub use pool::{PoolProxy, RemoteResult};
+pub use pool_proxy::PoolProxy;
 pub use proxy::Proxy;
 pub use queue_proxy::QueueProxy;
 pub use refusal::Refusal;
 pub use registry::RemoteObject;
+pub use remote_result::RemoteResult;
 pub use semaphore::{BoundedSemaphoreProxy, RemotePermit, SemaphoreProxy};
 pub use server::{Server, ServerStopper};
 pub use value::ValueProxy;

@@ -11,7 +11,7 @@ use super::fault::Fault;
 use super::proxy::{Mark, Named, Proxy, Typed};
 use super::served::{Caller, Monitor, Served, answer};
 use super::table::Stored;
-use super::wire::{Item, Kind};
+use super::wire::{Item, Kind, Packed};
 use crate::segment::name_of;
 
 /// What a namespace is asked. Types are told apart by their names.
@@ -25,6 +25,8 @@ enum NamespaceCall<'a> {
     Remove(&'a str),
     /// -> `Vec<String>`
     Names,
+    /// Name, type: changes the value from the first to the second, none being that there is none. -> `bool`: whether it was the first.
+    Exchange(&'a str, &'a str, Option<Item<'a>>, Option<Item<'a>>),
 }
 
 /// Attributes on the server: their types, and their values.
@@ -41,10 +43,7 @@ impl Served for NamespaceObject {
                 let Some((found, value)) = attributes.get(name) else {
                     return answer(reply, &None::<Item<'_>>);
                 };
-                if found != of {
-                    let attribute = |of: &str| format!("attribute \"{name}\" of type {of}");
-                    return Err(Fault::Mismatch { expected: attribute(of), found: attribute(found) });
-                }
+                check(name, of, found)?;
                 answer(reply, &Some(caller.item(value)))
             }),
             NamespaceCall::Set(name, of, value) => {
@@ -56,11 +55,43 @@ impl Served for NamespaceObject {
                 let removed = self.state.change(|attributes| attributes.remove(name));
                 answer(reply, &removed.is_some())
             }
+            NamespaceCall::Exchange(name, of, from, to) => {
+                let to = to.map(|to| caller.store(&to)).transpose()?;
+                let (done, _before) = self.state.change(|attributes| {
+                    let now = attributes.get(name);
+                    let is_same = match (now, &from) {
+                        (Some((found, now)), Some(from)) => {
+                            check(name, of, found)?;
+                            now.is(from)
+                        }
+                        (None, None) => true,
+                        _ => false,
+                    };
+                    Ok::<_, Fault>(match to {
+                        Some(to) if is_same => {
+                            let before = attributes.insert(name.to_owned(), (of.to_owned(), to));
+                            (true, before.map(|(_, before)| before))
+                        }
+                        None if is_same => (true, attributes.remove(name).map(|(_, before)| before)),
+                        to => (false, to),
+                    })
+                })?;
+                answer(reply, &done)
+            }
             NamespaceCall::Names => {
                 self.state.look(|attributes| answer(reply, &attributes.keys().collect::<Vec<_>>()))
             }
         }
     }
+}
+
+/// Whether an attribute is of the type that is asked for.
+fn check(name: &str, expected: &str, found: &str) -> Result<(), Fault> {
+    if expected == found {
+        return Ok(());
+    }
+    let attribute = |of: &str| format!("attribute \"{name}\" of type {of}");
+    Err(Fault::Mismatch { expected: attribute(expected), found: attribute(found) })
 }
 
 /// Attributes on a manager's server, each of its own type.
@@ -112,6 +143,16 @@ impl NamespaceProxy {
     ///
     /// # Errors
     /// [`ManagerError::Mismatch`]: it is of another type. Those of a call.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let settings = manager.namespace()?;
+    /// settings.set("retries", &3_u32)?;
+    /// assert_eq!(settings.get("retries")?, Some(3_u32));
+    /// assert!(settings.get::<String>("retries").is_err());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, ManagerError> {
         let answer = self.remote.call(&NamespaceCall::Get(name, &type_of::<T>()))?;
         self.remote.unpack_option(answer.read::<Option<Item<'_>>>()?.as_ref())
@@ -124,8 +165,55 @@ impl NamespaceProxy {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let settings = manager.namespace()?;
+    /// settings.set("host", "localhost")?;
+    /// assert_eq!(settings.get::<String>("host")?.as_deref(), Some("localhost"));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn set<T: Serialize + ?Sized>(&self, name: &str, value: &T) -> Result<(), ManagerError> {
         self.remote.ask(&NamespaceCall::Set(name, &type_of::<T>(), self.remote.pack(value)?.item()))
+    }
+
+    /// Changes an attribute: `change` makes of its value, if there is one, what it is to be, if it is to be. Returns that.
+    ///
+    /// It is atomic: `change` is called here, and again if somebody else has changed the attribute meanwhile.
+    ///
+    /// # Errors
+    /// [`ManagerError::Mismatch`]: it is of another type. Those of a call.
+    ///
+    /// # Process death
+    /// A client killed in it has changed the attribute or not.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let totals = manager.namespace()?;
+    /// for _ in 0..3 {
+    ///     totals.update("jobs", |jobs: Option<u32>| Some(jobs.unwrap_or(0) + 1))?;
+    /// }
+    /// assert_eq!(totals.get::<u32>("jobs")?, Some(3));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn update<T: Serialize + DeserializeOwned>(
+        &self,
+        name: &str,
+        mut change: impl FnMut(Option<T>) -> Option<T>,
+    ) -> Result<Option<T>, ManagerError> {
+        let of = type_of::<T>();
+        loop {
+            let answer = self.remote.call(&NamespaceCall::Get(name, &of))?;
+            let now: Option<Item<'_>> = answer.read()?;
+            let changed = change(self.remote.unpack_option(now.as_ref())?);
+            let to: Option<Packed> = changed.as_ref().map(|value| self.remote.pack(value)).transpose()?;
+            let call = NamespaceCall::Exchange(name, &of, now, to.as_ref().map(Packed::item));
+            if self.remote.ask(&call)? {
+                return Ok(changed);
+            }
+        }
     }
 
     /// Removes an attribute; whether there was one.
@@ -135,6 +223,15 @@ impl NamespaceProxy {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let settings = manager.namespace()?;
+    /// settings.set("retries", &3_u32)?;
+    /// assert!(settings.remove("retries")? && !settings.remove("retries")?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn remove(&self, name: &str) -> Result<bool, ManagerError> {
         self.remote.ask(&NamespaceCall::Remove(name))
     }
@@ -143,6 +240,16 @@ impl NamespaceProxy {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let settings = manager.namespace()?;
+    /// settings.set("port", &80_u16)?;
+    /// settings.set("host", "localhost")?;
+    /// assert_eq!(settings.names()?, ["host", "port"]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn names(&self) -> Result<Vec<String>, ManagerError> {
         self.remote.ask(&NamespaceCall::Names)
     }

@@ -14,6 +14,32 @@ use super::wire::Kind;
 ///
 /// # Process death
 /// A client killed in a call has made it or not.
+///
+/// # Examples
+/// ```
+/// # use multiproc::manager::RemoteObject;
+/// # struct Sum(u64);
+/// # impl RemoteObject for Sum {
+/// #     type Args = u64;
+/// #     type Request = u64;
+/// #     type Reply = u64;
+/// #     const NAME: &'static str = "Sum";
+/// #     fn new(start: u64) -> Self {
+/// #         Self(start)
+/// #     }
+/// #     fn call(&mut self, more: u64) -> u64 {
+/// #         self.0 += more;
+/// #         self.0
+/// #     }
+/// # }
+/// // `Sum` is a `RemoteObject`.
+/// let manager = multiproc::Manager::builder().register::<Sum>().start()?;
+/// let sum = manager.object::<Sum>(&40)?;
+/// let same = sum.clone();
+/// sum.call(&1)?;
+/// assert_eq!(same.call(&1)?, 42);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Serialize, Deserialize)]
 #[serde(transparent, bound = "T: RemoteObject")]
 pub struct ObjectProxy<T> {
@@ -40,6 +66,30 @@ impl<T: RemoteObject> ObjectProxy<T> {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::manager::RemoteObject;
+    /// # struct Sum(u64);
+    /// # impl RemoteObject for Sum {
+    /// #     type Args = u64;
+    /// #     type Request = u64;
+    /// #     type Reply = u64;
+    /// #     const NAME: &'static str = "Sum";
+    /// #     fn new(start: u64) -> Self {
+    /// #         Self(start)
+    /// #     }
+    /// #     fn call(&mut self, more: u64) -> u64 {
+    /// #         self.0 += more;
+    /// #         self.0
+    /// #     }
+    /// # }
+    /// // `Sum` is a `RemoteObject`.
+    /// let manager = multiproc::Manager::builder().register::<Sum>().start()?;
+    /// let sum = manager.object::<Sum>(&0)?;
+    /// assert_eq!((sum.call(&1)?, sum.call(&2)?), (1, 3));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn call(&self, request: &T::Request) -> Result<T::Reply, ManagerError> {
         self.remote.ask(request)
     }

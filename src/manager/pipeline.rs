@@ -61,6 +61,16 @@ pub struct Pipeline<'a> {
 }
 
 /// What will be answered to a call of a [`Pipeline`]: [`Answers::take`].
+///
+/// # Examples
+/// ```
+/// let manager = multiproc::Manager::start()?;
+/// let squares = manager.dict::<u64, u64>()?;
+/// let mut pipeline = manager.pipeline();
+/// let ticket = pipeline.get(&squares, &7)?;
+/// assert_eq!(pipeline.run()?.take(ticket)?, None);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 pub struct Ticket<'a, R> {
     place: usize,
     remote: &'a Remote,
@@ -69,6 +79,18 @@ pub struct Ticket<'a, R> {
 }
 
 /// What was answered to the calls of a [`Pipeline`].
+///
+/// # Examples
+/// ```
+/// let manager = multiproc::Manager::start()?;
+/// let squares = manager.dict::<u64, u64>()?;
+/// let mut pipeline = manager.pipeline();
+/// pipeline.set(&squares, &3, &9)?;
+/// let answers = pipeline.run()?;
+/// answers.check()?;
+/// assert_eq!(answers.len(), 1);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 pub struct Answers {
     messages: Vec<Vec<u8>>,
     /// The message, and where in it the answer is.
@@ -84,6 +106,18 @@ impl<'a> Pipeline<'a> {
     ///
     /// # Errors
     /// [`ManagerError::Encode`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let squares = manager.dict::<u64, u64>()?;
+    /// squares.set(&3, &9)?;
+    /// let mut pipeline = manager.pipeline();
+    /// let (three, four) = (pipeline.get(&squares, &3)?, pipeline.get(&squares, &4)?);
+    /// let answers = pipeline.run()?;
+    /// assert_eq!((answers.take(three)?, answers.take(four)?), (Some(9), None));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn get<'p, K, V>(
         &mut self,
         dict: &'p DictProxy<K, V>,
@@ -104,6 +138,19 @@ impl<'a> Pipeline<'a> {
     ///
     /// # Errors
     /// [`ManagerError::Encode`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let squares = manager.dict::<u64, u64>()?;
+    /// let mut pipeline = manager.pipeline();
+    /// for n in 0..10 {
+    ///     pipeline.set(&squares, &n, &(n * n))?;
+    /// }
+    /// pipeline.run()?.check()?;
+    /// assert_eq!(squares.get(&7)?, Some(49));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn set<'p, K, V>(
         &mut self,
         dict: &'p DictProxy<K, V>,
@@ -125,6 +172,17 @@ impl<'a> Pipeline<'a> {
     ///
     /// # Errors
     /// [`ManagerError::Encode`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let list = manager.list([1])?;
+    /// let mut pipeline = manager.pipeline();
+    /// pipeline.append(&list, &2)?;
+    /// pipeline.run()?.check()?;
+    /// assert_eq!(list.to_vec()?, [1, 2]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn append<'p, T>(&mut self, list: &'p ListProxy<T>, value: &T) -> Result<Ticket<'p, ()>, ManagerError>
     where
         T: Serialize + DeserializeOwned,
@@ -137,6 +195,17 @@ impl<'a> Pipeline<'a> {
     ///
     /// # Errors
     /// [`ManagerError::Encode`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let queue = manager.queue(0)?;
+    /// let mut pipeline = manager.pipeline();
+    /// pipeline.put(&queue, &7)?;
+    /// pipeline.run()?.check()?;
+    /// assert_eq!(queue.get()?, 7);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn put<'p, T>(&mut self, queue: &'p QueueProxy<T>, value: &T) -> Result<Ticket<'p, ()>, ManagerError>
     where
         T: Serialize + DeserializeOwned,
@@ -149,6 +218,33 @@ impl<'a> Pipeline<'a> {
     ///
     /// # Errors
     /// [`ManagerError::Encode`].
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::manager::RemoteObject;
+    /// # struct Sum(u64);
+    /// # impl RemoteObject for Sum {
+    /// #     type Args = u64;
+    /// #     type Request = u64;
+    /// #     type Reply = u64;
+    /// #     const NAME: &'static str = "Sum";
+    /// #     fn new(start: u64) -> Self {
+    /// #         Self(start)
+    /// #     }
+    /// #     fn call(&mut self, more: u64) -> u64 {
+    /// #         self.0 += more;
+    /// #         self.0
+    /// #     }
+    /// # }
+    /// // `Sum` is a `RemoteObject`.
+    /// let manager = multiproc::Manager::builder().register::<Sum>().start()?;
+    /// let sum = manager.object::<Sum>(&0)?;
+    /// let mut pipeline = manager.pipeline();
+    /// pipeline.call(&sum, &1)?;
+    /// let second = pipeline.call(&sum, &2)?;
+    /// assert_eq!(pipeline.run()?.take(second)?, 3);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn call<'p, T: RemoteObject>(
         &mut self,
         object: &'p ObjectProxy<T>,
@@ -190,6 +286,18 @@ impl<'a> Pipeline<'a> {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let squares = manager.dict::<u64, u64>()?;
+    /// let mut pipeline = manager.pipeline();
+    /// pipeline.set(&squares, &3, &9)?;
+    /// assert!(squares.is_empty()?, "nothing was sent");
+    /// pipeline.run()?.check()?;
+    /// assert_eq!(squares.len()?, 1);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn run(self) -> Result<Answers, ManagerError> {
         let max = self.client.longest();
         if let Some(len) =
@@ -257,6 +365,19 @@ impl Answers {
     ///
     /// # Errors
     /// That of the call.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let squares = manager.dict::<u64, u64>()?;
+    /// let mut pipeline = manager.pipeline();
+    /// let set = pipeline.set(&squares, &3, &9)?;
+    /// let three = pipeline.get(&squares, &3)?;
+    /// let answers = pipeline.run()?;
+    /// answers.take(set)?;
+    /// assert_eq!(answers.take(three)?, Some(9));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn take<R>(&self, ticket: Ticket<'_, R>) -> Result<R, ManagerError> {
         let missing = || ManagerError::Refused("a ticket of another pipeline".to_owned());
         let (message, place) = match self.outcomes.get(ticket.place).ok_or_else(missing)? {
@@ -268,12 +389,29 @@ impl Answers {
     }
 
     /// How many calls there were.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let squares = manager.dict::<u64, u64>()?;
+    /// let mut pipeline = manager.pipeline();
+    /// pipeline.set(&squares, &3, &9)?;
+    /// assert_eq!(pipeline.run()?.len(), 1);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.outcomes.len()
     }
 
     /// Whether there were none.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// assert!(manager.pipeline().run()?.is_empty());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.outcomes.is_empty()
@@ -283,6 +421,18 @@ impl Answers {
     ///
     /// # Errors
     /// That of the call.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::manager::ManagerError;
+    /// let manager = multiproc::Manager::start()?;
+    /// let queue = manager.queue(0)?;
+    /// queue.shutdown()?;
+    /// let mut pipeline = manager.pipeline();
+    /// pipeline.put(&queue, &7)?;
+    /// assert!(matches!(pipeline.run()?.check(), Err(ManagerError::Shutdown)));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn check(&self) -> Result<(), ManagerError> {
         match self.outcomes.iter().find_map(|outcome| outcome.as_ref().err()) {
             Some(fault) => Err(fault.clone().into()),

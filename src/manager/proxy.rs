@@ -316,6 +316,30 @@ impl<'de, M: Mark> Deserialize<'de> for Typed<M> {
 
 /// A proxy of an object of a server's: what [`Manager::publish`](super::Manager::publish) and
 /// [`Manager::find`](super::Manager::find) take. Nothing else implements it.
+///
+/// # Examples
+/// ```
+/// use multiproc::Manager;
+/// use multiproc::manager::{ListProxy, ManagerError, Proxy};
+///
+/// /// Finds an object, or makes and names it.
+/// fn find_or_make<P: Proxy>(
+///     manager: &Manager,
+///     name: &str,
+///     make: fn(&Manager) -> Result<P, ManagerError>,
+/// ) -> Result<P, ManagerError> {
+///     match manager.publish(name, &make(manager)?) {
+///         Ok(()) | Err(ManagerError::AlreadyExists(_)) => manager.find(name),
+///         Err(error) => Err(error),
+///     }
+/// }
+///
+/// let manager = Manager::start()?;
+/// let list = || find_or_make(&manager, "numbers", |manager| manager.list([1]));
+/// list()?.push(&2)?;
+/// assert_eq!(list()?.to_vec()?, [1, 2]);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 pub trait Proxy: Named {}
 
 /// Sealed.

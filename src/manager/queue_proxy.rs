@@ -95,6 +95,15 @@ impl<T: Serialize + DeserializeOwned> QueueProxy<T> {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let queue = manager.queue::<u32>(0)?;
+    /// queue.put(&7)?;
+    /// assert_eq!(queue.get()?, 7);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn put(&self, value: &T) -> Result<(), ManagerError> {
         put(&self.remote, value, None)
     }
@@ -103,6 +112,16 @@ impl<T: Serialize + DeserializeOwned> QueueProxy<T> {
     ///
     /// # Errors
     /// [`ManagerError::Full`], [`ManagerError::Shutdown`]; those of a call.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::manager::ManagerError;
+    /// let manager = multiproc::Manager::start()?;
+    /// let queue = manager.queue(1)?;
+    /// queue.try_put(&7)?;
+    /// assert!(matches!(queue.try_put(&8), Err(ManagerError::Full)));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "put_nowait")]
     pub fn try_put(&self, value: &T) -> Result<(), ManagerError> {
         put(&self.remote, value, AT_ONCE)
@@ -115,6 +134,18 @@ impl<T: Serialize + DeserializeOwned> QueueProxy<T> {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::manager::ManagerError;
+    /// use std::time::Duration;
+    /// let manager = multiproc::Manager::start()?;
+    /// let queue = manager.queue(1)?;
+    /// queue.put(&7)?;
+    /// let waited = queue.put_timeout(&8, Duration::from_millis(5));
+    /// assert!(matches!(waited, Err(ManagerError::TimedOut)));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn put_timeout(&self, value: &T, timeout: Duration) -> Result<(), ManagerError> {
         put(&self.remote, value, Some(timeout))
     }
@@ -126,6 +157,15 @@ impl<T: Serialize + DeserializeOwned> QueueProxy<T> {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let queue = manager.queue::<u32>(0)?;
+    /// queue.put_many(0..5)?;
+    /// assert_eq!(queue.len()?, 5);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn put_many(&self, values: impl IntoIterator<Item = T>) -> Result<(), ManagerError> {
         put_many(&self.remote, values)
     }
@@ -137,6 +177,15 @@ impl<T: Serialize + DeserializeOwned> QueueProxy<T> {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let queue = manager.queue::<u32>(0)?;
+    /// queue.put(&7)?;
+    /// assert_eq!(queue.get()?, 7);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn get(&self) -> Result<T, ManagerError> {
         get(&self.remote, None)
     }
@@ -145,6 +194,15 @@ impl<T: Serialize + DeserializeOwned> QueueProxy<T> {
     ///
     /// # Errors
     /// [`ManagerError::Empty`], [`ManagerError::Shutdown`]; those of a call.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::manager::ManagerError;
+    /// let manager = multiproc::Manager::start()?;
+    /// let queue = manager.queue::<u32>(0)?;
+    /// assert!(matches!(queue.try_get(), Err(ManagerError::Empty)));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "get_nowait")]
     pub fn try_get(&self) -> Result<T, ManagerError> {
         get(&self.remote, AT_ONCE)
@@ -157,6 +215,17 @@ impl<T: Serialize + DeserializeOwned> QueueProxy<T> {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::manager::ManagerError;
+    /// use std::time::Duration;
+    /// let manager = multiproc::Manager::start()?;
+    /// let queue = manager.queue::<u32>(0)?;
+    /// let waited = queue.get_timeout(Duration::from_millis(5));
+    /// assert!(matches!(waited, Err(ManagerError::TimedOut)));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn get_timeout(&self, timeout: Duration) -> Result<T, ManagerError> {
         get(&self.remote, Some(timeout))
     }
@@ -168,11 +237,31 @@ impl<T: Serialize + DeserializeOwned> QueueProxy<T> {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let queue = manager.queue::<u32>(0)?;
+    /// queue.put_many(0..5)?;
+    /// assert_eq!(queue.get_many(3)?, [0, 1, 2]);
+    /// assert_eq!(queue.get_many(3)?, [3, 4]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn get_many(&self, most: usize) -> Result<Vec<T>, ManagerError> {
         get_many(&self.remote, most)
     }
 
     /// Its items as they come, until it is shut down and drained, or a call fails.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let queue = manager.queue::<u32>(0)?;
+    /// queue.put_many([1, 2])?;
+    /// queue.shutdown()?;
+    /// assert_eq!(queue.iter().collect::<Result<Vec<_>, _>>()?, [1, 2]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn iter(&self) -> impl Iterator<Item = Result<T, ManagerError>> {
         let mut failed = false;
         std::iter::from_fn(move || match self.get() {
@@ -189,6 +278,15 @@ impl<T: Serialize + DeserializeOwned> QueueProxy<T> {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let queue = manager.queue::<u32>(0)?;
+    /// queue.put(&7)?;
+    /// assert_eq!(queue.len()?, 1);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "qsize")]
     pub fn len(&self) -> Result<u64, ManagerError> {
         state(&self.remote).map(|state| state.0)
@@ -198,6 +296,14 @@ impl<T: Serialize + DeserializeOwned> QueueProxy<T> {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let queue = manager.queue::<u32>(0)?;
+    /// assert!(queue.is_empty()?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "empty")]
     pub fn is_empty(&self) -> Result<bool, ManagerError> {
         self.len().map(|len| len == 0)
@@ -207,6 +313,16 @@ impl<T: Serialize + DeserializeOwned> QueueProxy<T> {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let queue = manager.queue(1)?;
+    /// assert!(!queue.is_full()?);
+    /// queue.put(&7)?;
+    /// assert!(queue.is_full()?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "full")]
     pub fn is_full(&self) -> Result<bool, ManagerError> {
         state(&self.remote).map(|(len, most, _)| most > 0 && len >= most)
@@ -216,6 +332,19 @@ impl<T: Serialize + DeserializeOwned> QueueProxy<T> {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::manager::ManagerError;
+    /// let manager = multiproc::Manager::start()?;
+    /// let queue = manager.queue::<u32>(0)?;
+    /// queue.put(&7)?;
+    /// queue.shutdown()?;
+    /// assert!(matches!(queue.put(&8), Err(ManagerError::Shutdown)));
+    /// assert_eq!(queue.get()?, 7);
+    /// assert!(matches!(queue.get(), Err(ManagerError::Shutdown)));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn shutdown(&self) -> Result<(), ManagerError> {
         self.remote.ask(&QueueCall::Shutdown)
     }

@@ -7,6 +7,20 @@ use serde::{Deserialize, Serialize};
 use crate::connection::AuthenticationError;
 
 /// Why a server turned a client away, or hung up on one.
+///
+/// # Examples
+/// ```
+/// use multiproc::{Client, Manager};
+/// use multiproc::manager::Refusal;
+/// let manager = Manager::start()?;
+/// let without_key = Client::connect(manager.address().clone(), None);
+/// assert!(without_key.is_err());
+/// while manager.refusals()?.is_empty() {
+///     std::thread::yield_now();
+/// }
+/// assert_eq!(manager.refusals()?, [Refusal::KeyMissing]);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -24,7 +38,7 @@ pub enum Refusal {
         /// The client's.
         theirs: u16,
     },
-    /// It proved its key and then said nothing.
+    /// It said too little for too long: at first, or after it proved its key.
     Silent,
     /// It sent a message that is longer than may be.
     #[non_exhaustive]
@@ -63,6 +77,7 @@ impl From<AuthenticationError> for Refusal {
             AuthenticationError::KeyMissing => Self::KeyMissing,
             AuthenticationError::KeyRequired => Self::KeyRequired,
             AuthenticationError::Version { ours, theirs } => Self::Version { ours, theirs },
+            AuthenticationError::Silent => Self::Silent,
             error => Self::Malformed(error.to_string()),
         }
     }

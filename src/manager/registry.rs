@@ -67,19 +67,170 @@ use super::served::{Caller, Served, answer};
 /// ```
 pub trait RemoteObject: Send + Sized + 'static {
     /// What it is made of.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::Manager;
+    /// # use multiproc::manager::RemoteObject;
+    /// struct Sum(u64);
+    /// impl RemoteObject for Sum {
+    ///     type Args = u64;
+    /// #     type Request = u64;
+    /// #     type Reply = u64;
+    /// #     const NAME: &'static str = "Sum";
+    /// #     fn new(start: u64) -> Self {
+    /// #         Self(start)
+    /// #     }
+    /// #     fn call(&mut self, more: u64) -> u64 {
+    /// #         self.0 += more;
+    /// #         self.0
+    /// #     }
+    /// }
+    ///
+    /// let manager = Manager::builder().register::<Sum>().start()?;
+    /// let sum = manager.object::<Sum>(&40)?;
+    /// assert_eq!(sum.call(&2)?, 42);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     type Args: Serialize + DeserializeOwned;
     /// What it is asked.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::Manager;
+    /// # use multiproc::manager::RemoteObject;
+    /// struct Sum(u64);
+    /// impl RemoteObject for Sum {
+    /// #     type Args = u64;
+    ///     type Request = u64;
+    /// #     type Reply = u64;
+    /// #     const NAME: &'static str = "Sum";
+    /// #     fn new(start: u64) -> Self {
+    /// #         Self(start)
+    /// #     }
+    /// #     fn call(&mut self, more: u64) -> u64 {
+    /// #         self.0 += more;
+    /// #         self.0
+    /// #     }
+    /// }
+    ///
+    /// let manager = Manager::builder().register::<Sum>().start()?;
+    /// let sum = manager.object::<Sum>(&40)?;
+    /// assert_eq!(sum.call(&2)?, 42);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     type Request: Serialize + DeserializeOwned;
     /// What it answers.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::Manager;
+    /// # use multiproc::manager::RemoteObject;
+    /// struct Sum(u64);
+    /// impl RemoteObject for Sum {
+    /// #     type Args = u64;
+    /// #     type Request = u64;
+    ///     type Reply = u64;
+    /// #     const NAME: &'static str = "Sum";
+    /// #     fn new(start: u64) -> Self {
+    /// #         Self(start)
+    /// #     }
+    /// #     fn call(&mut self, more: u64) -> u64 {
+    /// #         self.0 += more;
+    /// #         self.0
+    /// #     }
+    /// }
+    ///
+    /// let manager = Manager::builder().register::<Sum>().start()?;
+    /// let sum = manager.object::<Sum>(&40)?;
+    /// assert_eq!(sum.call(&2)?, 42_u64);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     type Reply: Serialize + DeserializeOwned;
     /// By which clients name it. Another program's client may have another type of that name: they have to agree on what the
     /// requests are.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::Manager;
+    /// # use multiproc::manager::RemoteObject;
+    /// struct Sum(u64);
+    /// impl RemoteObject for Sum {
+    /// #     type Args = u64;
+    /// #     type Request = u64;
+    /// #     type Reply = u64;
+    ///     const NAME: &'static str = "Sum";
+    /// #     fn new(start: u64) -> Self {
+    /// #         Self(start)
+    /// #     }
+    /// #     fn call(&mut self, more: u64) -> u64 {
+    /// #         self.0 += more;
+    /// #         self.0
+    /// #     }
+    /// }
+    ///
+    /// let manager = Manager::builder().register::<Sum>().start()?;
+    /// manager.publish("sum", &manager.object::<Sum>(&1)?)?;
+    /// let mistaken = manager.find::<multiproc::manager::EventProxy>("sum");
+    /// assert!(mistaken.is_err_and(|error| error.to_string().contains("Sum")));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     const NAME: &'static str;
 
     /// Makes an object, on the server.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::Manager;
+    /// # use multiproc::manager::RemoteObject;
+    /// struct Sum(u64);
+    /// impl RemoteObject for Sum {
+    /// #     type Args = u64;
+    /// #     type Request = u64;
+    /// #     type Reply = u64;
+    /// #     const NAME: &'static str = "Sum";
+    ///     fn new(start: u64) -> Self {
+    ///         Self(start)
+    ///     }
+    /// #     fn call(&mut self, more: u64) -> u64 {
+    /// #         self.0 += more;
+    /// #         self.0
+    /// #     }
+    /// }
+    ///
+    /// let manager = Manager::builder().register::<Sum>().start()?;
+    /// let sum = manager.object::<Sum>(&40)?;
+    /// assert_eq!(sum.call(&0)?, 40);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     fn new(args: Self::Args) -> Self;
 
     /// Does what is asked, on the server.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::Manager;
+    /// # use multiproc::manager::RemoteObject;
+    /// struct Sum(u64);
+    /// impl RemoteObject for Sum {
+    /// #     type Args = u64;
+    /// #     type Request = u64;
+    /// #     type Reply = u64;
+    /// #     const NAME: &'static str = "Sum";
+    /// #     fn new(start: u64) -> Self {
+    /// #         Self(start)
+    /// #     }
+    ///     fn call(&mut self, more: u64) -> u64 {
+    ///         self.0 += more;
+    ///         self.0
+    ///     }
+    /// }
+    ///
+    /// let manager = Manager::builder().register::<Sum>().start()?;
+    /// let sum = manager.object::<Sum>(&40)?;
+    /// assert_eq!((sum.call(&2)?, sum.call(&3)?), (42, 45));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     fn call(&mut self, request: Self::Request) -> Self::Reply;
 }
 

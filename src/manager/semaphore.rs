@@ -146,6 +146,17 @@ impl Mark for BoundedSemaphore {
 }
 
 /// A permit of a semaphore on a server. Dropping it gives it back.
+///
+/// # Examples
+/// ```
+/// let manager = multiproc::Manager::start()?;
+/// let seats = manager.semaphore(2)?;
+/// let (one, other) = (seats.acquire()?, seats.acquire()?);
+/// drop(one);
+/// assert_eq!(seats.value()?, 1);
+/// # drop(other);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[must_use = "dropping the permit gives it back at once"]
 pub struct RemotePermit<'a, M> {
     remote: &'a Typed<M>,
@@ -162,6 +173,17 @@ impl<'a, M> RemotePermit<'a, M> {
     ///
     /// # Errors
     /// [`ManagerError::NotHeld`]: the connection was lost, and it has come back. Those of a call.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let seats = manager.semaphore(1)?;
+    /// seats.acquire()?.forget()?;
+    /// assert_eq!(seats.value()?, 0);
+    /// seats.release()?;
+    /// assert_eq!(seats.value()?, 1);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn forget(self) -> Result<(), ManagerError> {
         let forgotten = self.remote.ask(&SemaphoreCall::Forget(self.lease));
         std::mem::forget(self);
@@ -184,6 +206,17 @@ impl SemaphoreProxy {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let seats = manager.semaphore(1)?;
+    /// let seat = seats.acquire()?;
+    /// assert_eq!(seats.value()?, 0);
+    /// drop(seat);
+    /// assert_eq!(seats.value()?, 1);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn acquire(&self) -> Result<RemotePermit<'_, Semaphore>, ManagerError> {
         RemotePermit::take(&self.remote, None)?.ok_or(ManagerError::TimedOut)
     }
@@ -192,6 +225,15 @@ impl SemaphoreProxy {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let seats = manager.semaphore(1)?;
+    /// let _seat = seats.try_acquire()?;
+    /// assert!(seats.try_acquire()?.is_none());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn try_acquire(&self) -> Result<Option<RemotePermit<'_, Semaphore>>, ManagerError> {
         RemotePermit::take(&self.remote, Some(Duration::ZERO))
     }
@@ -203,6 +245,16 @@ impl SemaphoreProxy {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// let manager = multiproc::Manager::start()?;
+    /// let seats = manager.semaphore(1)?;
+    /// let _seat = seats.acquire()?;
+    /// assert!(seats.acquire_timeout(Duration::from_millis(5))?.is_none());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn acquire_timeout(
         &self,
         timeout: Duration,
@@ -214,6 +266,15 @@ impl SemaphoreProxy {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let seats = manager.semaphore(1)?;
+    /// seats.release()?;
+    /// assert_eq!(seats.value()?, 2);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn release(&self) -> Result<(), ManagerError> {
         self.remote.ask(&SemaphoreCall::Release)
     }
@@ -222,6 +283,14 @@ impl SemaphoreProxy {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let seats = manager.semaphore(1)?;
+    /// assert_eq!(seats.value()?, 1);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn value(&self) -> Result<u64, ManagerError> {
         self.remote.ask(&SemaphoreCall::Value)
     }
@@ -235,6 +304,17 @@ impl BoundedSemaphoreProxy {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let seats = manager.bounded_semaphore(1)?;
+    /// let seat = seats.acquire()?;
+    /// assert_eq!(seats.value()?, 0);
+    /// drop(seat);
+    /// assert_eq!(seats.value()?, 1);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn acquire(&self) -> Result<RemotePermit<'_, BoundedSemaphore>, ManagerError> {
         RemotePermit::take(&self.remote, None)?.ok_or(ManagerError::TimedOut)
     }
@@ -243,6 +323,15 @@ impl BoundedSemaphoreProxy {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let seats = manager.bounded_semaphore(1)?;
+    /// let _seat = seats.try_acquire()?;
+    /// assert!(seats.try_acquire()?.is_none());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn try_acquire(&self) -> Result<Option<RemotePermit<'_, BoundedSemaphore>>, ManagerError> {
         RemotePermit::take(&self.remote, Some(Duration::ZERO))
     }
@@ -254,6 +343,16 @@ impl BoundedSemaphoreProxy {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// let manager = multiproc::Manager::start()?;
+    /// let seats = manager.bounded_semaphore(1)?;
+    /// let _seat = seats.acquire()?;
+    /// assert!(seats.acquire_timeout(Duration::from_millis(5))?.is_none());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn acquire_timeout(
         &self,
         timeout: Duration,
@@ -265,6 +364,18 @@ impl BoundedSemaphoreProxy {
     ///
     /// # Errors
     /// [`ManagerError::OverReleased`]: there are as many as at the start. Those of a call.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::manager::ManagerError;
+    /// let manager = multiproc::Manager::start()?;
+    /// let seats = manager.bounded_semaphore(1)?;
+    /// assert!(matches!(seats.release(), Err(ManagerError::OverReleased)));
+    /// seats.acquire()?.forget()?;
+    /// seats.release()?;
+    /// assert_eq!(seats.value()?, 1);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn release(&self) -> Result<(), ManagerError> {
         self.remote.ask(&SemaphoreCall::Release)
     }
@@ -273,6 +384,14 @@ impl BoundedSemaphoreProxy {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let seats = manager.bounded_semaphore(1)?;
+    /// assert_eq!(seats.value()?, 1);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn value(&self) -> Result<u64, ManagerError> {
         self.remote.ask(&SemaphoreCall::Value)
     }

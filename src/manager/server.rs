@@ -17,8 +17,8 @@ use super::wire::{self, Greeting, Unknown};
 use crate::sys::poll;
 use crate::{Address, AuthKey, Connection, ConnectionError, Listener, Result};
 
-/// How long a client that has proved its key may say nothing.
-const HELLO_TIME: Duration = Duration::from_secs(10);
+/// How long a client may take to prove its key, and then again to say hello, unless a server is told otherwise.
+pub(super) const HELLO_TIME: Duration = Duration::from_secs(10);
 /// Where no thread can be started, and where the system fails, the server waits so long.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Replies beyond this are not kept room for.
@@ -52,6 +52,7 @@ const SPARE: usize = 64 << 10;
 /// ```
 pub struct Server {
     listener: Listener,
+    hello_time: Duration,
     shared: Arc<Shared>,
 }
 
@@ -63,6 +64,16 @@ struct Shared {
 }
 
 /// Ends a [`Server`].
+///
+/// # Examples
+/// ```
+/// let server = multiproc::Manager::builder().into_server()?;
+/// let stopper = server.stopper();
+/// let serving = std::thread::spawn(move || server.serve_forever());
+/// stopper.stop();
+/// assert!(serving.join().is_ok());
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct ServerStopper {
     shared: Arc<Shared>,
@@ -70,6 +81,16 @@ pub struct ServerStopper {
 
 impl ServerStopper {
     /// Has [`Server::serve_forever`] return, which ends what is going on.
+    ///
+    /// # Examples
+    /// ```
+    /// let server = multiproc::Manager::builder().into_server()?;
+    /// let stopper = server.stopper();
+    /// let serving = std::thread::spawn(move || server.serve_forever());
+    /// stopper.stop();
+    /// assert!(serving.join().is_ok());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn stop(&self) {
         self.shared.host.stop();
         // It never comes to its limit.
@@ -78,26 +99,67 @@ impl ServerStopper {
 }
 
 impl Server {
-    pub(super) fn bind(address: Address, key: AuthKey, registry: Registry, longest: u64) -> Result<Self> {
-        let listener = Listener::bind(address, Some(key))?;
+    pub(super) fn bind(
+        address: Address,
+        key: AuthKey,
+        registry: Registry,
+        longest: u64,
+        hello_time: Duration,
+    ) -> Result<Self> {
+        let options = Listener::options().authkey(key).handshake_timeout(hello_time).reports_silent(true);
+        let listener = options.bind(address)?;
         let flags = rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK;
         let wake = rustix::event::eventfd(0, flags)
             .map_err(|errno| crate::Error::os("start a manager's server", errno))?;
         let host = Host::new(registry, longest)?;
-        Ok(Self { listener, shared: Arc::new(Shared { host, connections: Mutex::default(), wake }) })
+        Ok(Self {
+            listener,
+            hello_time,
+            shared: Arc::new(Shared { host, connections: Mutex::default(), wake }),
+        })
     }
 
     /// Where it is.
+    ///
+    /// # Examples
+    /// ```
+    /// let server = multiproc::Manager::builder().into_server()?;
+    /// assert!(server.address().to_string().starts_with("abstract:multiproc-manager-"));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn address(&self) -> &Address {
         self.listener.address()
     }
 
     /// What ends it, from any thread.
+    ///
+    /// # Examples
+    /// ```
+    /// let server = multiproc::Manager::builder().into_server()?;
+    /// let address = server.address().clone();
+    /// server.stopper().stop();
+    /// // It was stopped before it began.
+    /// server.serve_forever();
+    /// assert!(multiproc::Manager::connect(address, multiproc::current_process().authkey()?).is_err());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn stopper(&self) -> ServerStopper {
         ServerStopper { shared: Arc::clone(&self.shared) }
     }
 
     /// Serves clients until it is [stopped](ServerStopper::stop).
+    ///
+    /// # Examples
+    /// ```
+    /// let server = multiproc::Manager::builder().into_server()?;
+    /// let (address, stopper) = (server.address().clone(), server.stopper());
+    /// let serving = std::thread::spawn(move || server.serve_forever());
+    /// let manager = multiproc::Manager::connect(address, multiproc::current_process().authkey()?)?;
+    /// assert_eq!(manager.list([1, 2])?.len()?, 2);
+    /// stopper.stop();
+    /// assert!(serving.join().is_ok());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn serve_forever(self) {
         while !self.shared.host.is_stopping() {
             let ready = crate::connection::wait(&[&self.listener, &self.shared.wake], None);
@@ -123,10 +185,10 @@ impl Server {
             }
             connections.push(Arc::downgrade(&connection));
         }
-        let host = Arc::clone(&self.shared.host);
+        let (host, hello_time) = (Arc::clone(&self.shared.host), self.hello_time);
         let thread = std::thread::Builder::new().name("multiproc-serve".to_owned());
         // One that there is no thread for is closed: its client sees that.
-        if thread.spawn(move || serve(&host, &connection)).is_err() {
+        if thread.spawn(move || serve(&host, &connection, hello_time)).is_err() {
             std::thread::sleep(PAUSE);
         }
     }
@@ -159,8 +221,8 @@ impl fmt::Debug for ServerStopper {
 }
 
 /// What a thread of the server's does: everything for one connection, in the order in which it is asked.
-fn serve(host: &Arc<Host>, connection: &Connection) {
-    let (id, session, line) = match greet(host, connection) {
+fn serve(host: &Arc<Host>, connection: &Connection, hello_time: Duration) {
+    let (id, session, line) = match greet(host, connection, hello_time) {
         Ok(Some(known)) => known,
         Ok(None) => return,
         Err(refusal) => return host.refuse(refusal),
@@ -195,7 +257,7 @@ fn serve(host: &Arc<Host>, connection: &Connection) {
             push_reply(&mut replies, 0, Err(&fault), host.longest);
             host.refuse(refusal);
             // It may not wait for it.
-            let _ = connection.try_send_bytes(&replies);
+            let _ = line.try_send_alone(&replies);
             break;
         }
         if !replies.is_empty() && line.send(&replies).is_err() {
@@ -208,8 +270,8 @@ fn serve(host: &Arc<Host>, connection: &Connection) {
 type Known = (wire::SessionId, Arc<super::session::Session>, Line);
 
 /// Lets a client in that speaks this version; `None` if it has gone.
-fn greet(host: &Arc<Host>, connection: &Connection) -> Result<Option<Known>, Refusal> {
-    let hello = match connection.recv_bytes_max_timeout(wire::HELLO * 4, HELLO_TIME) {
+fn greet(host: &Arc<Host>, connection: &Connection, hello_time: Duration) -> Result<Option<Known>, Refusal> {
+    let hello = match connection.recv_bytes_max_timeout(wire::HELLO * 4, hello_time) {
         Ok(hello) => hello,
         Err(ConnectionError::TimedOut) => return Err(Refusal::Silent),
         Err(ConnectionError::TooLong { len, max }) => return Err(Refusal::TooLong { len, max }),

@@ -1,5 +1,6 @@
 //! [`Table`]: the objects of a server, and how many references there are to each.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -63,7 +64,7 @@ impl Table {
             let gone = entries.objects.remove(&number);
             // It gives references back itself.
             drop(entries);
-            drop(gone);
+            gone.into_iter().for_each(|entry| let_go(entry.object));
         }
     }
 
@@ -79,6 +80,41 @@ impl Table {
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+thread_local! {
+    /// Objects that are to go on this thread, while one of them goes.
+    static GOING: RefCell<Option<Vec<Arc<Object>>>> = const { RefCell::new(None) };
+}
+
+/// Lets an object go, and those that go with it, one after the other: they may lie in each other deeper than a stack is.
+fn let_go(object: Arc<Object>) {
+    /// The end of it, also by unwinding: a user's object may panic when it is dropped.
+    struct End;
+    impl Drop for End {
+        fn drop(&mut self) {
+            let rest = GOING.try_with(|going| going.borrow_mut().take());
+            drop(rest);
+        }
+    }
+    let first = GOING.try_with(|going| match &mut *going.borrow_mut() {
+        Some(going) => {
+            going.push(object);
+            None
+        }
+        none => {
+            *none = Some(Vec::new());
+            Some(object)
+        }
+    });
+    let Ok(Some(mut object)) = first else { return };
+    let _end = End;
+    loop {
+        drop(object);
+        let next = GOING.try_with(|going| going.borrow_mut().as_mut().and_then(Vec::pop));
+        let Ok(Some(next)) = next else { return };
+        object = next;
     }
 }
 
@@ -127,5 +163,29 @@ impl Stored {
 
     pub(super) fn is(&self, item: &Item<'_>) -> bool {
         *self.bytes == *item.bytes.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manager::list_object::ListObject;
+
+    #[test]
+    fn lists_that_lie_in_each_other_go_without_recursion() {
+        const DEEP: usize = 50_000;
+        let table = Arc::new(Table::default());
+        let list =
+            |items| Object { kind: Kind::List, of: String::new(), served: Box::new(ListObject::new(items)) };
+        let mut outermost = table.add(list(Vec::new()));
+        for _ in 0..DEEP {
+            let item = Item { refs: vec![outermost].into(), bytes: Bytes(&[]) };
+            let inner = Stored::new(&table, &item).unwrap();
+            table.release(outermost, 1);
+            outermost = table.add(list(vec![inner]));
+        }
+        assert_eq!(table.len(), DEEP + 1);
+        table.release(outermost, 1);
+        assert_eq!(table.len(), 0);
     }
 }

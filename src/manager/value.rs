@@ -99,6 +99,14 @@ impl<T: Serialize + DeserializeOwned> ValueProxy<T> {
     ///
     /// # Errors
     /// Those of a call: [`ManagerError`].
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let best = manager.value(&7)?;
+    /// assert_eq!(best.get()?, 7);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn get(&self) -> Result<T, ManagerError> {
         self.remote.unpack(&self.remote.call(&ValueCall::Get)?.read()?)
     }
@@ -110,6 +118,15 @@ impl<T: Serialize + DeserializeOwned> ValueProxy<T> {
     ///
     /// # Process death
     /// As for the type.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let best = manager.value(&7)?;
+    /// best.set(&9)?;
+    /// assert_eq!(best.get()?, 9);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn set(&self, value: &T) -> Result<(), ManagerError> {
         self.remote.ask(&ValueCall::Set(self.remote.pack(value)?.item()))
     }
@@ -123,6 +140,15 @@ impl<T: Serialize + DeserializeOwned> ValueProxy<T> {
     ///
     /// # Process death
     /// A client killed in it has changed the value or not.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = multiproc::Manager::start()?;
+    /// let best = manager.value(&7)?;
+    /// let before = best.update(|best| std::mem::replace(best, 9))?;
+    /// assert_eq!((before, best.get()?), (7, 9));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn update<R>(&self, mut change: impl FnMut(&mut T) -> R) -> Result<R, ManagerError> {
         loop {
             let answer = self.remote.call(&ValueCall::Get)?;

@@ -80,7 +80,8 @@ pub struct TaskDoneTooOften;
 
 #[cfg(feature = "serde")]
 impl<T: serde::Serialize + serde::de::DeserializeOwned + 'static> JoinableQueue<T> {
-    /// A queue of any number of items that wait, 256 that are taken, and 16 KiB for each of those.
+    /// A queue of any number of items that wait, and 256 that are taken, of at most 16 KiB each, encoded: a longer one is
+    /// [`PutError::TooLarge`](crate::PutError::TooLarge), and [`max_message`](crate::QueueOptions::max_message) allows more.
     ///
     /// Its memory grows and shrinks with what is in it; the 5 MiB for the taken items are reserved.
     ///
@@ -99,7 +100,8 @@ impl<T: serde::Serialize + serde::de::DeserializeOwned + 'static> JoinableQueue<
         QueueOptions::unbounded().joinable_queue()
     }
 
-    /// A queue of at most `max_items` items at a time that wait, 256 that are taken, and 16 KiB for each of them.
+    /// A queue of at most `max_items` items at a time that wait, and 256 that are taken, of at most 16 KiB each, encoded; as
+    /// [`unbounded`](Self::unbounded) says.
     ///
     /// # Errors
     /// As for [`Queue::bounded`].
@@ -300,7 +302,8 @@ impl<T: 'static, C: Codec<T>> JoinableQueue<T, C> {
         self.take_waiting(Wait::Until(Deadline::at(deadline)))
     }
 
-    /// The tasks, until the queue is shut down and drained, or a take fails.
+    /// The tasks, until the queue is shut down and drained, or a take fails, as it does for an item that can't be decoded: to
+    /// tell these apart, loop over [`take`](Self::take).
     ///
     /// # Examples
     /// ```

@@ -117,7 +117,8 @@ impl<C> QueueOptions<C> {
     }
 
     /// Bytes of the longest encoded item. Default 256 KiB, of a joinable queue 16 KiB, of an unbounded one that is not
-    /// joinable no limit below 4 GiB; where the codec always makes as many ([`Codec::BYTES`]), so many.
+    /// joinable no limit below 4 GiB; where the codec always makes as many ([`Codec::BYTES`]), so many. A joinable queue has room
+    /// for [`max_taken`](Self::max_taken) items of that length besides.
     ///
     /// # Examples
     /// ```

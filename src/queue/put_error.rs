@@ -107,7 +107,9 @@ impl<T> fmt::Display for PutError<T> {
         f.write_str(match self {
             Self::Full(_) => "the queue is full",
             Self::TimedOut(_) => "timed out: the queue is full",
-            Self::TooLarge(_) => "encoded, the item is longer than the queue's max_message",
+            Self::TooLarge(_) => {
+                "encoded, the item is longer than the queue's max_message, which QueueOptions sets"
+            }
             Self::Encode(_, why) => return write!(f, "the item can't be encoded: {why}"),
             Self::Shutdown(_) => "the queue was shut down",
             Self::Busy(_) => "another producer is stopped in the middle of its put",

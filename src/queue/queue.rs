@@ -368,7 +368,8 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
         self.get_waiting(Wait::Until(Deadline::at(deadline)))
     }
 
-    /// The items, until the queue is shut down and drained, or a get fails.
+    /// The items, until the queue is shut down and drained, or a get fails, as it does for an item that can't be decoded: to tell
+    /// these apart, loop over [`get`](Self::get).
     ///
     /// # Examples
     /// ```

@@ -381,7 +381,28 @@ fn last_segments(name: &str) -> String {
 
 /// The name of a type without the paths in it.
 pub(crate) fn name_of<T: ?Sized>() -> String {
-    last_segments(std::any::type_name::<T>())
+    settled(last_segments(std::any::type_name::<T>()))
+}
+
+/// Atomics by the names that they have in programs. Some versions of the standard library have them as aliases of one
+/// generic type, and programs of two compilers share a segment.
+fn settled(mut name: String) -> String {
+    const ALIASES: [(&str, &str); 8] = [
+        ("Atomic<i8>", "AtomicI8"),
+        ("Atomic<i16>", "AtomicI16"),
+        ("Atomic<i32>", "AtomicI32"),
+        ("Atomic<i64>", "AtomicI64"),
+        ("Atomic<u8>", "AtomicU8"),
+        ("Atomic<u16>", "AtomicU16"),
+        ("Atomic<u32>", "AtomicU32"),
+        ("Atomic<u64>", "AtomicU64"),
+    ];
+    for (alias, settled) in ALIASES {
+        if name.contains(alias) {
+            name = name.replace(alias, settled);
+        }
+    }
+    name
 }
 
 /// What there is room for in a header.
@@ -507,6 +528,12 @@ mod tests {
         assert_eq!(last_segments("alloc::vec::Vec<(a::B, [c::D; 4])>"), "Vec<(B, [D; 4])>");
         assert_eq!(last_segments("i64"), "i64");
         assert_eq!(last_segments("&'static str"), "&'static str");
+    }
+
+    #[test]
+    fn an_atomic_has_one_name_whatever_compiler_wrote_it() {
+        assert_eq!(settled("(Atomic<u32>, [Atomic<i64>; 4])".into()), "(AtomicU32, [AtomicI64; 4])");
+        assert_eq!(settled("Pair<AtomicU32>".into()), "Pair<AtomicU32>");
     }
 
     #[test]

@@ -51,38 +51,17 @@ pub(crate) fn spin<T, R>(place: &T, mut look: impl FnMut() -> Option<R>) -> Opti
     })
 }
 
-/// Longer than a partner takes for a call, and less than who else runs on a core keeps it.
+/// As [`spin`], and never yields: for who can sleep where a wake-up takes the core from whoever else runs there. Who yields it to
+/// such a one has it back when that one's turn is over, after milliseconds.
 #[cfg(feature = "manager")]
-const PROMPT: u128 = 100;
-/// What yielding gains beside a sleep at a socket. Both in us.
-#[cfg(feature = "manager")]
-const GAIN: u128 = 5;
-
-/// As [`spin`], for who can sleep where a wake-up takes the core from whoever runs there. Who yields it to those has it back when
-/// their turn is over: then as many waits sleep as make up for that.
-#[cfg(feature = "manager")]
-pub(crate) fn spin_or_sleep<T, R>(place: &T, mut look: impl FnMut() -> Option<R>) -> Option<R> {
-    PLACE.with(|places| {
-        let known = places.get(index_of(place))?;
-        known.spinning.weigh(|| looked(&mut look)).or_else(|| {
-            let mut start = None;
-            let found = known.yielding.weigh(|| {
-                start = Some(std::time::Instant::now());
-                yielded(look)
-            });
-            let lost = start.map_or(0, |start| start.elapsed().as_micros());
-            if lost > PROMPT {
-                known.yielding.rest(lost / GAIN);
-            }
-            found
-        })
-    })
+pub(crate) fn spin_unyielding<T, R>(place: &T, look: impl FnMut() -> Option<R>) -> Option<R> {
+    PLACE.with(|places| places.get(index_of(place))?.spinning.weigh(|| looked(look)))
 }
 
-/// Whether the next [`spin_or_sleep`] there looks at all. If not, it counts the wait and returns.
+/// Whether the next [`spin_unyielding`] there looks at all. If not, it counts the wait and returns.
 #[cfg(feature = "manager")]
 pub(crate) fn is_worth_while<T>(place: &T) -> bool {
-    let is_due = |known: &Place| known.spinning.resting.get() == 0 || known.yielding.resting.get() == 0;
+    let is_due = |known: &Place| known.spinning.resting.get() == 0;
     looks() > 0 && PLACE.with(|places| places.get(index_of(place)).is_some_and(is_due))
 }
 
@@ -162,13 +141,6 @@ impl Experience {
         self.resting.set(MOST_RESTING.min(resting));
         found
     }
-
-    /// The next so many waits at least sleep at once.
-    #[cfg(feature = "manager")]
-    fn rest(&self, waits: u128) {
-        let waits = u16::try_from(waits).map_or(MOST_RESTING, |waits| waits.min(MOST_RESTING));
-        self.resting.set(self.resting.get().max(waits));
-    }
 }
 
 #[cfg(all(test, not(loom)))]
@@ -205,16 +177,6 @@ mod tests {
         assert!(waits < 2048, "one wait of 2048 spins");
         assert!(experience.weigh(|| Some(())).is_some());
         assert_eq!(spins_in_vain(&experience, 1), 1);
-    }
-
-    #[test]
-    #[cfg(feature = "manager")]
-    fn what_a_yield_has_lost_is_made_up_for() {
-        let experience = Experience::new();
-        experience.rest(10);
-        assert_eq!((0..20).take_while(|_| experience.weigh(|| Some(())).is_none()).count(), 10);
-        experience.rest(u128::MAX);
-        assert_eq!(experience.resting.get(), MOST_RESTING);
     }
 
     #[test]

@@ -27,6 +27,7 @@ const CHUNKS_BUFFERED: usize = 8;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MapOptions {
     /// How many items a worker takes at once. Default: of a map that gathers its results, a quarter of a worker's share, and 1024 at most; else 1.
+    /// A chunk is one task to its worker: if that is killed, all of its items fail; a panic fails its own item only.
     /// 0 is refused with [`TaskError::InvalidOption`](crate::TaskError::InvalidOption).
     #[doc(alias = "chunksize")]
     pub chunk: Option<usize>,

@@ -9,7 +9,7 @@
 //! the victim then repeat, and so do its instructions.
 //!
 //! `cargo test --test crash -- FILTER` runs the scenarios whose name contains FILTER; `--list` lists them; `--latencies`
-//! prints instead how long survivors wait. In a build with debug assertions some fifty kill points of each scenario are taken. Where
+//! prints instead how long survivors wait. In a build with debug assertions some ten kill points of each scenario are taken. Where
 //! `ptrace` is forbidden the binary prints SKIP and why, which is a failure if the environment variable `CI` is set.
 
 #[cfg(target_arch = "x86_64")]

@@ -18,10 +18,10 @@ const RECORDINGS: usize = 3;
 
 /// Kill points that are taken of an operation. All of them where it is optimised: else it has more instructions, and a plain
 /// `cargo test` would take too long.
-const POINTS: usize = if cfg!(debug_assertions) { 16 } else { usize::MAX };
+const POINTS: usize = if cfg!(debug_assertions) { 8 } else { usize::MAX };
 
 /// One of so many kill points is taken where nobody knows beforehand how many there are.
-const EVERY: usize = if cfg!(debug_assertions) { 16 } else { 1 };
+const EVERY: usize = if cfg!(debug_assertions) { 32 } else { 1 };
 
 /// An operation on a shared object, and what its victims must leave to the survivors.
 pub(crate) trait Operation {

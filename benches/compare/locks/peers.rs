@@ -1,7 +1,9 @@
 //! The locks, each as something that runs a body while it is held.
 
 use std::cell::UnsafeCell;
+use std::fs::File;
 use std::mem::MaybeUninit;
+use std::os::fd::AsRawFd;
 
 use multiproc::{Lock, Permits, RLock, Semaphore};
 use raw_sync::locks::{LockImpl, LockInit};
@@ -64,6 +66,76 @@ impl Mutual for Pthread {
         body();
         // SAFETY: this thread has locked it.
         assert_eq!(unsafe { libc::pthread_mutex_unlock(mutex) }, 0);
+    }
+}
+
+/// A turn that is waited for by a process-shared pthread condition.
+pub(crate) struct PthreadCond(Shared<Line<TurnUnderMutex>>);
+
+struct TurnUnderMutex {
+    mutex: UnsafeCell<libc::pthread_mutex_t>,
+    condition: UnsafeCell<libc::pthread_cond_t>,
+    turn: UnsafeCell<u32>,
+}
+
+impl PthreadCond {
+    pub(crate) fn new() -> Self {
+        let turn = Self(Shared::new(Line(TurnUnderMutex {
+            mutex: UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER),
+            condition: UnsafeCell::new(libc::PTHREAD_COND_INITIALIZER),
+            turn: UnsafeCell::new(0),
+        })));
+        // SAFETY: nobody uses the mutex and the condition yet, and they are never moved.
+        unsafe {
+            pthread::init(turn.0.0.mutex.get(), libc::PTHREAD_MUTEX_STALLED);
+            pthread::init_cond(turn.0.0.condition.get());
+        }
+        turn
+    }
+
+    /// Waits for `own` turn, and makes it the other's.
+    pub(crate) fn pass_on(&self, own: u32) {
+        let TurnUnderMutex { mutex, condition, turn } = &self.0.0;
+        // SAFETY: both were initialised, and the turn is looked at under the mutex.
+        unsafe {
+            assert_eq!(libc::pthread_mutex_lock(mutex.get()), 0);
+            while *turn.get() != own {
+                assert_eq!(libc::pthread_cond_wait(condition.get(), mutex.get()), 0);
+            }
+            *turn.get() = 1 - own;
+            assert_eq!(libc::pthread_cond_signal(condition.get()), 0);
+            assert_eq!(libc::pthread_mutex_unlock(mutex.get()), 0);
+        }
+    }
+}
+
+/// A lock of an open file, which has to be opened by each process.
+pub(crate) struct FileLock(File);
+
+impl FileLock {
+    pub(crate) fn new() -> Self {
+        Self(rustix::fs::memfd_create("lock", rustix::fs::MemfdFlags::CLOEXEC).expect("a file").into())
+    }
+
+    fn set(&self, kind: libc::c_int) {
+        let lock = libc::flock {
+            l_type: libc::c_short::try_from(kind).expect("a kind of lock"),
+            l_whence: 0,
+            l_start: 0,
+            l_len: 1,
+            l_pid: 0,
+        };
+        // SAFETY: `lock` is read before the call returns.
+        assert_eq!(unsafe { libc::fcntl(self.0.as_raw_fd(), libc::F_OFD_SETLKW, &raw const lock) }, 0);
+    }
+}
+
+impl Mutual for FileLock {
+    #[inline]
+    fn hold(&self, body: impl FnOnce()) {
+        self.set(libc::F_WRLCK);
+        body();
+        self.set(libc::F_UNLCK);
     }
 }
 

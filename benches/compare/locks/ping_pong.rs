@@ -1,14 +1,18 @@
 //! Round trips between two processes: on one core, where a partner can only run while the other one sleeps or yields; and
 //! awake, each on a core of its own.
 
+use std::fs::File;
 use std::hint::spin_loop;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use multiproc::{Condition, Event, Semaphore};
 
 use crate::cpython::CPython;
-use crate::peers::{Line, Posix};
+use crate::peers::{Line, Posix, PthreadCond};
 use crate::processes::{Child, Cores, Shared, pin};
 use crate::report::{Goal, Report};
 use crate::rounds::{self, Contestant, Figures};
@@ -17,6 +21,10 @@ const SPINNING: &str = "spinning on a cache line";
 const FUTEX: &str = "raw futex";
 const SLICED: &str = "raw futex, 100 ms at a time";
 const SEM: &str = "POSIX sem_t, round trip";
+const PTHREAD: &str = "pthread mutex and cond";
+const EVENTFD: &str = "eventfd";
+const PIPE: &str = "pipe";
+const SOCKET: &str = "Unix stream socket";
 const EVENT: &str = "**Event**, round trip";
 const SEMAPHORE: &str = "**Semaphore**, round trip";
 const CONDITION: &str = "**Condition**, round trip";
@@ -92,6 +100,61 @@ impl Line2 for [Posix; 2] {
     fn answer(&self) {
         self[0].acquire();
         self[1].release();
+    }
+}
+
+/// Two files, or ends of two wires, each read by one process and written by the other: in this order on either side.
+struct Wires([(File, File); 2]);
+
+impl Wires {
+    fn eventfds() -> Self {
+        let [there, back] = [0; 2].map(|_| {
+            File::from(rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).expect("an eventfd"))
+        });
+        let clone = |file: &File| file.try_clone().expect("a descriptor");
+        Self([(clone(&back), clone(&there)), (there, back)])
+    }
+
+    fn pipes() -> Self {
+        let [(there, to_there), (back, to_back)] = [0; 2]
+            .map(|_| std::io::pipe().map(|(r, w)| (OwnedFd::from(r), OwnedFd::from(w))).expect("a pipe"));
+        Self([(back.into(), to_there.into()), (there.into(), to_back.into())])
+    }
+
+    fn sockets() -> Self {
+        let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
+        Self([ours, theirs].map(|end| {
+            let clone = end.try_clone().expect("a descriptor");
+            (OwnedFd::from(end).into(), OwnedFd::from(clone).into())
+        }))
+    }
+
+    fn signal(&self, side: usize) {
+        (&self.0[side].1).write_all(&1_u64.to_ne_bytes()).expect("a wire");
+    }
+
+    fn await_signal(&self, side: usize) {
+        (&self.0[side].0).read_exact(&mut [0; 8]).expect("a wire");
+    }
+}
+
+impl Line2 for Wires {
+    fn ask(&self) {
+        self.signal(0);
+        self.await_signal(0);
+    }
+    fn answer(&self) {
+        self.await_signal(1);
+        self.signal(1);
+    }
+}
+
+impl Line2 for PthreadCond {
+    fn ask(&self) {
+        self.pass_on(0);
+    }
+    fn answer(&self) {
+        self.pass_on(1);
     }
 }
 
@@ -173,7 +236,7 @@ pub(crate) fn run(
     report.section(
         "## Ping-pong, asleep on one core",
         "Two processes on one core: each must sleep, or yield, before the other can run. Ours find out that it pays to yield, \
-         and then neither has to be woken. Where they are told not to, they sleep as the second row does, 100 ms at a time: \
+         and then neither has to be woken. Where they are told not to, they sleep as the sliced futex does, 100 ms at a time: \
          setting and clearing that timer is what the kernel takes for looking around.",
     );
     let heads = ["us", "/ raw futex", "/ sem_t"];
@@ -196,7 +259,7 @@ pub(crate) fn run(
     let figures = awake(quick, cores)?;
     report.section(
         title,
-        "Two processes, each on a core of its own, that answer at once. The raw futex and sem_t sleep all the same.",
+        "Two processes, each on a core of its own, that answer at once. What belongs to the kernel sleeps all the same.",
     );
     report.table(&["us", "/ spinning", "/ raw futex"], &rows(&figures, 1e3, [SPINNING, FUTEX]));
     let targets = [(EVENT, 1.5), (SEMAPHORE, 1.5), (CONDITION, 4.0)];
@@ -225,6 +288,44 @@ fn print_targets(report: &mut Report, figures: &Figures, targets: &[Target]) {
     report.targets(&targets.iter().map(target).collect::<Vec<_>>());
 }
 
+/// What sleeps in the kernel for each signal.
+struct Sleepers {
+    words: Futex,
+    sems: [Posix; 2],
+    pthread: PthreadCond,
+    eventfds: Wires,
+    pipes: Wires,
+    sockets: Wires,
+}
+
+impl Sleepers {
+    fn new() -> Self {
+        Self {
+            words: Futex::new(),
+            sems: [Posix::new(0), Posix::new(0)],
+            pthread: PthreadCond::new(),
+            eventfds: Wires::eventfds(),
+            pipes: Wires::pipes(),
+            sockets: Wires::sockets(),
+        }
+    }
+
+    /// Each, on these cores, with a fraction of the operations.
+    fn contestants<'a>(&'a self, on: [usize; 2], share: u64) -> Vec<Contestant<'a>> {
+        fn timed<'a>(name: &'static str, line: &'a impl Line2, on: [usize; 2], share: u64) -> Contestant<'a> {
+            Contestant::new(name, move |n| round_trips(n / share, on, line) * share)
+        }
+        vec![
+            timed(FUTEX, &self.words, on, share),
+            timed(SEM, &self.sems, on, share),
+            timed(PTHREAD, &self.pthread, on, share),
+            timed(EVENTFD, &self.eventfds, on, share),
+            timed(PIPE, &self.pipes, on, share),
+            timed(SOCKET, &self.sockets, on, share),
+        ]
+    }
+}
+
 struct Ours {
     events: [Event; 2],
     semaphores: [Semaphore; 2],
@@ -244,19 +345,17 @@ impl Ours {
 fn asleep(quick: bool, cores: &Cores, python: Option<&CPython>) -> multiproc::Result<Figures> {
     let (rounds, operations) = if quick { (5, 500) } else { (21, 2_000) };
     let same = [cores.of(0); 2];
-    let (words, sems, ours) = (Futex::new(), [Posix::new(0), Posix::new(0)], Ours::new()?);
-    let sliced = SlicedFutex::new();
-    let mut contestants = vec![
-        Contestant::new(FUTEX, |n| round_trips(n, same, &words)),
+    let (sleepers, sliced, ours) = (Sleepers::new(), SlicedFutex::new(), Ours::new()?);
+    let mut contestants = sleepers.contestants(same, 1);
+    contestants.extend([
         Contestant::new(SLICED, |n| round_trips(n, same, &sliced)),
-        Contestant::new(SEM, |n| round_trips(n, same, &sems)),
         Contestant::new(EVENT, |n| round_trips(n, same, &ours.events)),
         Contestant::new(SEMAPHORE, |n| round_trips(n, same, &ours.semaphores)),
         Contestant::new(CONDITION, |n| round_trips(n, same, &ours.turn)),
         Contestant::new(NO_YIELD[0], |n| always_asleep(|| round_trips(n, same, &ours.events))),
         Contestant::new(NO_YIELD[1], |n| always_asleep(|| round_trips(n, same, &ours.semaphores))),
         Contestant::new(NO_YIELD[2], |n| always_asleep(|| round_trips(n, same, &ours.turn))),
-    ];
+    ]);
     if let Some(python) = python {
         contestants.push(Contestant::new(PYTHON_EVENT, |n| python.run("event", n)));
         contestants.push(Contestant::new(PYTHON_CONDITION, |n| python.run("condition", n)));
@@ -275,15 +374,13 @@ fn always_asleep(round_trips: impl FnOnce() -> u64) -> u64 {
 fn awake(quick: bool, cores: &Cores) -> multiproc::Result<Figures> {
     let (rounds, operations) = if quick { (9, 2_000) } else { (81, 5_000) };
     let apart = [cores.of(0), cores.of(1)];
-    let (words, sems, ours) = (Futex::new(), [Posix::new(0), Posix::new(0)], Ours::new()?);
-    let limit = Spinning::new();
-    let mut contestants = [
-        Contestant::new(SPINNING, |n| round_trips(n, apart, &limit)),
-        Contestant::new(FUTEX, |n| round_trips(n / SLEEPERS_SHARE, apart, &words) * SLEEPERS_SHARE),
-        Contestant::new(SEM, |n| round_trips(n / SLEEPERS_SHARE, apart, &sems) * SLEEPERS_SHARE),
+    let (sleepers, limit, ours) = (Sleepers::new(), Spinning::new(), Ours::new()?);
+    let mut contestants = vec![Contestant::new(SPINNING, |n| round_trips(n, apart, &limit))];
+    contestants.extend(sleepers.contestants(apart, SLEEPERS_SHARE));
+    contestants.extend([
         Contestant::new(EVENT, |n| round_trips(n, apart, &ours.events)),
         Contestant::new(SEMAPHORE, |n| round_trips(n, apart, &ours.semaphores)),
         Contestant::new(CONDITION, |n| round_trips(n, apart, &ours.turn)),
-    ];
+    ]);
     Ok(rounds::measure(&mut contestants, rounds, operations))
 }

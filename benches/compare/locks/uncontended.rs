@@ -2,7 +2,7 @@
 
 use crate::cpu;
 use crate::cpython::CPython;
-use crate::peers::{Line, Mutual, ParkingLot, Posix, Pthread, RawSync, Std};
+use crate::peers::{FileLock, Line, Mutual, ParkingLot, Posix, Pthread, RawSync, Std};
 use crate::report::{Goal, Report};
 use crate::rounds::{self, Contestant, Figures};
 
@@ -18,12 +18,16 @@ const RAW_SYNC: &str = "raw_sync Mutex";
 const SEM: &str = "POSIX sem_t";
 #[cfg(boost)]
 const BOOST: &str = "Boost interprocess_mutex";
+const FILE: &str = "file lock (OFD)";
 const CPYTHON: &str = "CPython Lock";
 const LOCK: &str = "**Lock**";
 const RLOCK: &str = "**RLock**";
 const NESTED: &str = "**RLock**, nested";
 const SEMAPHORE: &str = "**Semaphore**";
 const PERMITS: &str = "**Permits** (4)";
+
+/// One operation of a peer that makes system calls takes as long as so many of the others.
+const SYSTEM_CALLS_SHARE: u64 = 100;
 
 pub(crate) fn run(
     report: &mut Report,
@@ -36,7 +40,7 @@ pub(crate) fn run(
     let parking_lot = Box::new(ParkingLot(Line(parking_lot::Mutex::new(()))));
     let pthread = Pthread::new(libc::PTHREAD_MUTEX_STALLED);
     let robust = Pthread::new(libc::PTHREAD_MUTEX_ROBUST);
-    let (raw_sync, sem) = (RawSync::new(), Posix::new(1));
+    let (raw_sync, sem, file) = (RawSync::new(), Posix::new(1), FileLock::new());
     #[cfg(boost)]
     let boost = crate::peers::Boost::new();
     let (lock, rlock, nested) = (Lock::new()?, RLock::new()?, RLock::new()?);
@@ -51,6 +55,7 @@ pub(crate) fn run(
         Contestant::new(SEM, |n| timed(n, &sem)),
         #[cfg(boost)]
         Contestant::new(BOOST, |n| timed(n, &boost)),
+        Contestant::new(FILE, |n| timed(n / SYSTEM_CALLS_SHARE, &file) * SYSTEM_CALLS_SHARE),
         Contestant::new(LOCK, |n| timed(n, &lock)),
         Contestant::new(RLOCK, |n| timed(n, &rlock)),
         Contestant::new(NESTED, |n| {
