@@ -191,6 +191,8 @@ pub mod testing {
     #[cfg(feature = "process")]
     pub use crate::connection::handshake::testing::handshake;
     #[cfg(feature = "manager")]
+    pub use crate::manager::line_testing::{MAILBOX_ROOM, MailboxLine};
+    #[cfg(feature = "manager")]
     pub use crate::manager::testing::answer_requests;
     #[cfg(feature = "process")]
     pub use crate::process::read_bootstrap;

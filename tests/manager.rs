@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use limited::{is_limited, passes_under};
-use multiproc::connection::AuthenticationError;
+use multiproc::connection::{AuthenticationError, Descriptor};
 use multiproc::manager::{
     ArrayProxy, BarrierProxy, ConditionProxy, DictProxy, EventProxy, JoinableQueueProxy, ListProxy,
     LockProxy, ManagerError, NamespaceProxy, ObjectProxy, PoolProxy, QueueProxy, RLockProxy, Refusal,
@@ -632,7 +632,7 @@ fn strangers_are_refused_and_delay_nobody() {
         nonsense.recv_bytes_timeout(SOON).unwrap();
         let long = Client::connect(address(), Some(key())).unwrap();
         long.send_bytes(&[b"mpmg\x01\0".as_slice(), &[7; 16]].concat()).unwrap();
-        assert_eq!(long.recv_bytes_timeout(SOON).unwrap().len(), 24);
+        skip_greeting(&long);
         long.send_bytes(&vec![0; (64 << 20) + 1]).unwrap();
         assert!(!long.recv_bytes_timeout(SOON).unwrap().is_empty(), "why");
         assert!(long.recv_bytes_timeout(SOON).is_err(), "hung up");
@@ -651,6 +651,57 @@ fn strangers_are_refused_and_delay_nobody() {
         assert!(refusals.iter().any(|refusal| matches!(refusal, Refusal::Malformed(_))), "{refusals:?}");
         drop((silent, idle));
     }
+}
+
+/// Receives a server's greeting; the memory of the mailboxes, where there are any.
+fn skip_greeting(connection: &multiproc::Connection) -> Option<OwnedFd> {
+    let greeting = connection.recv_bytes_timeout(SOON).unwrap();
+    assert_eq!(greeting.len(), 25);
+    let has_mailboxes = greeting[24] == 1;
+    let is_network = rustix::net::sockopt::socket_domain(connection) != Ok(rustix::net::AddressFamily::UNIX);
+    assert_eq!(has_mailboxes, !is_network);
+    has_mailboxes.then(|| connection.recv_timeout::<Descriptor>(SOON).unwrap().into())
+}
+
+#[test]
+fn a_client_that_scribbles_over_its_mailboxes_is_refused_and_harms_nobody() {
+    let manager = manager();
+    let numbers = manager.list([1]).unwrap();
+    let key = multiproc::current_process().authkey().unwrap();
+    // A length beyond the mailbox, no state at all, and a message that is none.
+    for word in [u64::from(u32::MAX) << 32 | 2, 77, 8 << 32 | 2] {
+        let refused = manager.refusals().unwrap().len();
+        let stranger = Client::connect(manager.address().clone(), Some(key.clone())).unwrap();
+        stranger.send_bytes(&[b"mpmg\x01\0".as_slice(), &[7; 16]].concat()).unwrap();
+        let memory = skip_greeting(&stranger).unwrap();
+        // Its mailbox for requests is the first, of 8 KiB. The bytes of the message: a request that goes on beyond its end.
+        rustix::io::pwrite(&memory, &[0xff; 64], 64).unwrap();
+        let start = Instant::now();
+        // The server looks there after an answer only, and only as long as that has paid: until it has, here.
+        loop {
+            assert!(start.elapsed() < SOON, "nobody looked");
+            let number = [1, 0, 1, 10];
+            if stranger.send_bytes(&number).is_err() {
+                break;
+            }
+            while !stranger.poll().unwrap_or(true) {
+                rustix::io::pwrite(&memory, &word.to_ne_bytes(), 0).unwrap();
+            }
+            if stranger.try_recv_bytes().is_err() {
+                break;
+            }
+            rustix::io::pwrite(&memory, &word.to_ne_bytes(), 0).unwrap();
+            if stranger.poll_timeout(Duration::from_micros(200)).unwrap_or(true) {
+                // It says why, and hangs up.
+                break;
+            }
+        }
+        let refusals = manager.refusals().unwrap();
+        assert!(refusals.len() > refused, "{refusals:?}");
+        assert!(matches!(refusals.last(), Some(Refusal::Malformed(_))), "{refusals:?}");
+        numbers.push(&2).unwrap();
+    }
+    assert_eq!(numbers.len().unwrap(), 4);
 }
 
 /// A connection that has not said anything.

@@ -191,7 +191,7 @@ impl Packets {
             }
         }
         let mut looks = 0_u32;
-        let found = spin::spin_awake(&self.socket, || {
+        let found = spin::spin_awake(&self.socket, 3, || {
             looks += 1;
             if !looks.is_multiple_of(PAUSES) {
                 return None;

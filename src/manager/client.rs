@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::error::ManagerError;
+use super::line::{End, Failure, Line, Mailboxes};
 use super::server::keep_watch;
 use super::wire::{self, Bytes, Greeting, Reply, Request, SERVER, ServerCall, SessionId, Unknown};
 use crate::connection::nonce;
@@ -42,7 +43,7 @@ pub(super) struct Client {
 struct Link {
     pid: u32,
     session: SessionId,
-    idle: Vec<Connection>,
+    idle: Vec<Line>,
     number: u64,
     /// Objects that are referred to.
     held: BTreeMap<u64, Held>,
@@ -113,8 +114,8 @@ impl Client {
             link: Mutex::new(link),
             connecting: Mutex::new(()),
         });
-        let connection = client.open()?;
-        client.put_back(connection);
+        let line = client.open()?;
+        client.put_back(line);
         let mut clients = lock(&CLIENTS);
         clients.retain(|client| client.strong_count() > 0);
         clients.push(Arc::downgrade(&client));
@@ -136,9 +137,9 @@ impl Client {
         let mut body = Vec::new();
         transfer::append(call, &mut body).map_err(ManagerError::Encode)?;
         let mut message = Vec::with_capacity(body.len() + 32);
-        let number = self.begin(&mut message)?;
+        let (number, idle) = self.begin(&mut message)?;
         push_request(&mut message, number, object, &body)?;
-        let message = self.exchange(&message)?;
+        let message = self.exchange_on(idle, &message)?;
         self.find(message, number)
     }
 
@@ -156,55 +157,69 @@ impl Client {
         self.ask(SERVER, call)
     }
 
-    /// Begins a message, with the references to give back; a number for its first request.
-    fn begin(&self, message: &mut Vec<u8>) -> Result<u64, ManagerError> {
-        let (unwanted, number) = {
+    /// Begins a message, with the references to give back; a number for its first request, and a line that nobody uses.
+    fn begin(&self, message: &mut Vec<u8>) -> Result<(u64, Option<Line>), ManagerError> {
+        let (unwanted, number, idle) = {
             let mut link = self.link()?;
             link.number += 1;
-            (take(&mut link.unwanted), link.number)
+            (take(&mut link.unwanted), link.number, link.idle.pop())
         };
         if !unwanted.is_empty() {
             push_release(message, unwanted);
         }
-        Ok(number)
+        Ok((number, idle))
     }
 
-    /// Sends a message and receives one.
-    fn exchange(&self, message: &[u8]) -> Result<Vec<u8>, ManagerError> {
+    /// Sends a message and receives the one that answers it.
+    pub(super) fn exchange(&self, message: &[u8]) -> Result<Vec<u8>, ManagerError> {
+        let idle = self.link()?.idle.pop();
+        self.exchange_on(idle, message)
+    }
+
+    fn exchange_on(&self, idle: Option<Line>, message: &[u8]) -> Result<Vec<u8>, ManagerError> {
         let (len, max) = (message.len() as u64, self.longest());
         if len > max {
+            if let Some(line) = idle {
+                self.put_back(line);
+            }
             return Err(ManagerError::TooLong { len, max });
         }
-        let connection = self.send_first(message)?;
-        match connection.recv_bytes() {
-            Ok(reply) => {
-                self.put_back(connection);
-                Ok(reply)
-            }
-            Err(error) => Err(lost(error)),
-        }
+        let (line, reply) = self.on_a_line(idle, |line| line.ask(message))?;
+        self.put_back(line);
+        Ok(reply)
     }
 
-    /// Sends a message on a connection that works.
-    pub(super) fn send_first(&self, message: &[u8]) -> Result<Connection, ManagerError> {
+    /// Sends a message that others follow.
+    pub(super) fn send_first(&self, message: &[u8]) -> Result<Line, ManagerError> {
+        let idle = self.link()?.idle.pop();
+        let sent = self.on_a_line(idle, |line| line.send_by_socket(message).map_err(Failure::NotSent))?;
+        Ok(sent.0)
+    }
+
+    /// Sends something on a line that works: this one, another, or a new one.
+    fn on_a_line<R>(
+        &self,
+        mut idle: Option<Line>,
+        send: impl Fn(&Line) -> Result<R, Failure>,
+    ) -> Result<(Line, R), ManagerError> {
         loop {
-            let idle = self.link()?.idle.pop();
             let is_new = idle.is_none();
-            let connection = idle.map_or_else(|| self.open(), Ok)?;
-            match connection.send_bytes(message) {
-                Ok(()) => return Ok(connection),
+            let line = idle.map_or_else(|| self.open(), Ok)?;
+            match send(&line) {
+                Ok(sent) => return Ok((line, sent)),
                 // It was closed while nobody used it, and so, perhaps, were the others.
-                Err(_) if !is_new => {}
-                Err(error) => return Err(lost(error)),
+                Err(Failure::NotSent(_)) if !is_new => {}
+                Err(Failure::NotSent(error) | Failure::Lost(error)) => return Err(lost(error)),
             }
+            idle = self.link()?.idle.pop();
         }
     }
 
-    pub(super) fn put_back(&self, connection: Connection) {
+    pub(super) fn put_back(&self, line: Line) {
         if let Ok(mut link) = self.link()
             && link.idle.len() < IDLE
         {
-            link.idle.push(connection);
+            link.idle.push(line);
         }
     }
 
@@ -222,7 +237,7 @@ impl Client {
     }
 
     /// Makes a connection. Under a new session it takes references to what is referred to.
-    fn open(&self) -> Result<Connection, ManagerError> {
+    fn open(&self) -> Result<Line, ManagerError> {
         let _turn = lock(&self.connecting);
         let session = self.link()?.session;
         let connection =
@@ -239,6 +254,7 @@ impl Client {
                 ManagerError::Refused("what is at the address is no manager's server".into())
             }
         })?;
+        let mailboxes = if greeting.has_mailboxes { Some(receive_mailboxes(&connection)?) } else { None };
         let before = *lock(&self.incarnation).get_or_insert(greeting);
         if before.incarnation != greeting.incarnation {
             return Err(ManagerError::Restarted);
@@ -246,7 +262,7 @@ impl Client {
         if !greeting.is_known {
             self.attach_all(&connection)?;
         }
-        Ok(connection)
+        Ok(Line::new(connection, mailboxes.flatten(), End::Client))
     }
 
     fn attach_all(&self, connection: &Connection) -> Result<(), ManagerError> {
@@ -276,7 +292,10 @@ impl Client {
 
     /// Notes references that the server has counted for this session.
     pub(super) fn referred(&self, numbers: &[u64]) {
-        if let (false, Ok(mut link)) = (numbers.is_empty(), self.link()) {
+        if numbers.is_empty() {
+            return;
+        }
+        if let Ok(mut link) = self.link() {
             for &number in numbers {
                 link.held.entry(number).or_default().references += 1;
             }
@@ -285,7 +304,10 @@ impl Client {
 
     /// Gives back references of objects that no proxy came to be of.
     pub(super) fn sweep(&self, numbers: &[u64]) {
-        if let (false, Ok(mut link)) = (numbers.is_empty(), self.link()) {
+        if numbers.is_empty() {
+            return;
+        }
+        if let Ok(mut link) = self.link() {
             for number in numbers {
                 link.drop_if_unused(*number);
             }
@@ -307,16 +329,16 @@ impl Client {
             link.drop_if_unused(number);
         }
         if !link.unwanted.is_empty()
-            && let Some(connection) = link.idle.pop()
+            && let Some(line) = link.idle.pop()
         {
             let unwanted = take(&mut link.unwanted);
             drop(link);
             let mut message = Vec::new();
             push_release(&mut message, unwanted.clone());
-            match connection.try_send_bytes(&message) {
-                Ok(()) => self.put_back(connection),
+            match line.try_send_alone(&message) {
+                Ok(()) => self.put_back(line),
                 Err(ConnectionError::WouldBlock) => {
-                    self.put_back(connection);
+                    self.put_back(line);
                     if let Ok(mut link) = self.link() {
                         link.unwanted.extend(unwanted);
                     }
@@ -350,6 +372,16 @@ impl Link {
                 self.unwanted.push((number, held.references));
             }
         }
+    }
+}
+
+/// The mailboxes that a server sends; `None` if there is no memory to map them.
+fn receive_mailboxes(connection: &Connection) -> Result<Option<Mailboxes>, ManagerError> {
+    let descriptor = connection.recv_timeout(HELLO_TIME).map_err(ManagerError::unreachable)?;
+    match Mailboxes::open(&descriptor) {
+        Ok(mailboxes) => Ok(Some(mailboxes)),
+        Err(Error::Decode(what)) => Err(ManagerError::Refused(what)),
+        Err(_) => Ok(None),
     }
 }
 

@@ -58,12 +58,13 @@ pub(super) struct Peer<'a> {
 pub(super) fn answer_message(peer: &Peer<'_>, message: &[u8], replies: &mut Vec<u8>) -> Result<(), String> {
     let mut rest = message;
     let mut body = Vec::new();
+    let mut last = None;
     while !rest.is_empty() {
         let (request, behind) =
             postcard::take_from_bytes::<Request<'_>>(rest).map_err(|error| format!("a request: {error}"))?;
         rest = behind;
         body.clear();
-        let outcome = answer_request(peer, &request, &mut body);
+        let outcome = answer_request(peer, &request, &mut last, &mut body);
         if request.number > 0 {
             push_reply(
                 replies,
@@ -90,18 +91,33 @@ pub(super) fn push_reply(replies: &mut Vec<u8>, number: u64, outcome: Result<&[u
     }
 }
 
-fn answer_request(peer: &Peer<'_>, request: &Request<'_>, reply: &mut Vec<u8>) -> Result<(), Fault> {
-    let answered = catch_unwind(AssertUnwindSafe(|| match request.object {
-        SERVER => answer_as_server(peer, request.body.0, reply),
-        number => {
-            if !peer.session.refers_to(number) {
-                return Err(Fault::NoSuchObject);
-            }
-            let object = peer.host.table.get(number).ok_or(Fault::NoSuchObject)?;
-            object.served.call(&caller(peer, &object), request.body.0, reply)
+/// Answers a request. `last` is the object that the one before in the message was for, as a rule the same: then the client had a
+/// reference to it a moment ago.
+fn answer_request(
+    peer: &Peer<'_>,
+    request: &Request<'_>,
+    last: &mut Option<(u64, Arc<Object>)>,
+    reply: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    let answered = catch_unwind(AssertUnwindSafe(|| {
+        if request.object == SERVER {
+            // It may give references back.
+            *last = None;
+            return answer_as_server(peer, request.body.0, reply);
         }
+        let (_, object) = match last {
+            Some(known) if known.0 == request.object => known,
+            _ => last.insert((request.object, find(peer, request.object)?)),
+        };
+        object.served.call(&caller(peer, object), request.body.0, reply)
     }));
     answered.unwrap_or_else(|payload| Err(Fault::Panicked(panic_text(&*payload).to_owned())))
+}
+
+/// The object of this number, if the client has a reference to it.
+fn find(peer: &Peer<'_>, number: u64) -> Result<Arc<Object>, Fault> {
+    let object = if peer.session.refers_to(number) { peer.host.table.get(number) } else { None };
+    object.ok_or(Fault::NoSuchObject)
 }
 
 fn caller<'a>(peer: &'a Peer<'_>, object: &'a Arc<Object>) -> Caller<'a> {

@@ -18,8 +18,12 @@
 //! # How it works
 //! A call is a message over a [`Connection`](crate::Connection) and a message back (`wire.rs`). A thread of the server's serves a
 //! connection, and a call of the client's has one for itself while it lasts: so one that waits for a lock waits on the server, with
-//! nobody behind it, and is seen to have gone when its connection ends. A thread for each connection, and no event loop, since a
-//! round trip is then two wake-ups and nothing else.
+//! nobody behind it, and is seen to have gone when its connection ends. A thread for each connection, and no event loop:
+//! [the guide](crate::guide::faq) has the measurement.
+//!
+//! On one machine client and server share a little memory beside the connection, and a message to who is awake goes that way
+//! (`line.rs`): a `get` takes 2 us instead of 57 between two cores. Who sleeps sleeps at the socket, by which
+//! each learns of the other's death at once.
 //!
 //! Values are bytes to the server: it stores and compares them, whatever the program, and needs no type of the clients'. So changes
 //! that depend on the value (`update`, `entry`, `sort`) are made by the client and exchanged for what it had read, again if
@@ -45,6 +49,7 @@ mod event;
 mod fault;
 mod host;
 mod joinable;
+mod line;
 mod list;
 mod list_object;
 mod lock;
@@ -81,6 +86,7 @@ pub(crate) use dispatch::testing;
 pub use error::ManagerError;
 pub use event::EventProxy;
 pub use joinable::{JoinableQueueProxy, RemoteTask};
+pub(crate) use line::testing as line_testing;
 pub use list::ListProxy;
 pub use lock::{LockProxy, RLockProxy, RemoteLockGuard};
 pub use manager::Manager;

@@ -14,10 +14,11 @@ use super::dict::DictProxy;
 use super::dict_object::DictCall;
 use super::error::ManagerError;
 use super::fault::Fault;
+use super::line::Line;
 use super::list::ListProxy;
 use super::list_object::ListCall;
 use super::object::ObjectProxy;
-use super::proxy::{Named, Remote, pack_key};
+use super::proxy::{Named, Remote, with_key};
 use super::queue::QueueCall;
 use super::queue_proxy::QueueProxy;
 use super::registry::RemoteObject;
@@ -130,7 +131,7 @@ impl<'a> Pipeline<'a> {
             let item: Option<Item<'_>> = parse(body)?;
             remote.unpack_option(item.as_ref())
         };
-        self.push(Named::remote(dict), &DictCall::Get(Bytes(&pack_key(key)?)), read)
+        with_key(key, |key| self.push(Named::remote(dict), &DictCall::Get(Bytes(key)), read))?
     }
 
     /// [`DictProxy::set`].
@@ -161,8 +162,10 @@ impl<'a> Pipeline<'a> {
         V: Serialize + DeserializeOwned,
     {
         let remote: &Remote = Named::remote(dict);
-        let (key, value) = (pack_key(key)?, remote.pack(value)?);
-        self.push(remote, &DictCall::Set(Bytes(&key), value.item()), |_, body| parse(body))
+        let value = remote.pack(value)?;
+        with_key(key, |key| {
+            self.push(remote, &DictCall::Set(Bytes(key), value.item()), |_, body| parse(body))
+        })?
     }
 
     /// [`ListProxy::push`].
@@ -256,7 +259,8 @@ impl<'a> Pipeline<'a> {
         call: &C,
         read: fn(&Remote, &[u8]) -> Result<R, ManagerError>,
     ) -> Result<Ticket<'p, R>, ManagerError> {
-        if remote.client().incarnation() != self.client.incarnation() {
+        let is_same = Arc::ptr_eq(remote.client(), self.client);
+        if !is_same && remote.client().incarnation() != self.client.incarnation() {
             return Err(ManagerError::Refused("the object is another server's".to_owned()));
         }
         self.body.clear();
@@ -304,21 +308,26 @@ impl<'a> Pipeline<'a> {
         let mut answers = Answers { messages: Vec::new(), outcomes: Vec::with_capacity(self.calls) };
         let mut messages = self.messages.into_iter();
         let Some((first, calls)) = messages.next() else { return Ok(answers) };
-        let connection = self.client.send_first(&first)?;
+        if messages.len() == 0 {
+            let message = self.client.exchange(&first)?;
+            answers.add(message, calls)?;
+            return Ok(answers);
+        }
+        let line = self.client.send_first(&first)?;
         let mut underway = VecDeque::from([(first.len(), calls)]);
         let mut bytes = first.len();
         for (message, calls) in messages {
             while bytes + message.len() > WINDOW && !underway.is_empty() {
-                bytes -= answers.receive(&connection, &mut underway)?;
+                bytes -= answers.receive(&line, &mut underway)?;
             }
-            connection.send_bytes(&message).map_err(lost)?;
+            line.send_by_socket(&message).map_err(lost)?;
             bytes += message.len();
             underway.push_back((message.len(), calls));
         }
         while !underway.is_empty() {
-            answers.receive(&connection, &mut underway)?;
+            answers.receive(&line, &mut underway)?;
         }
-        self.client.put_back(connection);
+        self.client.put_back(line);
         Ok(answers)
     }
 }
@@ -327,11 +336,17 @@ impl Answers {
     /// Receives the answers to the oldest message that is under way; its length.
     fn receive(
         &mut self,
-        connection: &crate::Connection,
+        line: &Line,
         underway: &mut VecDeque<(usize, usize)>,
     ) -> Result<usize, ManagerError> {
-        let message = connection.recv_bytes().map_err(lost)?;
+        let message = line.connection.recv_bytes().map_err(lost)?;
         let (len, calls) = underway.pop_front().unwrap_or_default();
+        self.add(message, calls)?;
+        Ok(len)
+    }
+
+    /// Adds the answers to so many calls.
+    fn add(&mut self, message: Vec<u8>, calls: usize) -> Result<(), ManagerError> {
         let mut rest = message.as_slice();
         for _ in 0..calls {
             let (reply, behind) =
@@ -343,7 +358,7 @@ impl Answers {
             }));
         }
         self.messages.push(message);
-        Ok(len)
+        Ok(())
     }
 
     /// What was answered to a call.
@@ -365,7 +380,10 @@ impl Answers {
     /// ```
     pub fn take<R>(&self, ticket: Ticket<'_, R>) -> Result<R, ManagerError> {
         let missing = || ManagerError::Refused("a ticket of another pipeline".to_owned());
-        let (message, place) = self.outcomes.get(ticket.place).ok_or_else(missing)?.clone()?;
+        let (message, place) = match self.outcomes.get(ticket.place).ok_or_else(missing)? {
+            Ok((message, place)) => (*message, place.clone()),
+            Err(fault) => return Err(fault.clone().into()),
+        };
         let body = self.messages.get(message).and_then(|message| message.get(place)).ok_or_else(missing)?;
         (ticket.read)(ticket.remote, body)
     }

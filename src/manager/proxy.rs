@@ -232,7 +232,15 @@ pub(super) fn pack<T: Serialize + ?Sized>(client: &Arc<Client>, value: &T) -> Re
 
 /// Encodes a key, in which there are no proxies.
 pub(super) fn pack_key<K: Serialize + ?Sized>(key: &K) -> Result<Vec<u8>, ManagerError> {
-    within(Scope::Key, || transfer::encode_item(key, <[u8]>::to_vec)).0.map_err(ManagerError::Encode)
+    with_key(key, <[u8]>::to_vec)
+}
+
+/// Encodes a key and passes its bytes to `use_key`, which encodes no values of the user's.
+pub(super) fn with_key<K: Serialize + ?Sized, R>(
+    key: &K,
+    use_key: impl FnOnce(&[u8]) -> R,
+) -> Result<R, ManagerError> {
+    within(Scope::Key, || transfer::encode_item(key, use_key)).0.map_err(ManagerError::Encode)
 }
 
 /// Decodes a key.

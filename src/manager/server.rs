@@ -10,6 +10,7 @@ use rustix::net::sockopt::socket_peercred;
 use super::dispatch::{Peer, answer_message, push_reply};
 use super::fault::Fault;
 use super::host::Host;
+use super::line::{End, Line, Mailboxes, may_have_mailboxes};
 use super::refusal::Refusal;
 use super::registry::Registry;
 use super::wire::{self, Greeting, Unknown};
@@ -25,7 +26,8 @@ const SPARE: usize = 64 << 10;
 
 /// Where the objects of a manager live: in this process, and not in one that [`Manager::start`](super::Manager::start) started.
 ///
-/// It has a thread for each connection of its clients, which have one for each call that they make at a time.
+/// It has a thread for each connection of its clients, which have one for each call that they make at a time; and with a client on its
+/// machine 16 KiB of memory for each, in which short messages go to who is awake.
 ///
 /// # Process death
 /// What a killed client held goes to others within 1 s: locks, permits, tasks. Objects that only it referred to go within 3 s.
@@ -220,7 +222,7 @@ impl fmt::Debug for ServerStopper {
 
 /// What a thread of the server's does: everything for one connection, in the order in which it is asked.
 fn serve(host: &Arc<Host>, connection: &Connection, hello_time: Duration) {
-    let (id, session) = match greet(host, connection, hello_time) {
+    let (id, session, line) = match greet(host, connection, hello_time) {
         Ok(Some(known)) => known,
         Ok(None) => return,
         Err(refusal) => return host.refuse(refusal),
@@ -230,14 +232,15 @@ fn serve(host: &Arc<Host>, connection: &Connection, hello_time: Duration) {
         socket_peercred(connection).is_ok_and(|peer| host.runs_this_program(peer.pid.as_raw_nonzero().get()));
     let is_gone = || poll::is_deserted(connection.as_fd());
     let peer = Peer { host, session: &session, session_id: id, is_gone: &is_gone, is_same_program };
-    let mut replies = Vec::new();
+    let (mut message, mut replies) = (Vec::new(), Vec::new());
     // Too long for memory is too long for the server.
     let longest = usize::try_from(host.longest).unwrap_or(usize::MAX);
-    loop {
+    // By the mailboxes a client could go on without ever seeing that its connection was shut down.
+    while !host.is_stopping() {
         replies.clear();
         replies.shrink_to(SPARE);
-        let refusal = match connection.recv_bytes_max(longest) {
-            Ok(message) => match answer_message(&peer, &message, &mut replies) {
+        let refusal = match line.receive(&mut message, longest) {
+            Ok(()) => match answer_message(&peer, &message, &mut replies) {
                 Ok(()) => None,
                 Err(what) => Some(Refusal::Malformed(what)),
             },
@@ -254,17 +257,17 @@ fn serve(host: &Arc<Host>, connection: &Connection, hello_time: Duration) {
             push_reply(&mut replies, 0, Err(&fault), host.longest);
             host.refuse(refusal);
             // It may not wait for it.
-            let _ = connection.try_send_bytes(&replies);
+            let _ = line.try_send_alone(&replies);
             break;
         }
-        if !replies.is_empty() && connection.send_bytes(&replies).is_err() {
+        if !replies.is_empty() && line.send(&replies).is_err() {
             break;
         }
     }
     host.leave(id, &session);
 }
 
-type Known = (wire::SessionId, Arc<super::session::Session>);
+type Known = (wire::SessionId, Arc<super::session::Session>, Line);
 
 /// Lets a client in that speaks this version; `None` if it has gone.
 fn greet(host: &Arc<Host>, connection: &Connection, hello_time: Duration) -> Result<Option<Known>, Refusal> {
@@ -278,12 +281,20 @@ fn greet(host: &Arc<Host>, connection: &Connection, hello_time: Duration) -> Res
     match wire::read_hello(&hello) {
         Ok(id) => {
             let (session, is_known) = host.enter(id);
-            let greeting = Greeting { incarnation: host.incarnation, longest: host.longest, is_known };
-            if connection.send_bytes(&greeting.to_bytes()).is_err() {
+            // Without them, for want of memory or of descriptors, it is a little slower.
+            let made = if may_have_mailboxes(connection) { Mailboxes::create().ok() } else { None };
+            let (mailboxes, descriptor) = made.unzip();
+            let has_mailboxes = mailboxes.is_some();
+            let (incarnation, longest) = (host.incarnation, host.longest);
+            let greeting = Greeting { incarnation, longest, is_known, has_mailboxes };
+            let sent = connection.send_bytes(&greeting.to_bytes());
+            let sent =
+                sent.and_then(|()| descriptor.map_or(Ok(()), |descriptor| connection.send(&descriptor)));
+            if sent.is_err() {
                 host.leave(id, &session);
                 return Ok(None);
             }
-            Ok(Some((id, session)))
+            Ok(Some((id, session, Line::new(connection.clone(), mailboxes, End::Server))))
         }
         Err(unknown) => {
             // It learns the version, and that it is not let in.

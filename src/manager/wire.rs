@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! hello      "mpmg" | version u16 | session 16 bytes                                        little endian, from the client
-//! greeting   "mpmg" | version u16 | verdict u8 | incarnation u64 | longest message u64 | session known u8
-//!            Of another version only the first six bytes are looked at.
+//! greeting   "mpmg" | version u16 | verdict u8 | incarnation u64 | longest message u64 | session known u8 | mailboxes u8
+//!            Of another version only the first six bytes are looked at. With mailboxes, the next message is a value:
+//!            the descriptor of their memory (`line.rs`).
 //! message    one request after the other; a message back has their replies, one after the other, but for requests of number 0
 //! request    number | object | body          in postcard's format, as all that follows; object 0 is the server itself
 //! reply      number | body, or a fault       number 0: the message that it answers was not understood, and the server hangs up
@@ -23,7 +24,7 @@ const MAGIC: [u8; 4] = *b"mpmg";
 /// The version of all that is in this file, and of what objects understand.
 pub(super) const VERSION: u16 = 1;
 pub(super) const HELLO: usize = 22;
-pub(super) const GREETING: usize = 24;
+pub(super) const GREETING: usize = 25;
 /// The longest message, unless a server is told otherwise.
 pub(super) const LONGEST: u64 = 64 << 20;
 /// Object 0: the server itself.
@@ -56,14 +57,15 @@ pub(super) struct Greeting {
     pub(super) longest: u64,
     /// Whether it knows the session: then references and leases are as they were.
     pub(super) is_known: bool,
+    pub(super) has_mailboxes: bool,
 }
 
 impl Greeting {
     pub(super) fn to_bytes(self) -> Vec<u8> {
-        let Self { incarnation, longest, is_known } = self;
+        let Self { incarnation, longest, is_known, has_mailboxes } = self;
         let head = [&MAGIC[..], &VERSION.to_le_bytes(), &[0]].concat();
-        [head, incarnation.to_le_bytes().into(), longest.to_le_bytes().into(), vec![u8::from(is_known)]]
-            .concat()
+        let flags = vec![u8::from(is_known), u8::from(has_mailboxes)];
+        [head, incarnation.to_le_bytes().into(), longest.to_le_bytes().into(), flags].concat()
     }
 
     pub(super) fn read(bytes: &[u8]) -> Result<Self, Unknown> {
@@ -72,8 +74,8 @@ impl Greeting {
         let word =
             |at: usize| rest.get(at..at + 8).and_then(|word| word.try_into().ok()).map(u64::from_le_bytes);
         match (rest, word(1), word(9)) {
-            ([0, .., known @ 0..=1], Some(incarnation), Some(longest)) => {
-                Ok(Self { incarnation, longest, is_known: *known == 1 })
+            ([0, .., known @ 0..=1, mailboxes @ 0..=1], Some(incarnation), Some(longest)) => {
+                Ok(Self { incarnation, longest, is_known: *known == 1, has_mailboxes: *mailboxes == 1 })
             }
             _ => Err(Unknown::Malformed),
         }
@@ -224,8 +226,8 @@ mod tests {
     fn hellos_and_greetings_go_there_and_back() {
         assert_eq!(hello([7; 16]).len(), HELLO);
         assert_eq!(read_hello(&hello([7; 16])), Ok([7; 16]));
-        for is_known in [false, true] {
-            let greeting = Greeting { incarnation: u64::MAX - 1, longest: 77, is_known };
+        for (is_known, has_mailboxes) in [(false, false), (true, false), (false, true)] {
+            let greeting = Greeting { incarnation: u64::MAX - 1, longest: 77, is_known, has_mailboxes };
             assert_eq!(greeting.to_bytes().len(), GREETING);
             assert_eq!(Greeting::read(&greeting.to_bytes()), Ok(greeting));
         }

@@ -41,6 +41,8 @@ mod event;
 mod lease;
 #[cfg(feature = "inspect")]
 mod look;
+#[cfg(any(feature = "manager", all(test, loom)))]
+pub(crate) mod mailbox;
 mod mutex;
 mod permits;
 mod ring;
@@ -94,6 +96,8 @@ mod loom_endpoint;
 mod loom_event;
 #[cfg(all(test, loom))]
 mod loom_growth;
+#[cfg(all(test, loom))]
+mod loom_mailbox;
 #[cfg(all(test, loom))]
 mod loom_mutex;
 #[cfg(all(test, loom))]

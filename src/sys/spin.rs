@@ -60,14 +60,14 @@ pub(crate) fn spin<T, R>(place: &T, mut look: impl FnMut() -> Option<R>) -> Opti
     })
 }
 
-/// As [`spin`], a third as long and without yielding: for a wait in the kernel, where a look takes as long as many pauses,
-/// and a wake-up on the same core costs no more than a yield.
+/// As [`spin`], and never yields: for who can sleep where a wake-up takes the core from whoever else runs there. Who yields it to
+/// such a one has it back when that one's turn is over, after milliseconds. It looks 1 / `part` as often as [`spin`] does: where a look is a system call, it takes as long as many pauses.
 #[cfg(feature = "process")]
-pub(crate) fn spin_awake<T, R>(place: &T, look: impl FnMut() -> Option<R>) -> Option<R> {
-    PLACE.with(|places| at(places, place)?.spinning.weigh(|| looked(looks() / 3, look)))
+pub(crate) fn spin_awake<T, R>(place: &T, part: u32, look: impl FnMut() -> Option<R>) -> Option<R> {
+    PLACE.with(|places| at(places, place)?.spinning.weigh(|| looked(looks() / part, look)))
 }
 
-/// Whether [`spin_awake`] would look at `place` this time.
+/// Whether the next [`spin_awake`] at `place` looks at all. If not, it counts the wait and returns.
 #[cfg(feature = "process")]
 #[inline]
 pub(crate) fn is_worth<T>(place: &T) -> bool {
@@ -188,15 +188,15 @@ mod tests {
         let place = [0_u64; 16];
         for _ in 0..2 {
             assert!(is_worth(&place));
-            assert!(spin_awake(&place, || None::<()>).is_none());
+            assert!(spin_awake(&place, 1, || None::<()>).is_none());
         }
         // The next three waits do without.
         for _ in 0..3 {
             assert!(!is_worth(&place));
-            assert!(spin_awake(&place, || Some(())).is_none());
+            assert!(spin_awake(&place, 1, || Some(())).is_none());
         }
         assert!(is_worth(&place));
-        assert!(spin_awake(&place, || Some(())).is_some());
+        assert!(spin_awake(&place, 1, || Some(())).is_some());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use multiproc::Manager;
 use multiproc::manager::{DictProxy, JoinableQueueProxy, ListProxy, LockProxy, ManagerError, SemaphoreProxy};
+use multiproc::testing::{MAILBOX_ROOM, MailboxLine, set_spins};
 
 use crate::scenario::{Report, Scenario};
 use crate::tracer::{Kill, Mode, Operation, kill_at_every_instruction};
@@ -19,6 +20,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "manager::lock_and_unlock", run: || Call::new(lock)?.test(&[]) },
     Scenario { name: "manager::acquire_and_return", run: || Call::new(acquire)?.test(&[]) },
     Scenario { name: "manager::take_and_done", run: || Call::new(take)?.test(&[MADE, NOT_MADE]) },
+    Scenario { name: "manager::post", run: || Posting::new(24)?.test() },
+    Scenario { name: "manager::post_what_is_too_long", run: || Posting::new(MAILBOX_ROOM + 1)?.test() },
+    Scenario { name: "manager::take_what_was_posted", run: || Taking::new()?.test() },
 ];
 
 /// A server's objects, of which this process and its victims have proxies. They are the same for all kill points, so that a
@@ -66,7 +70,12 @@ fn text(error: ManagerError) -> String {
 
 impl Call {
     fn new(run: Run) -> Result<Call, String> {
-        let manager = Manager::start().map_err(|error| error.to_string())?;
+        // Neither end looks at its mailbox, which lasts as long as it lasts: all goes by the socket, the same way each time.
+        let never_looks = |()| {
+            let _ = set_spins(0);
+        };
+        let builder = Manager::builder().initializer(never_looks, ());
+        let manager = builder.start().map_err(|error| error.to_string())?;
         let objects = Objects {
             dict: manager.dict().map_err(text)?,
             list: manager.list([]).map_err(text)?,
@@ -127,6 +136,7 @@ impl Operation for Call {
     }
 
     fn enter(&self, (): &()) {
+        let _ = set_spins(0);
         // A session of its own, and what its thread keeps for the next call.
         for _ in 0..3 {
             let _ = self.objects.manager.stats();
@@ -165,4 +175,97 @@ impl Operation for Call {
 /// Whether the call leaves something that can be seen.
 fn is_noted(run: Run) -> bool {
     [set as Run, push, take].iter().any(|noted| std::ptr::fn_addr_eq(*noted, run))
+}
+
+const SENT: &str = "the message sent";
+const NOT_SENT: &str = "no message";
+const TAKEN: &str = "the message taken";
+const LEFT: &str = "the message left";
+
+fn message(len: usize) -> Vec<u8> {
+    (0..len).map(|place| place as u8).collect()
+}
+
+/// A message to a server that looks at its mailbox, killed at each instruction: it is there, whole, or there is none.
+struct Posting {
+    line: MailboxLine,
+    message: Vec<u8>,
+}
+
+impl Posting {
+    fn new(len: usize) -> Result<Posting, String> {
+        let line = MailboxLine::new().map_err(|error| error.to_string())?;
+        Ok(Posting { line, message: message(len) })
+    }
+
+    fn test(&self) -> Result<Report, String> {
+        kill_at_every_instruction(self, Mode::Replay)?.demand(&[SENT, NOT_SENT])
+    }
+}
+
+impl Operation for Posting {
+    type State = ();
+
+    fn prepare(&self) -> Result<(), String> {
+        self.line.look();
+        Ok(())
+    }
+
+    fn run(&self, (): &()) {
+        let _ = self.line.send(&self.message);
+    }
+
+    fn turns(&self) -> usize {
+        2
+    }
+
+    fn verify(&self, (): (), kill: &Kill) -> Result<&'static str, String> {
+        match self.line.receive().map_err(|error| format!("{error:?}"))? {
+            Some(found) if found == self.message => Ok(SENT),
+            Some(found) => Err(format!("another message of {} bytes", found.len())),
+            None if kill.is_after_the_end() => Err("a message that was sent is lost".to_owned()),
+            None => Ok(NOT_SENT),
+        }
+    }
+}
+
+/// A message taken out of a mailbox, killed at each instruction: it is taken, or comes back to its sender.
+struct Taking {
+    line: MailboxLine,
+}
+
+impl Taking {
+    fn new() -> Result<Taking, String> {
+        Ok(Taking { line: MailboxLine::new().map_err(|error| error.to_string())? })
+    }
+
+    fn test(&self) -> Result<Report, String> {
+        kill_at_every_instruction(self, Mode::Replay)?.demand(&[TAKEN, LEFT])
+    }
+}
+
+impl Operation for Taking {
+    type State = ();
+
+    fn prepare(&self) -> Result<(), String> {
+        self.line.look();
+        self.line.send(&message(24)).map_err(|error| format!("{error:?}"))
+    }
+
+    fn run(&self, (): &()) {
+        let received = self.line.receive();
+        assert!(received.is_ok_and(|received| received == Some(message(24))));
+    }
+
+    fn turns(&self) -> usize {
+        2
+    }
+
+    fn verify(&self, (): (), kill: &Kill) -> Result<&'static str, String> {
+        match self.line.take_back() {
+            false => Ok(TAKEN),
+            true if kill.is_after_the_end() => Err("a message that was taken comes back".to_owned()),
+            true => Ok(LEFT),
+        }
+    }
 }
