@@ -99,7 +99,7 @@ impl Line {
         self.came_by_socket.set(false);
         self.send(message).map_err(Failure::NotSent)?;
         let mut answer = Vec::new();
-        self.receive(&mut answer, usize::MAX).map_err(|error| {
+        self.receive(&mut answer, usize::MAX, || false).map_err(|error| {
             let mailbox = self.outbox();
             let is_back = mailbox.is_some_and(|(mailbox, _)| mailbox.retract());
             if is_back { Failure::NotSent(error) } else { Failure::Lost(error) }
@@ -150,8 +150,14 @@ impl Line {
         })
     }
 
-    /// Receives a message of at most `max` bytes, in the place of what is in `message`.
-    pub(super) fn receive(&self, message: &mut Vec<u8>, max: usize) -> Result<(), ConnectionError> {
+    /// Receives a message of at most `max` bytes, in the place of what is in `message`. One in the mailbox stays there, and its
+    /// sender can take it back, if this end has hung up and `is_over` says so.
+    pub(super) fn receive(
+        &self,
+        message: &mut Vec<u8>,
+        max: usize,
+        is_over: impl FnOnce() -> bool,
+    ) -> Result<(), ConnectionError> {
         if let Some((inbox, place)) = self.inbox() {
             if self.is_open.get() && self.came_by_socket.get() {
                 match self.connection.try_recv_bytes_max(max) {
@@ -169,12 +175,12 @@ impl Line {
                     message.resize(len, 0);
                     // It is no longer than the mailbox.
                     let _ = place.load(HEAD, message);
-                    if inbox.take(length) {
+                    if !is_over() && inbox.take(length) {
                         self.came_by_socket.set(false);
                         let (len, max) = (u64::from(length), max as u64);
                         return if len > max { Err(ConnectionError::TooLong { len, max }) } else { Ok(()) };
                     }
-                    // The other end has given up, and hung up.
+                    // One of the ends has given up, and hung up.
                 }
                 Found::Elsewhere => {}
                 Found::Nothing | Found::Corrupt => return Err(malformed("what is no state of a mailbox")),
@@ -283,7 +289,7 @@ pub(crate) mod testing {
                 return Ok(None);
             }
             let mut message = Vec::new();
-            self.server.receive(&mut message, usize::MAX)?;
+            self.server.receive(&mut message, usize::MAX, || false)?;
             Ok(Some(message))
         }
 

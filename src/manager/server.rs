@@ -239,7 +239,7 @@ fn serve(host: &Arc<Host>, connection: &Connection, hello_time: Duration) {
     while !host.is_stopping() {
         replies.clear();
         replies.shrink_to(SPARE);
-        let refusal = match line.receive(&mut message, longest) {
+        let refusal = match line.receive(&mut message, longest, || host.is_stopping()) {
             Ok(()) => match answer_message(&peer, &message, &mut replies) {
                 Ok(()) => None,
                 Err(what) => Some(Refusal::Malformed(what)),
