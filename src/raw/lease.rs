@@ -214,9 +214,10 @@ impl Lease {
     /// use multiproc::raw::{Acquired, Lease};
     /// let lease = Lease::new();
     /// std::thread::scope(|scope| {
-    ///     // It ends with the lease, as one that is killed.
+    ///     // It ends with the lease, as one that is killed; joined, so that it has.
     ///     // SAFETY: `lease` stays where it is.
-    ///     scope.spawn(|| unsafe { lease.try_take() });
+    ///     let other = scope.spawn(|| unsafe { lease.try_take() });
+    ///     assert!(other.join().is_ok());
     /// });
     /// // SAFETY: `lease` stays where it is until it is released.
     /// assert_eq!(unsafe { lease.try_take() }, Ok(Acquired::OwnerDied));
