@@ -14,6 +14,7 @@ use super::wire::Bytes;
 use crate::TaskError;
 use crate::pool::outcomes;
 use crate::sys::Deadline;
+use crate::task::missing;
 
 /// Results that have not come yet. Dropped, they are forgotten.
 pub(super) struct Pending {
@@ -85,8 +86,7 @@ pub(super) fn results_of<R: DeserializeOwned>((result, calls): Came) -> Vec<Resu
 
 /// The result of the only call.
 fn only<R: DeserializeOwned>(came: Vec<Came>) -> Result<R, ManagerError> {
-    let missing = || ManagerError::Task(TaskError::Decode("a result is missing".to_owned()));
-    came.into_iter().flat_map(results_of).next().ok_or_else(missing)?
+    came.into_iter().flat_map(results_of).next().ok_or_else(|| ManagerError::Task(missing()))?
 }
 
 /// The results of all calls, or the first failure.

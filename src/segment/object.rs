@@ -397,8 +397,8 @@ fn settled(mut name: String) -> String {
         ("Atomic<u32>", "AtomicU32"),
         ("Atomic<u64>", "AtomicU64"),
     ];
-    for (alias, settled) in ALIASES {
-        if name.contains(alias) {
+    if name.contains("Atomic<") {
+        for (alias, settled) in ALIASES {
             name = name.replace(alias, settled);
         }
     }

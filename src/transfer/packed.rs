@@ -319,90 +319,54 @@ impl ser::SerializeMap for Parts<'_> {
     }
 }
 
-impl ser::SerializeTuple for Parts<'_> {
-    type Ok = ();
-    type Error = Unfit;
+/// Values whose parts follow one another, and nothing says how many they are.
+macro_rules! uncounted {
+    ($($kind:ident $method:ident),*) => {$(
+        impl ser::$kind for Parts<'_> {
+            type Ok = ();
+            type Error = Unfit;
 
-    #[inline]
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Unfit> {
-        self.part(value)
-    }
+            #[inline]
+            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Unfit> {
+                self.part(value)
+            }
 
-    #[inline]
-    fn end(self) -> Result<(), Unfit> {
-        self.finish()
-    }
+            #[inline]
+            fn end(self) -> Result<(), Unfit> {
+                self.finish()
+            }
+        }
+    )*};
 }
 
-impl ser::SerializeTupleStruct for Parts<'_> {
-    type Ok = ();
-    type Error = Unfit;
+uncounted!(SerializeTuple serialize_element, SerializeTupleStruct serialize_field, SerializeTupleVariant serialize_field);
 
-    #[inline]
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Unfit> {
-        self.part(value)
-    }
+/// As [`uncounted`], of fields with names, which are not written.
+macro_rules! named {
+    ($($kind:ident),*) => {$(
+        impl ser::$kind for Parts<'_> {
+            type Ok = ();
+            type Error = Unfit;
 
-    #[inline]
-    fn end(self) -> Result<(), Unfit> {
-        self.finish()
-    }
+            #[inline]
+            fn serialize_field<T: Serialize + ?Sized>(&mut self, _: &'static str, value: &T) -> Result<(), Unfit> {
+                self.part(value)
+            }
+
+            /// What is left out here is missing there, where nothing says so.
+            fn skip_field(&mut self, name: &'static str) -> Result<(), Unfit> {
+                Err(Unfit::new(format_args!("the field {name} is left out, which the message could not say")))
+            }
+
+            #[inline]
+            fn end(self) -> Result<(), Unfit> {
+                self.finish()
+            }
+        }
+    )*};
 }
 
-impl ser::SerializeTupleVariant for Parts<'_> {
-    type Ok = ();
-    type Error = Unfit;
-
-    #[inline]
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Unfit> {
-        self.part(value)
-    }
-
-    #[inline]
-    fn end(self) -> Result<(), Unfit> {
-        self.finish()
-    }
-}
-
-impl ser::SerializeStruct for Parts<'_> {
-    type Ok = ();
-    type Error = Unfit;
-
-    #[inline]
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, _: &'static str, value: &T) -> Result<(), Unfit> {
-        self.part(value)
-    }
-
-    /// What is left out here is missing there, where nothing says so.
-    fn skip_field(&mut self, name: &'static str) -> Result<(), Unfit> {
-        Err(Unfit::new(format_args!("the field {name} is left out, which the message could not say")))
-    }
-
-    #[inline]
-    fn end(self) -> Result<(), Unfit> {
-        self.finish()
-    }
-}
-
-impl ser::SerializeStructVariant for Parts<'_> {
-    type Ok = ();
-    type Error = Unfit;
-
-    #[inline]
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, _: &'static str, value: &T) -> Result<(), Unfit> {
-        self.part(value)
-    }
-
-    /// As for structs.
-    fn skip_field(&mut self, name: &'static str) -> Result<(), Unfit> {
-        ser::SerializeStruct::skip_field(self, name)
-    }
-
-    #[inline]
-    fn end(self) -> Result<(), Unfit> {
-        self.finish()
-    }
-}
+named!(SerializeStruct, SerializeStructVariant);
 
 /// Reads a value from the front of the bytes.
 pub(super) struct Unpacker<'b, 'de>(pub(super) &'b mut &'de [u8]);

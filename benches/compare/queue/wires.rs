@@ -50,14 +50,14 @@ where
 }
 
 /// The same by exclusive endpoints.
-pub(crate) struct Endpoints<const N: usize>(PlainQueue<[u8; N]>);
+pub(crate) struct Endpoints<const N: usize>(Plain<N>);
 
 impl<const N: usize> Endpoints<N>
 where
     [u8; N]: bytemuck::Pod,
 {
     pub(crate) fn new() -> Self {
-        Self(Queue::plain(capacity(N)).expect("a queue"))
+        Self(Plain::new())
     }
 }
 
@@ -66,12 +66,12 @@ where
     [u8; N]: bytemuck::Pod,
 {
     fn sender(&self) -> impl FnMut() {
-        let mut producer = self.0.producer().expect("one producer");
+        let mut producer = self.0.0.producer().expect("one producer");
         let message = black_box([1; N]);
         move || producer.put(black_box(message)).expect("room in time")
     }
     fn receiver(&self) -> impl FnMut() {
-        let mut consumer = self.0.consumer().expect("one consumer");
+        let mut consumer = self.0.0.consumer().expect("one consumer");
         move || read(&consumer.get().expect("a message"))
     }
 }
