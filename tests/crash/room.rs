@@ -1,9 +1,12 @@
-//! Where a traced operation allocates: at the same addresses each time, so that it makes the same steps each time,
-//! whatever this process and its parent have allocated and freed before.
+//! Where a traced operation allocates, and where its stack lies: at the same addresses each time, so that it makes the same
+//! steps each time, whatever this process and its parent have allocated and freed before, and whoever called.
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::any::Any;
+use std::arch::naked_asm;
 use std::cell::UnsafeCell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// The system's allocator until [`begin`], and then the next bytes of a room that nobody has used yet. What is freed after
@@ -60,4 +63,47 @@ unsafe impl GlobalAlloc for Allocator {
             unsafe { System.dealloc(block, layout) };
         }
     }
+}
+
+/// Calls `f` with the stack at the beginning of a page: how libc fills and copies bytes depends on whether they reach into
+/// the next one.
+pub(crate) fn at_a_page<F: FnOnce() -> R, R>(f: F) -> R {
+    let mut call = Call { f: Some(f), outcome: None };
+    // SAFETY: `run` takes a pointer to this call, and does not unwind.
+    unsafe { call_at_a_page(Call::<F, R>::run, (&raw mut call).cast()) };
+    match call.outcome {
+        Some(Ok(result)) => result,
+        Some(Err(panic)) => resume_unwind(panic),
+        None => unreachable!("it was called"),
+    }
+}
+
+struct Call<F, R> {
+    f: Option<F>,
+    outcome: Option<Result<R, Box<dyn Any + Send>>>,
+}
+
+impl<F: FnOnce() -> R, R> Call<F, R> {
+    unsafe extern "C" fn run(call: *mut ()) {
+        // SAFETY: the caller's promise.
+        let call = unsafe { &mut *call.cast::<Self>() };
+        call.outcome = call.f.take().map(|f| catch_unwind(AssertUnwindSafe(f)));
+    }
+}
+
+/// # Safety
+/// `function` may be called with `data`, and does not unwind.
+#[unsafe(naked)]
+unsafe extern "C" fn call_at_a_page(function: unsafe extern "C" fn(*mut ()), data: *mut ()) {
+    naked_asm!(
+        "push rbp",
+        "mov rbp, rsp",
+        "and rsp, -4096",
+        "mov rax, rdi",
+        "mov rdi, rsi",
+        "call rax",
+        "mov rsp, rbp",
+        "pop rbp",
+        "ret"
+    )
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::mutex::rehearse;
+use crate::room;
 use crate::scenario::Report;
 use crate::trace::Trace;
 use crate::victim::{Stop, Symbol, Victim, end_pc};
@@ -198,10 +199,13 @@ pub(crate) struct Run<'a, O: Operation> {
 impl<'a, O: Operation> Run<'a, O> {
     /// A victim before the first instruction.
     pub(crate) fn begin(operation: &'a O) -> Result<Run<'a, O>, String> {
-        let mut state = operation.prepare().map_err(|why| format!("prepare: {why}"))?;
-        let victim = Victim::spawn(|| operation.enter(&state), || operation.run(&state))?;
-        operation.entered(&mut state).map_err(|why| format!("before the operation: {why}"))?;
-        Ok(Run { operation, state, victim, stop: Stop::Trapped, sleeps: 0 })
+        // Whoever asks for it, the victim finds its stack at the same place in a page.
+        room::at_a_page(|| {
+            let mut state = operation.prepare().map_err(|why| format!("prepare: {why}"))?;
+            let victim = Victim::spawn(|| operation.enter(&state), || operation.run(&state))?;
+            operation.entered(&mut state).map_err(|why| format!("before the operation: {why}"))?;
+            Ok(Run { operation, state, victim, stop: Stop::Trapped, sleeps: 0 })
+        })
     }
 
     pub(crate) fn point(&self) -> Result<Point, String> {
