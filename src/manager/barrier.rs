@@ -71,6 +71,8 @@ impl BarrierObject {
         let waited = self.state.wait(caller, timeout, |_| round.get().copied());
         let comes_through = match &waited {
             Ok(Some(comes_through)) => *comes_through,
+            // The others learn it as well.
+            Err(Fault::Stopping) => false,
             // It gave up, or has gone: the others can't come through any more.
             Ok(None) | Err(_) => self.state.change(|state| {
                 if round.get().is_none() {
@@ -109,6 +111,10 @@ impl Served for BarrierObject {
                 answer(reply, &(self.parties, waiting, is_broken))
             }
         }
+    }
+
+    fn wake(&self) {
+        self.state.wake();
     }
 }
 

@@ -205,11 +205,16 @@ impl Client {
         loop {
             let is_new = idle.is_none();
             let line = idle.map_or_else(|| self.open(), Ok)?;
+            if !is_new && line.has_ended_unseen() {
+                idle = self.link()?.idle.pop();
+                continue;
+            }
             match send(&line) {
                 Ok(sent) => return Ok((line, sent)),
                 // It was closed while nobody used it, and so, perhaps, were the others.
                 Err(Failure::NotSent(_)) if !is_new => {}
-                Err(Failure::NotSent(error) | Failure::Lost(error)) => return Err(lost(error)),
+                Err(Failure::NotSent(error)) => return Err(ManagerError::unreachable(error)),
+                Err(Failure::Lost(error)) => return Err(lost(error)),
             }
             idle = self.link()?.idle.pop();
         }

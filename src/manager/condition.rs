@@ -120,6 +120,10 @@ impl Served for ConditionObject {
     fn release(&self, lease: u64) {
         self.state.change(|state| give_up(&mut state.held, lease));
     }
+
+    fn wake(&self) {
+        self.state.wake();
+    }
 }
 
 /// A condition on a manager's server, with a lock of its own that nests.

@@ -64,7 +64,12 @@ pub(super) fn answer_message(peer: &Peer<'_>, message: &[u8], replies: &mut Vec<
             postcard::take_from_bytes::<Request<'_>>(rest).map_err(|error| format!("a request: {error}"))?;
         rest = behind;
         body.clear();
-        let outcome = answer_request(peer, &request, &mut last, &mut body);
+        // None is begun any more, so that none is cut off.
+        let outcome = if peer.host.is_stopping() {
+            Err(Fault::Stopping)
+        } else {
+            answer_request(peer, &request, &mut last, &mut body)
+        };
         if request.number > 0 {
             push_reply(
                 replies,

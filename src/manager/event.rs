@@ -62,6 +62,10 @@ impl Served for EventObject {
             }
         }
     }
+
+    fn wake(&self) {
+        self.state.wake();
+    }
 }
 
 /// An event on a manager's server.

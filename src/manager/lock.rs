@@ -105,6 +105,10 @@ impl Served for LockObject {
     fn release(&self, lease: u64) {
         self.state.change(|held| give_up(held, lease));
     }
+
+    fn wake(&self) {
+        self.state.wake();
+    }
 }
 
 /// A number of this thread's, which no other of this process has. The server knows the process.

@@ -160,4 +160,8 @@ impl Served for PoolObject {
     fn release(&self, lease: u64) {
         self.state.change(|state| state.results.remove(&lease));
     }
+
+    fn wake(&self) {
+        self.state.wake();
+    }
 }

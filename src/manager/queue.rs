@@ -185,4 +185,8 @@ impl Served for QueueObject {
             entry.into_iter().for_each(|entry| state.entries.push_front(entry));
         });
     }
+
+    fn wake(&self) {
+        self.state.wake();
+    }
 }

@@ -73,6 +73,10 @@ impl Served for SemaphoreObject {
         // One that was released by others as well has as many as it may.
         let _ = self.add();
     }
+
+    fn wake(&self) {
+        self.state.wake();
+    }
 }
 
 /// A semaphore on a manager's server.

@@ -25,6 +25,9 @@ pub(super) trait Served: Send + Sync {
 
     /// A client that had this lease has gone.
     fn release(&self, _lease: u64) {}
+
+    /// Has who waits here look whether the server ends.
+    fn wake(&self) {}
 }
 
 /// Who asks.
@@ -114,7 +117,7 @@ impl<S> Monitor<S> {
     /// which none is for ever.
     ///
     /// # Errors
-    /// [`Fault::Gone`]: the client has gone, or the server ends. Found out within a slice.
+    /// [`Fault::Gone`]: the client has gone, which is found out within a slice. [`Fault::Stopping`]: the server ends.
     pub(super) fn wait<R>(
         &self,
         caller: &Caller<'_>,
@@ -132,7 +135,12 @@ impl<S> Monitor<S> {
             if left.is_zero() {
                 return Ok(None);
             }
-            if caller.host.is_stopping() || (caller.is_gone)() {
+            // In this order: a server that ends shuts its connections afterwards.
+            let is_gone = (caller.is_gone)();
+            if caller.host.is_stopping() {
+                return Err(Fault::Stopping);
+            }
+            if is_gone {
                 return Err(Fault::Gone);
             }
             inside.waiting += 1;
@@ -140,6 +148,11 @@ impl<S> Monitor<S> {
             (inside, _) = waited.unwrap_or_else(PoisonError::into_inner);
             inside.waiting -= 1;
         }
+    }
+
+    /// Wakes who waits: what it waits for may be in vain.
+    pub(super) fn wake(&self) {
+        self.leave(self.inside());
     }
 
     /// Unlocks, and wakes who waits.
