@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::body::{Body, answer};
 use super::error::ManagerError;
 use super::fault::Fault;
 use super::proxy::{Mark, Named, Proxy, Typed};
-use super::served::{Caller, Monitor, Served, answer};
+use super::served::{Caller, Monitor, Served};
 use super::wire::Kind;
 
 /// What a barrier is asked.
@@ -88,7 +89,7 @@ impl BarrierObject {
 }
 
 impl Served for BarrierObject {
-    fn call(&self, caller: &Caller<'_>, body: &[u8], reply: &mut Vec<u8>) -> Result<(), Fault> {
+    fn call(&self, caller: &Caller<'_>, body: &[u8], reply: &mut Body) -> Result<(), Fault> {
         let call = postcard::from_bytes(body).map_err(|error| Fault::malformed(&error))?;
         match call {
             BarrierCall::Wait(timeout) => answer(reply, &self.wait(caller, timeout)?),

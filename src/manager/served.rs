@@ -5,15 +5,13 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde::Serialize;
-
+use super::body::Body;
 use super::fault::Fault;
 use super::host::Host;
 use super::session::Session;
 use super::table::{Object, Stored};
 use super::wire::{Item, SessionId};
 use crate::sys::Deadline;
-use crate::transfer;
 
 /// An object on the server. It is called by many threads at once.
 pub(super) trait Served: Send + Sync {
@@ -21,7 +19,7 @@ pub(super) trait Served: Send + Sync {
     ///
     /// # Errors
     /// Why it did not. What is in `reply` then doesn't count.
-    fn call(&self, caller: &Caller<'_>, body: &[u8], reply: &mut Vec<u8>) -> Result<(), Fault>;
+    fn call(&self, caller: &Caller<'_>, body: &[u8], reply: &mut Body) -> Result<(), Fault>;
 
     /// A client that had this lease has gone.
     fn release(&self, _lease: u64) {}
@@ -71,11 +69,6 @@ impl Caller<'_> {
     pub(super) fn unlease(&self, number: u64) -> Result<(), Fault> {
         if self.session.unlease(number) { Ok(()) } else { Err(Fault::NotHeld) }
     }
-}
-
-/// Appends `value` to a reply.
-pub(super) fn answer<T: Serialize + ?Sized>(reply: &mut Vec<u8>, value: &T) -> Result<(), Fault> {
-    transfer::append(value, reply).map_err(|error| Fault::Malformed(error.to_string()))
 }
 
 /// How long a thread of the server's sleeps before it looks whether its client is still there.
