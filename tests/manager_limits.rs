@@ -3,10 +3,10 @@
 
 mod worker;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use multiproc::manager::{ListProxy, ManagerError, Refusal};
-use multiproc::{Address, AuthKey, Client, Manager};
+use multiproc::manager::{EventProxy, ListProxy, ManagerError, PoolProxy, Refusal, SemaphoreProxy};
+use multiproc::{Address, AuthKey, Client, Manager, MapOptions, Process};
 use worker::SOON;
 
 const MAX: u64 = 1 << 20;
@@ -161,4 +161,45 @@ fn a_client_that_asks_for_many_complaints_is_hung_up_on() {
         assert!(peak(&manager) - before < 16 * MAX, "{} bytes", peak(&manager) - before);
         assert_eq!(list.len().unwrap(), 1);
     }
+}
+
+/// Waits until it may, and notes that it has.
+fn make_much((go, made): (EventProxy, SemaphoreProxy)) -> Vec<u8> {
+    go.wait().unwrap();
+    made.release().unwrap();
+    vec![7; 256 << 10]
+}
+
+#[test]
+fn tasks_go_on_without_who_wanted_them_and_nothing_is_kept_of_their_results() {
+    const EACH: usize = 40;
+    fn submit_and_die((pool, args): (PoolProxy, (EventProxy, SemaphoreProxy))) {
+        let results: Vec<_> = (0..EACH).map(|_| pool.apply_async(make_much, args.clone()).unwrap()).collect();
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
+        drop(results);
+    }
+    let manager = Manager::start().unwrap();
+    let (go, made) = (manager.event().unwrap(), manager.semaphore(0).unwrap());
+    let args = (go.clone(), made.clone());
+    let pool = manager.pool(1).unwrap();
+    // The time is over, the result is dropped, the client dies: before any of it comes.
+    let options =
+        MapOptions { chunk: Some(1), timeout: Some(Duration::from_millis(20)), ..MapOptions::default() };
+    let late = pool.map_with(make_much, vec![args.clone(); EACH], options);
+    assert!(matches!(late, Err(ManagerError::TimedOut)), "{:?}", late.map(|results| results.len()));
+    let dropped: Vec<_> = (0..EACH).map(|_| pool.apply_async(make_much, args.clone()).unwrap()).collect();
+    drop(dropped);
+    assert!(Process::spawn(submit_and_die, (pool.clone(), args)).unwrap().join().is_err());
+    let start = Instant::now();
+    // This process, and the worker, which waits.
+    while manager.stats().unwrap().clients > 2 {
+        assert!(start.elapsed() < SOON);
+    }
+    let before = peak(&manager);
+    go.set().unwrap();
+    // It is done after all others.
+    assert_eq!(pool.apply(|n: u32| n + 1, 1).unwrap(), 2);
+    assert_eq!(made.value().unwrap(), 3 * EACH as u64, "all of them were done");
+    let kept = (peak(&manager) - before) >> 20;
+    assert!(kept < EACH as u64 / 8, "{kept} MiB");
 }
