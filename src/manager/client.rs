@@ -21,6 +21,7 @@ use super::line::{End, Failure, Line, Mailboxes};
 use super::server::keep_watch;
 use super::wire::{self, Bytes, Greeting, Reply, Request, SERVER, ServerCall, SessionId, Unknown};
 use crate::connection::nonce;
+use crate::sys::own_pid::own_pid;
 use crate::{Address, AuthKey, Connection, ConnectionError, Error, transfer};
 
 /// How long a server may take to let a client in.
@@ -100,7 +101,7 @@ impl Client {
     /// A new client, which is connected.
     pub(super) fn connect(address: Address, key: AuthKey) -> Result<Arc<Self>, ManagerError> {
         let link = Link {
-            pid: std::process::id(),
+            pid: own_pid(),
             session: new_session()?,
             idle: Vec::new(),
             number: 0,
@@ -357,7 +358,7 @@ impl Client {
     /// The link of this process: a forked copy makes a new one, in which the same proxies are.
     fn link(&self) -> Result<MutexGuard<'_, Link>, ManagerError> {
         let mut link = lock(&self.link);
-        let pid = std::process::id();
+        let pid = own_pid();
         if link.pid != pid {
             link.session = new_session()?;
             link.pid = pid;
