@@ -7,12 +7,13 @@ use std::ops::Range;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::body::{Body, answer, answer_items, check_copies};
 use super::error::ManagerError;
 use super::fault::Fault;
 use super::list::items;
 use super::list_object::{place, span, store_all};
 use super::proxy::{Mark, Named, Proxy, Typed};
-use super::served::{Caller, Monitor, Served, answer};
+use super::served::{Caller, Monitor, Served};
 use super::table::Stored;
 use super::wire::{Item, Kind};
 use crate::segment::name_of;
@@ -44,14 +45,13 @@ impl ArrayObject {
 }
 
 impl Served for ArrayObject {
-    fn call(&self, caller: &Caller<'_>, body: &[u8], reply: &mut Vec<u8>) -> Result<(), Fault> {
+    fn call(&self, caller: &Caller<'_>, body: &[u8], reply: &mut Body) -> Result<(), Fault> {
         let call = postcard::from_bytes(body).map_err(|error| Fault::malformed(&error))?;
         match call {
             ArrayCall::Len => answer(reply, &self.state.look(|elements| elements.len())),
             ArrayCall::Read(start, end) => self.state.look(|elements| {
                 let span = span(start, end, elements.len())?;
-                let items: Vec<_> = elements[span].iter().map(|element| caller.item(element)).collect();
-                answer(reply, &items)
+                answer_items(reply, caller, || elements[span.clone()].iter())
             }),
             ArrayCall::Write(start, values) => {
                 let values = store_all(caller, &values)?;
@@ -67,6 +67,7 @@ impl Served for ArrayObject {
             }
             ArrayCall::Fill(value) => {
                 let len = self.state.look(|elements| elements.len());
+                check_copies(&value, len, caller.host.longest)?;
                 let values = (0..len).map(|_| caller.store(&value)).collect::<Result<Box<[_]>, _>>()?;
                 drop(self.state.change(|elements| std::mem::replace(elements, values)));
                 Ok(())
@@ -231,7 +232,8 @@ impl<T: Serialize + DeserializeOwned> ArrayProxy<T> {
     /// Sets all elements.
     ///
     /// # Errors
-    /// Those of a call: [`ManagerError`].
+    /// [`TooLong`](ManagerError::TooLong), also where all copies together are more than a message takes, and none was set; those of a
+    /// call.
     ///
     /// # Process death
     /// As for the type.

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::body::{Body, answer};
 use super::error::ManagerError;
 use super::fault::Fault;
 use super::proxy::{Mark, Named, Proxy, Typed};
-use super::served::{Caller, Monitor, Served, answer};
+use super::served::{Caller, Monitor, Served};
 use super::wire::Kind;
 
 /// What a barrier is asked.
@@ -71,6 +72,8 @@ impl BarrierObject {
         let waited = self.state.wait(caller, timeout, |_| round.get().copied());
         let comes_through = match &waited {
             Ok(Some(comes_through)) => *comes_through,
+            // The others learn it as well.
+            Err(Fault::Stopping) => false,
             // It gave up, or has gone: the others can't come through any more.
             Ok(None) | Err(_) => self.state.change(|state| {
                 if round.get().is_none() {
@@ -86,7 +89,7 @@ impl BarrierObject {
 }
 
 impl Served for BarrierObject {
-    fn call(&self, caller: &Caller<'_>, body: &[u8], reply: &mut Vec<u8>) -> Result<(), Fault> {
+    fn call(&self, caller: &Caller<'_>, body: &[u8], reply: &mut Body) -> Result<(), Fault> {
         let call = postcard::from_bytes(body).map_err(|error| Fault::malformed(&error))?;
         match call {
             BarrierCall::Wait(timeout) => answer(reply, &self.wait(caller, timeout)?),
@@ -109,6 +112,10 @@ impl Served for BarrierObject {
                 answer(reply, &(self.parties, waiting, is_broken))
             }
         }
+    }
+
+    fn wake(&self) {
+        self.state.wake();
     }
 }
 

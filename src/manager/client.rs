@@ -21,6 +21,7 @@ use super::line::{End, Failure, Line, Mailboxes};
 use super::server::keep_watch;
 use super::wire::{self, Bytes, Greeting, Reply, Request, SERVER, ServerCall, SessionId, Unknown};
 use crate::connection::nonce;
+use crate::sys::own_pid::own_pid;
 use crate::{Address, AuthKey, Connection, ConnectionError, Error, transfer};
 
 /// How long a server may take to let a client in.
@@ -100,7 +101,7 @@ impl Client {
     /// A new client, which is connected.
     pub(super) fn connect(address: Address, key: AuthKey) -> Result<Arc<Self>, ManagerError> {
         let link = Link {
-            pid: std::process::id(),
+            pid: own_pid(),
             session: new_session()?,
             idle: Vec::new(),
             number: 0,
@@ -205,11 +206,16 @@ impl Client {
         loop {
             let is_new = idle.is_none();
             let line = idle.map_or_else(|| self.open(), Ok)?;
+            if !is_new && line.has_ended_unseen() {
+                idle = self.link()?.idle.pop();
+                continue;
+            }
             match send(&line) {
                 Ok(sent) => return Ok((line, sent)),
                 // It was closed while nobody used it, and so, perhaps, were the others.
                 Err(Failure::NotSent(_)) if !is_new => {}
-                Err(Failure::NotSent(error) | Failure::Lost(error)) => return Err(lost(error)),
+                Err(Failure::NotSent(error)) => return Err(ManagerError::unreachable(error)),
+                Err(Failure::Lost(error)) => return Err(lost(error)),
             }
             idle = self.link()?.idle.pop();
         }
@@ -352,7 +358,7 @@ impl Client {
     /// The link of this process: a forked copy makes a new one, in which the same proxies are.
     fn link(&self) -> Result<MutexGuard<'_, Link>, ManagerError> {
         let mut link = lock(&self.link);
-        let pid = std::process::id();
+        let pid = own_pid();
         if link.pid != pid {
             link.session = new_session()?;
             link.pid = pid;

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::body::{Body, answer};
 use super::error::ManagerError;
 use super::fault::Fault;
 use super::lock::{Held, Owner, give_back, give_up, own_thread, take};
 use super::proxy::{Mark, Named, Proxy, Typed};
-use super::served::{Caller, Monitor, Served, answer};
+use super::served::{Caller, Monitor, Served};
 use super::wire::Kind;
 
 /// What a condition is asked.
@@ -96,7 +97,7 @@ impl ConditionObject {
 }
 
 impl Served for ConditionObject {
-    fn call(&self, caller: &Caller<'_>, body: &[u8], reply: &mut Vec<u8>) -> Result<(), Fault> {
+    fn call(&self, caller: &Caller<'_>, body: &[u8], reply: &mut Body) -> Result<(), Fault> {
         let call = postcard::from_bytes(body).map_err(|error| Fault::malformed(&error))?;
         match call {
             ConditionCall::Acquire(thread, timeout) => {
@@ -119,6 +120,10 @@ impl Served for ConditionObject {
 
     fn release(&self, lease: u64) {
         self.state.change(|state| give_up(&mut state.held, lease));
+    }
+
+    fn wake(&self) {
+        self.state.wake();
     }
 }
 

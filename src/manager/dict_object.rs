@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::body::{Body, Sequence, answer, answer_all, answer_items, bytes_len};
 use super::fault::Fault;
-use super::served::{Caller, Monitor, Served, answer};
+use super::served::{Caller, Monitor, Served};
 use super::table::Stored;
 use super::wire::{Bytes, Item};
 
@@ -87,22 +88,23 @@ impl State {
         Some(slot.value)
     }
 
-    fn in_order(&self) -> impl Iterator<Item = (&Arc<[u8]>, &Stored)> {
-        self.order.values().filter_map(|key| Some((key, &self.slots.get(key)?.value)))
+    /// What is there, in order: each key there is one of the slots'.
+    fn in_order(&self) -> impl ExactSizeIterator<Item = (&Arc<[u8]>, &Stored)> {
+        self.order.values().map(|key| (key, &self.slots[key].value))
     }
 }
 
 impl Served for DictObject {
-    fn call(&self, caller: &Caller<'_>, body: &[u8], reply: &mut Vec<u8>) -> Result<(), Fault> {
+    fn call(&self, caller: &Caller<'_>, body: &[u8], reply: &mut Body) -> Result<(), Fault> {
         let call = postcard::from_bytes(body).map_err(|error| Fault::malformed(&error))?;
         match call {
             DictCall::Get(key) => {
                 self.state.look(|state| answer(reply, &state.get(key).map(|stored| caller.item(stored))))
             }
             DictCall::GetMany(keys) => self.state.look(|state| {
-                let values: Vec<_> =
-                    keys.into_iter().map(|key| state.get(key).map(|stored| caller.item(stored))).collect();
-                answer(reply, &values)
+                let values = || keys.iter().map(|key| state.get(*key));
+                let len = values().map(|stored| 1 + stored.map_or(0, Stored::len)).sum();
+                answer_all(reply, len, || values().map(|stored| stored.map(|stored| caller.item(stored))))
             }),
             // What is replaced goes when nothing is locked: it may be the last reference to an object.
             DictCall::Set(key, value) => {
@@ -122,7 +124,10 @@ impl Served for DictObject {
             }
             DictCall::Insert(key, value) => {
                 let value = caller.store(&value)?;
-                let before = self.state.change(|state| state.set(key, value));
+                let before = self.state.change(|state| {
+                    reply.check_item(state.get(key))?;
+                    Ok::<_, Fault>(state.set(key, value))
+                })?;
                 answer(reply, &before.as_ref().map(|stored| caller.item(stored)))
             }
             DictCall::SetDefault(key, value) => {
@@ -154,15 +159,19 @@ impl Served for DictObject {
                 answer(reply, &done)
             }
             DictCall::Remove(key) => {
-                let removed = self.state.change(|state| state.remove(key.0));
+                let removed = self.state.change(|state| {
+                    reply.check_item(state.get(key))?;
+                    Ok::<_, Fault>(state.remove(key.0))
+                })?;
                 answer(reply, &removed.as_ref().map(|stored| caller.item(stored)))
             }
             DictCall::PopItem => {
                 let popped = self.state.change(|state| {
-                    let (_, key) = state.order.last_key_value()?;
+                    let Some((_, key)) = state.order.last_key_value() else { return Ok(None) };
                     let key = Arc::clone(key);
-                    state.remove(&key).map(|value| (key, value))
-                });
+                    reply.check(bytes_len(&key) + state.get(Bytes(&key)).map_or(0, Stored::len))?;
+                    Ok::<_, Fault>(state.remove(&key).map(|value| (key, value)))
+                })?;
                 answer(reply, &popped.as_ref().map(|(key, value)| (Bytes(key), caller.item(value))))
             }
             DictCall::Contains(key) => self.state.look(|state| answer(reply, &state.get(key).is_some())),
@@ -173,14 +182,14 @@ impl Served for DictObject {
             }
             DictCall::Keys => self
                 .state
-                .look(|state| answer(reply, &state.order.values().map(|key| Bytes(key)).collect::<Vec<_>>())),
-            DictCall::Values => self.state.look(|state| {
-                answer(reply, &state.in_order().map(|(_, value)| caller.item(value)).collect::<Vec<_>>())
-            }),
+                .look(|state| answer(reply, &Sequence(|| state.order.values().map(|key| Bytes(key))))),
+            DictCall::Values => self
+                .state
+                .look(|state| answer_items(reply, caller, || state.in_order().map(|(_, value)| value))),
             DictCall::Items(most) => self.state.look(|state| {
-                let items = state.in_order().map(|(key, value)| (Bytes(key), caller.item(value)));
-                let most = usize::try_from(most).unwrap_or(usize::MAX);
-                answer(reply, &items.take(most).collect::<Vec<_>>())
+                let items = || state.in_order().take(usize::try_from(most).unwrap_or(usize::MAX));
+                let len = items().map(|(key, value)| bytes_len(key) + value.len()).sum();
+                answer_all(reply, len, || items().map(|(key, value)| (Bytes(key), caller.item(value))))
             }),
         }
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::array::ArrayObject;
 use super::barrier::BarrierObject;
+use super::body::{Body, Sequence, answer};
 use super::condition::ConditionObject;
 use super::dict_object::DictObject;
 use super::event::EventObject;
@@ -18,7 +19,7 @@ use super::namespace::NamespaceObject;
 use super::pool::PoolObject;
 use super::queue::QueueObject;
 use super::semaphore::SemaphoreObject;
-use super::served::{Caller, Served, answer};
+use super::served::{Caller, Served};
 use super::session::Session;
 use super::table::{Hold, Object, Stored};
 use super::value::ValueObject;
@@ -57,34 +58,43 @@ pub(super) struct Peer<'a> {
 /// Answers the requests in a message; `Err` with what to say before hanging up if it is none.
 pub(super) fn answer_message(peer: &Peer<'_>, message: &[u8], replies: &mut Vec<u8>) -> Result<(), String> {
     let mut rest = message;
-    let mut body = Vec::new();
+    let longest = peer.host.longest;
+    let mut body = Body::new(longest);
     let mut last = None;
     while !rest.is_empty() {
         let (request, behind) =
             postcard::take_from_bytes::<Request<'_>>(rest).map_err(|error| format!("a request: {error}"))?;
         rest = behind;
-        body.clear();
-        let outcome = answer_request(peer, &request, &mut last, &mut body);
+        body.clear(replies.len() as u64);
+        // None is begun any more, so that none is cut off.
+        let outcome = if peer.host.is_stopping() {
+            Err(Fault::Stopping)
+        } else {
+            answer_request(peer, &request, &mut last, &mut body)
+        };
         if request.number > 0 {
-            push_reply(
-                replies,
-                request.number,
-                outcome.as_ref().map(|()| body.as_slice()),
-                peer.host.longest,
-            );
+            push_reply(replies, request.number, outcome.as_ref().map(|()| body.bytes()), longest);
+        }
+        // Many that ask for little, and are told why they don't get it.
+        if replies.len() as u64 > longest.saturating_add(longest.max(REFUSED)) {
+            return Err("requests whose answers are too long".to_owned());
         }
     }
     Ok(())
 }
 
-/// Appends a reply, or that it is too long.
+/// Bytes of replies beyond the longest message, which say that others are too long.
+const REFUSED: u64 = 64 << 10;
+
+/// Appends a reply; of a fault whose text is too long, that it is.
 pub(super) fn push_reply(replies: &mut Vec<u8>, number: u64, outcome: Result<&[u8], &Fault>, longest: u64) {
     let start = replies.len();
+    let is_fault = outcome.is_err();
     let outcome = outcome.map(Bytes).map_err(Fault::clone);
     // Bytes and texts can be encoded.
     let _ = transfer::append(&Reply { number, outcome }, replies);
     let len = replies.len() as u64;
-    if len > longest {
+    if is_fault && len > longest {
         replies.truncate(start);
         let _ =
             transfer::append(&Reply { number, outcome: Err(Fault::TooLong { len, max: longest }) }, replies);
@@ -97,7 +107,7 @@ fn answer_request(
     peer: &Peer<'_>,
     request: &Request<'_>,
     last: &mut Option<(u64, Arc<Object>)>,
-    reply: &mut Vec<u8>,
+    reply: &mut Body,
 ) -> Result<(), Fault> {
     let answered = catch_unwind(AssertUnwindSafe(|| {
         if request.object == SERVER {
@@ -131,7 +141,7 @@ fn caller<'a>(peer: &'a Peer<'_>, object: &'a Arc<Object>) -> Caller<'a> {
     }
 }
 
-fn answer_as_server(peer: &Peer<'_>, body: &[u8], reply: &mut Vec<u8>) -> Result<(), Fault> {
+fn answer_as_server(peer: &Peer<'_>, body: &[u8], reply: &mut Body) -> Result<(), Fault> {
     let (host, session) = (peer.host, peer.session);
     let call = postcard::from_bytes(body).map_err(|error| Fault::malformed(&error))?;
     match call {
@@ -193,7 +203,10 @@ fn answer_as_server(peer: &Peer<'_>, body: &[u8], reply: &mut Vec<u8>) -> Result
             refer(peer, number)?;
             answer(reply, &number)
         }
-        ServerCall::Names => answer(reply, &host.names().keys().collect::<Vec<_>>()),
+        ServerCall::Names => {
+            let names = host.names();
+            answer(reply, &Sequence(|| names.keys()))
+        }
         ServerCall::Refusals => answer(reply, &host.refusals()),
         ServerCall::Stats => {
             host.expire_tickets();

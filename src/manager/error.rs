@@ -41,9 +41,12 @@ pub enum ManagerError {
     },
     /// The connection ended in the middle of the call: whether it took place is not known. As a rule the server was killed.
     Disconnected,
+    /// The server ends: the call was not begun, or what it waited for does not come any more.
+    Stopping,
     /// At the address there is another server than the one that had the object.
     Restarted,
-    /// A request or a reply is longer than the server takes messages. Nothing was done if it is the request.
+    /// A request or a reply is longer than the server takes messages. Nothing was done if it is the request; and nothing that the reply
+    /// was to bring is lost: an element that is too long to be taken stays where it is.
     #[non_exhaustive]
     TooLong {
         /// Its bytes.
@@ -144,6 +147,7 @@ impl From<Fault> for ManagerError {
             Fault::Malformed(what) => Self::Refused(format!("the request is malformed: {what}")),
             Fault::Refused(why) => Self::Refused(why),
             Fault::Gone => Self::Disconnected,
+            Fault::Stopping => Self::Stopping,
         }
     }
 }
@@ -157,6 +161,7 @@ impl fmt::Display for ManagerError {
                 return write!(f, "the manager's server speaks version {theirs}, this process {ours}");
             }
             Self::Disconnected => "the manager's server hung up in the middle of a call",
+            Self::Stopping => "the manager's server ends, and the call was not made",
             Self::Restarted => "the manager's server is another one than before",
             Self::TooLong { len, max } => {
                 return write!(f, "message to or from a manager: expected at most {max} bytes, found {len}");

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::body::{Body, answer};
 use super::error::ManagerError;
 use super::fault::Fault;
 use super::proxy::{Mark, Named, Proxy, Typed};
-use super::served::{Caller, Monitor, Served, answer};
+use super::served::{Caller, Monitor, Served};
 use super::wire::Kind;
 
 /// What an event is asked.
@@ -38,7 +39,7 @@ struct State {
 }
 
 impl Served for EventObject {
-    fn call(&self, caller: &Caller<'_>, body: &[u8], reply: &mut Vec<u8>) -> Result<(), Fault> {
+    fn call(&self, caller: &Caller<'_>, body: &[u8], reply: &mut Body) -> Result<(), Fault> {
         let call = postcard::from_bytes(body).map_err(|error| Fault::malformed(&error))?;
         match call {
             EventCall::Set => {
@@ -61,6 +62,10 @@ impl Served for EventObject {
                 answer(reply, &was_set.is_some())
             }
         }
+    }
+
+    fn wake(&self) {
+        self.state.wake();
     }
 }
 

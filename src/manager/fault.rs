@@ -37,8 +37,10 @@ pub(super) enum Fault {
     /// Bytes that are no request of this object.
     Malformed(String),
     Refused(String),
-    /// The client has gone meanwhile, or the server ends. Nobody reads it.
+    /// The client has gone meanwhile. Nobody reads it.
     Gone,
+    /// The server ends.
+    Stopping,
 }
 
 impl Fault {

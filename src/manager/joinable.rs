@@ -344,7 +344,7 @@ impl<T: Serialize + DeserializeOwned> JoinableQueueProxy<T> {
         get(&self.remote, Some(timeout))
     }
 
-    /// Gets up to `most` items that are there, waiting for the first: by one message. Each is to be followed by a
+    /// Gets up to `most` items that are there, and as many as a message takes, waiting for the first: by one message. Each is to be followed by a
     /// [`task_done`](Self::task_done).
     ///
     /// # Errors

@@ -9,6 +9,7 @@
 //! what there is room for. A message is copied out before anybody looks at what is in it.
 
 use std::cell::Cell;
+use std::os::fd::AsFd;
 
 use rustix::net::SocketType;
 use rustix::net::sockopt::socket_type;
@@ -17,7 +18,7 @@ use crate::connection::Descriptor;
 use crate::raw::mailbox::{Found, Mailbox};
 use crate::sys::mapping::Mapping;
 use crate::sys::region::Region;
-use crate::sys::{memfd, spin};
+use crate::sys::{memfd, poll, spin};
 use crate::{Connection, ConnectionError, Error};
 
 /// Bytes of a mailbox, its word's line among them.
@@ -55,7 +56,7 @@ impl Mailboxes {
     /// # Errors
     /// It is another file, or there is no memory to map it.
     pub(super) fn open(descriptor: &Descriptor) -> crate::Result<Self> {
-        let facts = memfd::facts(std::os::fd::AsFd::as_fd(descriptor))?;
+        let facts = memfd::facts(descriptor.as_fd())?;
         let bytes = 2 * MAILBOX as u64;
         // Sealed, so that the memory stays, and with all its pages.
         if !memfd::is_sealed_against_shrinking(descriptor) || facts.size != bytes || facts.reserved < bytes {
@@ -92,6 +93,11 @@ pub(super) enum Failure {
 impl Line {
     pub(super) fn new(connection: Connection, mailboxes: Option<Mailboxes>, end: End) -> Self {
         Self { connection, mailboxes, end, is_open: Cell::new(false), came_by_socket: Cell::new(false) }
+    }
+
+    /// Whether the other end has closed it although what is sent there seems to go well: over a network.
+    pub(super) fn has_ended_unseen(&self) -> bool {
+        self.mailboxes.is_none() && poll::is_deserted(self.connection.as_fd())
     }
 
     /// Sends a message, and receives the one that answers it. Nothing else is under way.

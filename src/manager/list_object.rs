@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::body::{Body, Sequence, answer, answer_items};
 use super::fault::Fault;
-use super::served::{Caller, Monitor, Served, answer};
+use super::served::{Caller, Monitor, Served};
 use super::table::Stored;
 use super::wire::Item;
 
@@ -110,7 +111,7 @@ pub(super) fn store_all(caller: &Caller<'_>, items: &[Item<'_>]) -> Result<Vec<S
 }
 
 impl Served for ListObject {
-    fn call(&self, caller: &Caller<'_>, body: &[u8], reply: &mut Vec<u8>) -> Result<(), Fault> {
+    fn call(&self, caller: &Caller<'_>, body: &[u8], reply: &mut Body) -> Result<(), Fault> {
         let call = postcard::from_bytes(body).map_err(|error| Fault::malformed(&error))?;
         // What is replaced or removed goes when nothing is locked: it may be the last reference to an object.
         match call {
@@ -155,12 +156,16 @@ impl Served for ListObject {
                 })
             }
             ListCall::Pop => {
-                let popped = self.change(Vec::pop);
+                let popped = self.change(|items| {
+                    reply.check_item(items.last())?;
+                    Ok::<_, Fault>(items.pop())
+                })?;
                 answer(reply, &popped.as_ref().map(|stored| caller.item(stored)))
             }
             ListCall::Remove(index) => {
                 let removed = self.change(|items| {
                     let index = place(index, items.len())?;
+                    reply.check_item(items.get(index))?;
                     Ok::<_, Fault>(items.remove(index))
                 })?;
                 answer(reply, &caller.item(&removed))
@@ -205,15 +210,16 @@ impl Served for ListObject {
             }
             ListCall::Slice(start, end) => self.state.look(|state| {
                 let span = span_to(start, end, state.items.len())?;
-                answer(reply, &state.items[span].iter().map(|stored| caller.item(stored)).collect::<Vec<_>>())
+                answer_items(reply, caller, || state.items[span.clone()].iter())
             }),
             ListCall::Splice(start, end, values) => {
                 let values = store_all(caller, &values)?;
                 let before = self.change(|items| {
                     let span = span_to(start, end, items.len())?;
+                    reply.check(items[span.clone()].iter().map(Stored::len).sum())?;
                     Ok::<Vec<Stored>, Fault>(items.splice(span, values).collect())
                 })?;
-                answer(reply, &before.iter().map(|stored| caller.item(stored)).collect::<Vec<_>>())
+                answer_items(reply, caller, || before.iter())
             }
             ListCall::Last => {
                 self.state.look(|state| answer(reply, &state.items.last().map(|stored| caller.item(stored))))
@@ -221,18 +227,15 @@ impl Served for ListObject {
             ListCall::SwapRemove(index) => {
                 let removed = self.change(|items| {
                     let index = place(index, items.len())?;
+                    reply.check_item(items.get(index))?;
                     Ok::<_, Fault>(items.swap_remove(index))
                 })?;
                 answer(reply, &caller.item(&removed))
             }
             ListCall::Snapshot => self.state.look(|state| {
-                answer(
-                    reply,
-                    &(
-                        state.version,
-                        state.items.iter().map(|stored| caller.item(stored)).collect::<Vec<_>>(),
-                    ),
-                )
+                reply.check(state.items.iter().map(Stored::len).sum())?;
+                let items = Sequence(|| state.items.iter().map(|stored| caller.item(stored)));
+                answer(reply, &(state.version, items))
             }),
             ListCall::Replace(version, values) => {
                 let values = store_all(caller, &values)?;

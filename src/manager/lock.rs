@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::body::{Body, answer};
 use super::error::ManagerError;
 use super::fault::Fault;
 use super::proxy::{Mark, Named, Proxy, Typed};
-use super::served::{Caller, Monitor, Served, answer};
+use super::served::{Caller, Monitor, Served};
 use super::wire::{Kind, SessionId};
 
 /// What a lock is asked.
@@ -89,7 +90,7 @@ pub(super) fn give_up(held: &mut Option<Held>, lease: u64) {
 }
 
 impl Served for LockObject {
-    fn call(&self, caller: &Caller<'_>, body: &[u8], reply: &mut Vec<u8>) -> Result<(), Fault> {
+    fn call(&self, caller: &Caller<'_>, body: &[u8], reply: &mut Body) -> Result<(), Fault> {
         let call = postcard::from_bytes(body).map_err(|error| Fault::malformed(&error))?;
         match call {
             LockCall::Acquire(thread, timeout) => {
@@ -104,6 +105,10 @@ impl Served for LockObject {
 
     fn release(&self, lease: u64) {
         self.state.change(|held| give_up(held, lease));
+    }
+
+    fn wake(&self) {
+        self.state.wake();
     }
 }
 

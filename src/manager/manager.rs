@@ -42,7 +42,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// of processes, over connections, through queues, and into other objects of the same server. The object goes with its last
 /// proxy, in whatever process. An object that other programs are to find gets a [name](Self::publish).
 ///
-/// Dropping the manager that started a server ends that, with all objects. Memory that processes share is a hundred times as fast:
+/// Dropping the manager that started a server ends that, with all objects, as [`shutdown`](Self::shutdown) does. Memory that processes share is a hundred times as fast:
 /// [`Queue`](crate::Queue), [`Value`](crate::Value) and their kin are for processes of one machine.
 ///
 /// # Process death
@@ -194,6 +194,9 @@ impl Manager {
     }
 
     /// Ends the server, with all objects, and waits until it has ended. Again it does nothing.
+    ///
+    /// Calls that have begun go on for up to half a second, and are answered. Those that wait, for a lock or an element of a queue,
+    /// and those that come too late end with [`ManagerError::Stopping`] or [`ManagerError::Unreachable`], and none of these was made.
     ///
     /// # Errors
     /// [`ManagerError::NotStartedHere`].

@@ -37,6 +37,7 @@
 
 mod array;
 mod barrier;
+mod body;
 mod builder;
 mod client;
 mod condition;

@@ -6,10 +6,11 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::body::{Body, Sequence, answer};
 use super::error::ManagerError;
 use super::fault::Fault;
 use super::proxy::{Mark, Named, Proxy, Typed};
-use super::served::{Caller, Monitor, Served, answer};
+use super::served::{Caller, Monitor, Served};
 use super::table::Stored;
 use super::wire::{Item, Kind, Packed};
 use crate::segment::name_of;
@@ -36,7 +37,7 @@ pub(super) struct NamespaceObject {
 }
 
 impl Served for NamespaceObject {
-    fn call(&self, caller: &Caller<'_>, body: &[u8], reply: &mut Vec<u8>) -> Result<(), Fault> {
+    fn call(&self, caller: &Caller<'_>, body: &[u8], reply: &mut Body) -> Result<(), Fault> {
         let call = postcard::from_bytes(body).map_err(|error| Fault::malformed(&error))?;
         match call {
             NamespaceCall::Get(name, of) => self.state.look(|attributes| {
@@ -79,7 +80,7 @@ impl Served for NamespaceObject {
                 answer(reply, &done)
             }
             NamespaceCall::Names => {
-                self.state.look(|attributes| answer(reply, &attributes.keys().collect::<Vec<_>>()))
+                self.state.look(|attributes| answer(reply, &Sequence(|| attributes.keys())))
             }
         }
     }

@@ -282,7 +282,7 @@ impl<'a> Pipeline<'a> {
     ///
     /// # Errors
     /// [`ManagerError::Disconnected`]: some of the calls were made, perhaps. Those of connecting. That of a single call is in its
-    /// answer.
+    /// answer: [`ManagerError::Stopping`], for one, where the server ended before it was made.
     ///
     /// # Process death
     /// As for the type.
@@ -316,18 +316,26 @@ impl<'a> Pipeline<'a> {
         let line = self.client.send_first(&first)?;
         let mut underway = VecDeque::from([(first.len(), calls)]);
         let mut bytes = first.len();
+        let mut unsent = 0;
         for (message, calls) in messages {
             while bytes + message.len() > WINDOW && !underway.is_empty() {
                 bytes -= answers.receive(&line, &mut underway)?;
             }
-            line.send_by_socket(&message).map_err(lost)?;
+            // A server that ends reads no more, and answers what it has read.
+            if unsent > 0 || line.send_by_socket(&message).is_err() {
+                unsent += calls;
+                continue;
+            }
             bytes += message.len();
             underway.push_back((message.len(), calls));
         }
         while !underway.is_empty() {
             answers.receive(&line, &mut underway)?;
         }
-        self.client.put_back(line);
+        if unsent == 0 {
+            self.client.put_back(line);
+        }
+        answers.outcomes.extend((0..unsent).map(|_| Err(Fault::Stopping)));
         Ok(answers)
     }
 }

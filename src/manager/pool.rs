@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::body::{Body, answer, bytes_len};
 use super::fault::Fault;
-use super::served::{Caller, Monitor, Served, answer};
+use super::served::{Caller, Monitor, Served};
 use super::wire::Bytes;
 use crate::pool::Job;
 use crate::{Pool, TaskError};
@@ -101,7 +102,7 @@ impl PoolObject {
 }
 
 impl Served for PoolObject {
-    fn call(&self, caller: &Caller<'_>, body: &[u8], reply: &mut Vec<u8>) -> Result<(), Fault> {
+    fn call(&self, caller: &Caller<'_>, body: &[u8], reply: &mut Body) -> Result<(), Fault> {
         if !caller.is_same_program {
             return Err(Fault::Refused("a pool's functions are those of the server's program".to_owned()));
         }
@@ -119,9 +120,14 @@ impl Served for PoolObject {
                 let got = self.state.wait(caller, timeout, |state| {
                     let is_there = |lease: &&u64| !matches!(state.results.get(lease), Some(None));
                     let lease = leases.iter().copied().find(|lease| is_there(&lease))?;
-                    Some((lease, state.results.remove(&lease).flatten()))
+                    if let Some(Some(Ok(bytes))) = state.results.get(&lease)
+                        && let Err(too_long) = reply.check(bytes_len(bytes))
+                    {
+                        return Some(Err(too_long));
+                    }
+                    Some(Ok((lease, state.results.remove(&lease).flatten())))
                 })?;
-                let Some((lease, result)) = got else {
+                let Some((lease, result)) = got.transpose()? else {
                     return answer(reply, &None::<(u64, Result<Bytes<'_>, TaskError>)>);
                 };
                 caller.unlease(lease)?;
@@ -159,5 +165,9 @@ impl Served for PoolObject {
 
     fn release(&self, lease: u64) {
         self.state.change(|state| state.results.remove(&lease));
+    }
+
+    fn wake(&self) {
+        self.state.wake();
     }
 }

@@ -22,8 +22,10 @@ use crate::pool::Job;
 /// functions. Functions are as in [`Pool`](crate::Pool); their arguments and results hold no handles, and may hold proxies.
 ///
 /// # Process death
-/// A worker that dies fails its task, and is replaced. The results of a client that is killed are forgotten. Workers end with the
-/// server, however it ends.
+/// A worker that dies fails its task, and is replaced. Workers end with the server, however it ends.
+///
+/// What was submitted is done, as in Python, although the client waits no longer, drops the result or is killed: it keeps a worker
+/// busy for as long as it takes, and the server forgets what comes of it.
 ///
 /// # Examples
 /// ```
@@ -157,7 +159,7 @@ impl PoolProxy {
     /// As [`map`](Self::map), with options.
     ///
     /// # Errors
-    /// Those of `map`; [`ManagerError::TimedOut`], and what was begun or given to the pool is done all the same.
+    /// Those of `map`; [`ManagerError::TimedOut`], and all items are worked on all the same, by a pool that is as busy as before.
     ///
     /// # Process death
     /// As for the type.
@@ -300,7 +302,7 @@ impl PoolProxy {
         self.imap_with(f, items, MapOptions::default())
     }
 
-    /// As [`imap`](Self::imap), with options. A timeout is [`ManagerError::TimedOut`].
+    /// As [`imap`](Self::imap), with options. A timeout is [`ManagerError::TimedOut`]; what is on its way then is done all the same.
     ///
     /// # Errors
     /// Each result has its own. One that is no [`ManagerError::Task`] is the last.

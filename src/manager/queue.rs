@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::body::{Body, answer, answer_items};
 use super::fault::Fault;
-use super::served::{Caller, Monitor, Served, answer};
+use super::served::{Caller, Monitor, Served};
 use super::table::Stored;
 use super::wire::Item;
 
@@ -109,7 +110,7 @@ fn over(timeout: Option<Duration>, at_once: Fault) -> Fault {
 }
 
 impl Served for QueueObject {
-    fn call(&self, caller: &Caller<'_>, body: &[u8], reply: &mut Vec<u8>) -> Result<(), Fault> {
+    fn call(&self, caller: &Caller<'_>, body: &[u8], reply: &mut Body) -> Result<(), Fault> {
         let call = postcard::from_bytes(body).map_err(|error| Fault::malformed(&error))?;
         match call {
             QueueCall::Put(value, timeout) => self.put(caller, vec![caller.store(&value)?], timeout),
@@ -119,29 +120,33 @@ impl Served for QueueObject {
             }
             QueueCall::Get(timeout) => {
                 let got = self.get(caller, timeout, |state| {
+                    reply.check_item(state.entries.front().map(|entry| &entry.value))?;
                     state.got += 1;
-                    state.entries.pop_front()
+                    Ok::<_, Fault>(state.entries.pop_front())
                 })?;
-                let entry = got.ok_or(Fault::Empty)?;
+                let entry = got?.ok_or(Fault::Empty)?;
                 answer(reply, &caller.item(&entry.value))
             }
             QueueCall::GetMany(most, timeout) => {
                 let got = self.get(caller, timeout, |state| {
-                    let count = usize::try_from(most).unwrap_or(usize::MAX).min(state.entries.len());
+                    reply.check_item(state.entries.front().map(|entry| &entry.value))?;
+                    // What does not fit is for the next call.
+                    let most = usize::try_from(most).unwrap_or(usize::MAX);
+                    let count = reply.count(state.entries.iter().take(most).map(|entry| &entry.value));
                     state.got += count as u64;
-                    state.entries.drain(..count).collect::<Vec<_>>()
-                })?;
-                answer(reply, &got.iter().map(|entry| caller.item(&entry.value)).collect::<Vec<_>>())
+                    Ok::<_, Fault>(state.entries.drain(..count).collect::<Vec<_>>())
+                })??;
+                answer_items(reply, caller, || got.iter().map(|entry| &entry.value))
             }
             QueueCall::Take(timeout) => {
                 let lease = self.get(caller, timeout, |state| {
-                    let mut entry = state.entries.pop_front()?;
+                    reply.check_item(state.entries.front().map(|entry| &entry.value))?;
+                    let mut entry = state.entries.pop_front().ok_or(Fault::Empty)?;
                     entry.attempts += 1;
                     let lease = caller.lease();
                     state.taken.insert(lease, entry);
-                    Some(lease)
-                })?;
-                let lease = lease.ok_or(Fault::Empty)?;
+                    Ok::<_, Fault>(lease)
+                })??;
                 self.state.look(|state| {
                     let entry = state.taken.get(&lease).ok_or(Fault::Empty)?;
                     answer(reply, &(lease, entry.attempts, caller.item(&entry.value)))
@@ -184,5 +189,9 @@ impl Served for QueueObject {
             let entry = state.taken.remove(&lease);
             entry.into_iter().for_each(|entry| state.entries.push_front(entry));
         });
+    }
+
+    fn wake(&self) {
+        self.state.wake();
     }
 }

@@ -230,7 +230,7 @@ impl<T: Serialize + DeserializeOwned> QueueProxy<T> {
         get(&self.remote, Some(timeout))
     }
 
-    /// Gets up to `most` items that are there, waiting for the first: by one message.
+    /// Gets up to `most` items that are there, and as many as a message takes, waiting for the first: by one message.
     ///
     /// # Errors
     /// As [`get`](Self::get).

@@ -6,8 +6,9 @@ use std::sync::{Mutex, PoisonError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::body::{Body, answer};
 use super::fault::Fault;
-use super::served::{Caller, Served, answer};
+use super::served::{Caller, Served};
 
 /// A type of one's own, of which a manager's server has objects: [`ManagerBuilder::register`](super::ManagerBuilder::register),
 /// [`Manager::object`](super::Manager::object).
@@ -264,7 +265,7 @@ fn make<T: RemoteObject>(args: &[u8]) -> Result<Box<dyn Served>, Fault> {
 struct Hosted<T>(Mutex<T>);
 
 impl<T: RemoteObject> Served for Hosted<T> {
-    fn call(&self, _: &Caller<'_>, body: &[u8], reply: &mut Vec<u8>) -> Result<(), Fault> {
+    fn call(&self, _: &Caller<'_>, body: &[u8], reply: &mut Body) -> Result<(), Fault> {
         let request = postcard::from_bytes(body).map_err(|error| Fault::malformed(&error))?;
         // A call that panicked has not spoiled it for others.
         let answered = self.0.lock().unwrap_or_else(PoisonError::into_inner).call(request);

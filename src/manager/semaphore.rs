@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::body::{Body, answer};
 use super::error::ManagerError;
 use super::fault::Fault;
 use super::proxy::{Mark, Named, Proxy, Typed};
-use super::served::{Caller, Monitor, Served, answer};
+use super::served::{Caller, Monitor, Served};
 use super::wire::Kind;
 
 /// What a semaphore is asked.
@@ -49,7 +50,7 @@ impl SemaphoreObject {
 }
 
 impl Served for SemaphoreObject {
-    fn call(&self, caller: &Caller<'_>, body: &[u8], reply: &mut Vec<u8>) -> Result<(), Fault> {
+    fn call(&self, caller: &Caller<'_>, body: &[u8], reply: &mut Body) -> Result<(), Fault> {
         let call = postcard::from_bytes(body).map_err(|error| Fault::malformed(&error))?;
         match call {
             SemaphoreCall::Acquire(timeout) => {
@@ -72,6 +73,10 @@ impl Served for SemaphoreObject {
     fn release(&self, _: u64) {
         // One that was released by others as well has as many as it may.
         let _ = self.add();
+    }
+
+    fn wake(&self) {
+        self.state.wake();
     }
 }
 

@@ -5,15 +5,13 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde::Serialize;
-
+use super::body::Body;
 use super::fault::Fault;
 use super::host::Host;
 use super::session::Session;
 use super::table::{Object, Stored};
 use super::wire::{Item, SessionId};
 use crate::sys::Deadline;
-use crate::transfer;
 
 /// An object on the server. It is called by many threads at once.
 pub(super) trait Served: Send + Sync {
@@ -21,10 +19,13 @@ pub(super) trait Served: Send + Sync {
     ///
     /// # Errors
     /// Why it did not. What is in `reply` then doesn't count.
-    fn call(&self, caller: &Caller<'_>, body: &[u8], reply: &mut Vec<u8>) -> Result<(), Fault>;
+    fn call(&self, caller: &Caller<'_>, body: &[u8], reply: &mut Body) -> Result<(), Fault>;
 
     /// A client that had this lease has gone.
     fn release(&self, _lease: u64) {}
+
+    /// Has who waits here look whether the server ends.
+    fn wake(&self) {}
 }
 
 /// Who asks.
@@ -70,11 +71,6 @@ impl Caller<'_> {
     }
 }
 
-/// Appends `value` to a reply.
-pub(super) fn answer<T: Serialize + ?Sized>(reply: &mut Vec<u8>, value: &T) -> Result<(), Fault> {
-    transfer::append(value, reply).map_err(|error| Fault::Malformed(error.to_string()))
-}
-
 /// How long a thread of the server's sleeps before it looks whether its client is still there.
 const SLICE: Duration = Duration::from_millis(250);
 
@@ -114,7 +110,7 @@ impl<S> Monitor<S> {
     /// which none is for ever.
     ///
     /// # Errors
-    /// [`Fault::Gone`]: the client has gone, or the server ends. Found out within a slice.
+    /// [`Fault::Gone`]: the client has gone, which is found out within a slice. [`Fault::Stopping`]: the server ends.
     pub(super) fn wait<R>(
         &self,
         caller: &Caller<'_>,
@@ -132,7 +128,12 @@ impl<S> Monitor<S> {
             if left.is_zero() {
                 return Ok(None);
             }
-            if caller.host.is_stopping() || (caller.is_gone)() {
+            // In this order: a server that ends shuts its connections afterwards.
+            let is_gone = (caller.is_gone)();
+            if caller.host.is_stopping() {
+                return Err(Fault::Stopping);
+            }
+            if is_gone {
                 return Err(Fault::Gone);
             }
             inside.waiting += 1;
@@ -140,6 +141,11 @@ impl<S> Monitor<S> {
             (inside, _) = waited.unwrap_or_else(PoisonError::into_inner);
             inside.waiting -= 1;
         }
+    }
+
+    /// Wakes who waits: what it waits for may be in vain.
+    pub(super) fn wake(&self) {
+        self.leave(self.inside());
     }
 
     /// Unlocks, and wakes who waits.

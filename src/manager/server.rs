@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::net::sockopt::socket_peercred;
+use rustix::net::{Shutdown, shutdown};
 
 use super::dispatch::{Peer, answer_message, push_reply};
 use super::fault::Fault;
@@ -19,6 +20,8 @@ use crate::{Address, AuthKey, Connection, ConnectionError, Listener, Result};
 
 /// How long a client may take to prove its key, and then again to say hello, unless a server is told otherwise.
 pub(super) const HELLO_TIME: Duration = Duration::from_secs(10);
+/// How long calls may go on when the server ends. Less than who started it waits for its end.
+const END_TIME: Duration = Duration::from_millis(500);
 /// Where no thread can be started, and where the system fails, the server waits so long.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Replies beyond this are not kept room for.
@@ -31,6 +34,8 @@ const SPARE: usize = 64 << 10;
 ///
 /// # Process death
 /// What a killed client held goes to others within 1 s: locks, permits, tasks. Objects that only it referred to go within 3 s.
+///
+/// One that is [stopped](ServerStopper::stop) answers what it has begun.
 ///
 /// # Examples
 /// ```
@@ -51,17 +56,25 @@ const SPARE: usize = 64 << 10;
 /// # Ok::<(), multiproc::Error>(())
 /// ```
 pub struct Server {
+    // Dropped first: who comes when the server ends is sent away at once.
     listener: Listener,
     hello_time: Duration,
     shared: Arc<Shared>,
+    _ending: Ending,
 }
 
 struct Shared {
     host: Arc<Host>,
     /// What is open, so that it can be closed.
     connections: Mutex<Vec<std::sync::Weak<Connection>>>,
+    /// Threads that may be in a call.
+    serving: Mutex<usize>,
+    ended: Condvar,
     wake: rustix::fd::OwnedFd,
 }
+
+/// What is done when the server is dropped.
+struct Ending(Arc<Shared>);
 
 /// Ends a [`Server`].
 ///
@@ -80,7 +93,10 @@ pub struct ServerStopper {
 }
 
 impl ServerStopper {
-    /// Has [`Server::serve_forever`] return, which ends what is going on.
+    /// Has [`Server::serve_forever`] return.
+    ///
+    /// Calls that have begun go on for up to half a second, and are answered. Those that wait, for a lock or an element of a queue,
+    /// and those that come too late end with [`ManagerError::Stopping`](super::ManagerError::Stopping), and none of these was made.
     ///
     /// # Examples
     /// ```
@@ -112,11 +128,14 @@ impl Server {
         let wake = rustix::event::eventfd(0, flags)
             .map_err(|errno| crate::Error::os("start a manager's server", errno))?;
         let host = Host::new(registry, longest)?;
-        Ok(Self {
-            listener,
-            hello_time,
-            shared: Arc::new(Shared { host, connections: Mutex::default(), wake }),
-        })
+        let shared = Arc::new(Shared {
+            host,
+            connections: Mutex::default(),
+            serving: Mutex::default(),
+            ended: Condvar::new(),
+            wake,
+        });
+        Ok(Self { listener, hello_time, _ending: Ending(Arc::clone(&shared)), shared })
     }
 
     /// Where it is.
@@ -185,26 +204,68 @@ impl Server {
             }
             connections.push(Arc::downgrade(&connection));
         }
-        let (host, hello_time) = (Arc::clone(&self.shared.host), self.hello_time);
+        let (serving, hello_time) = (Serving::begin(&self.shared), self.hello_time);
         let thread = std::thread::Builder::new().name("multiproc-serve".to_owned());
         // One that there is no thread for is closed: its client sees that.
-        if thread.spawn(move || serve(&host, &connection, hello_time)).is_err() {
+        if thread.spawn(move || serve(serving, &connection, hello_time)).is_err() {
             std::thread::sleep(PAUSE);
         }
     }
 }
 
-/// Closes what is open. Threads that are in a call end with it.
-impl Drop for Server {
+/// Lets the calls that have begun end, and closes what is open.
+impl Drop for Ending {
     fn drop(&mut self) {
-        self.shared.host.stop();
-        let connections =
-            std::mem::take(&mut *self.shared.connections.lock().unwrap_or_else(PoisonError::into_inner));
+        let Self(shared) = self;
+        shared.host.stop();
+        // Who reads finds the end after what has come by now.
+        shared.shut(Shutdown::Read);
+        shared.host.table.wake();
+        if !shared.all_ended(END_TIME) {
+            // They wait for a client that reads nothing, or are in a method that takes too long.
+            shared.shut(Shutdown::Both);
+        }
+        shared.host.clear();
+    }
+}
+
+impl Shared {
+    fn shut(&self, how: Shutdown) {
+        let connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         for connection in connections.iter().filter_map(std::sync::Weak::upgrade) {
             // The other end may have closed it.
-            let _ = rustix::net::shutdown(connection.as_fd(), rustix::net::Shutdown::Both);
+            let _ = shutdown(connection.as_fd(), how);
         }
-        self.shared.host.clear();
+    }
+
+    /// Waits until no thread is in a call, or for so long; whether there is none.
+    fn all_ended(&self, patience: Duration) -> bool {
+        let serving = self.serving.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.ended.wait_timeout_while(serving, patience, |serving| *serving > 0);
+        let (serving, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        *serving == 0
+    }
+}
+
+/// A thread that may be in a call.
+struct Serving {
+    shared: Arc<Shared>,
+}
+
+impl Serving {
+    fn begin(shared: &Arc<Shared>) -> Self {
+        *shared.serving.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        Self { shared: Arc::clone(shared) }
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let mut serving = self.shared.serving.lock().unwrap_or_else(PoisonError::into_inner);
+        *serving -= 1;
+        if *serving == 0 {
+            self.shared.ended.notify_all();
+        }
     }
 }
 
@@ -221,7 +282,8 @@ impl fmt::Debug for ServerStopper {
 }
 
 /// What a thread of the server's does: everything for one connection, in the order in which it is asked.
-fn serve(host: &Arc<Host>, connection: &Connection, hello_time: Duration) {
+fn serve(serving: Serving, connection: &Connection, hello_time: Duration) {
+    let host = &Arc::clone(&serving.shared.host);
     let (id, session, line) = match greet(host, connection, hello_time) {
         Ok(Some(known)) => known,
         Ok(None) => return,
@@ -235,10 +297,10 @@ fn serve(host: &Arc<Host>, connection: &Connection, hello_time: Duration) {
     let (mut message, mut replies) = (Vec::new(), Vec::new());
     // Too long for memory is too long for the server.
     let longest = usize::try_from(host.longest).unwrap_or(usize::MAX);
-    // By the mailboxes a client could go on without ever seeing that its connection was shut down.
-    while !host.is_stopping() {
+    loop {
         replies.clear();
         replies.shrink_to(SPARE);
+        // A server that ends takes nothing more from the mailbox, and goes on to the end of the socket.
         let refusal = match line.receive(&mut message, longest, || host.is_stopping()) {
             Ok(()) => match answer_message(&peer, &message, &mut replies) {
                 Ok(()) => None,
@@ -264,6 +326,11 @@ fn serve(host: &Arc<Host>, connection: &Connection, hello_time: Duration) {
             break;
         }
     }
+    if host.is_stopping() {
+        // All has been read, or else the client saw a broken connection before the last answer.
+        let _ = shutdown(connection.as_fd(), Shutdown::Both);
+    }
+    drop(serving);
     host.leave(id, &session);
 }
 

@@ -68,6 +68,13 @@ impl Table {
         }
     }
 
+    /// Has all who wait at an object look whether the server ends.
+    pub(super) fn wake(&self) {
+        let objects: Vec<_> =
+            self.entries().objects.values().map(|entry| Arc::clone(&entry.object)).collect();
+        objects.iter().for_each(|object| object.served.wake());
+    }
+
     /// Removes all objects.
     pub(super) fn clear(&self) {
         let gone = std::mem::take(&mut self.entries().objects);

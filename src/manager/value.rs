@@ -6,10 +6,11 @@ use std::marker::PhantomData;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::body::{Body, answer};
 use super::error::ManagerError;
 use super::fault::Fault;
 use super::proxy::{Mark, Named, Proxy, Typed};
-use super::served::{Caller, Monitor, Served, answer};
+use super::served::{Caller, Monitor, Served};
 use super::table::Stored;
 use super::wire::{Item, Kind};
 use crate::segment::name_of;
@@ -38,7 +39,7 @@ impl ValueObject {
 }
 
 impl Served for ValueObject {
-    fn call(&self, caller: &Caller<'_>, body: &[u8], reply: &mut Vec<u8>) -> Result<(), Fault> {
+    fn call(&self, caller: &Caller<'_>, body: &[u8], reply: &mut Body) -> Result<(), Fault> {
         let call = postcard::from_bytes(body).map_err(|error| Fault::malformed(&error))?;
         match call {
             ValueCall::Get => self.state.look(|value| answer(reply, &caller.item(value))),

@@ -22,6 +22,8 @@ pub(crate) mod membarrier;
 pub(crate) mod memfd;
 #[cfg(not(all(test, loom)))]
 pub(crate) mod named;
+#[cfg(all(feature = "manager", not(all(test, loom))))]
+pub(crate) mod own_pid;
 #[cfg(all(feature = "process", not(all(test, loom))))]
 pub(crate) mod packet;
 #[cfg(all(feature = "process", not(all(test, loom))))]

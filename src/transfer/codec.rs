@@ -154,6 +154,53 @@ pub(crate) fn append<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> R
     done
 }
 
+/// As [`append`], and returns how many bytes it takes. What comes after the first `most` of them is counted and not written.
+///
+/// # Errors
+/// As [`encode_item`].
+#[cfg(feature = "manager")]
+pub(crate) fn append_within<T: Serialize + ?Sized>(
+    value: &T,
+    bytes: &mut Vec<u8>,
+    most: usize,
+) -> Result<usize> {
+    let (start, mut len) = (bytes.len(), 0);
+    let within = Within { behind: Behind(bytes), most, len: &mut len };
+    let done = outside(|| postcard::serialize_with_flavor(value, within), Error::Encode);
+    if done.is_err() {
+        bytes.truncate(start);
+    }
+    done.map(|()| len)
+}
+
+/// [`Behind`], for so many bytes.
+#[cfg(feature = "manager")]
+struct Within<'a> {
+    behind: Behind<'a>,
+    most: usize,
+    len: &'a mut usize,
+}
+
+#[cfg(feature = "manager")]
+impl Flavor for Within<'_> {
+    type Output = ();
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.try_extend(&[byte])
+    }
+
+    #[inline]
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        *self.len = self.len.saturating_add(bytes.len());
+        if *self.len <= self.most { self.behind.try_extend(bytes) } else { Ok(()) }
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
 /// Decodes an item of a queue.
 ///
 /// # Errors

@@ -25,7 +25,7 @@ mod sequence;
 mod table;
 
 #[cfg(feature = "manager")]
-pub(crate) use codec::append;
+pub(crate) use codec::{append, append_within};
 pub(crate) use codec::{decode, decode_from, decode_item, encode, encode_and, encode_item};
 pub(crate) use failure::{de_error, ser_error};
 pub(crate) use message::Message;
