@@ -1,9 +1,11 @@
 //! `Process::fork`: each test in a process of its own, which has one thread.
 #![cfg(feature = "auto-init")]
+#![allow(unsafe_code)] // In what `ctor` and `inventory` make.
 
 mod worker;
 
 use std::io::{Read, Write};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use multiproc::{
@@ -168,6 +170,30 @@ fn what_was_printed_before_a_fork_is_printed_once() {
         let mut text = String::new();
         printed.read_to_string(&mut text).unwrap();
         assert_eq!(text, "before in the fork after");
+    };
+    Worker::spawn(test, ()).join();
+}
+
+static BUILT: AtomicU32 = AtomicU32::new(0);
+
+#[ctor::ctor(unsafe)]
+fn build() {
+    BUILT.fetch_add(1, Ordering::Relaxed);
+}
+
+struct Plugin(&'static str);
+
+inventory::collect!(Plugin);
+inventory::submit!(Plugin("one"));
+
+#[test]
+fn constructors_by_ctor_and_inventory_have_run_once() {
+    let test = |()| {
+        let look = || {
+            let plugins: Vec<_> = inventory::iter::<Plugin>.into_iter().map(|plugin| plugin.0).collect();
+            (plugins.join(" "), BUILT.load(Ordering::Relaxed))
+        };
+        assert_eq!(Process::fork(look).unwrap().join().unwrap(), ("one".to_owned(), 1));
     };
     Worker::spawn(test, ()).join();
 }

@@ -240,6 +240,14 @@ fn a_process_has_the_surroundings_of_the_moment() {
     Worker::spawn(test, ()).join();
 }
 
+#[test]
+fn a_large_environment_gets_there() {
+    let large = "x".repeat(1 << 20);
+    let len = |()| std::env::var("MULTIPROC_TEST_LARGE").map(|value| value.len()).ok();
+    let mut process = builder().env("MULTIPROC_TEST_LARGE", &large).spawn(len, ()).unwrap();
+    assert_eq!(process.join().unwrap(), Some(large.len()));
+}
+
 /// Does something to this process that its children inherit; whether that could be tried here.
 fn change(what: u32) -> bool {
     let nobody = 65534;

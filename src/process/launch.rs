@@ -64,18 +64,22 @@ pub(super) fn launch(mut plan: Plan, entry: Entry, arguments: Message) -> Result
         runner,
         function,
     };
-    let (start, started) = match plan.method {
-        StartMethod::Spawn => (encode(&start)?, start_image(plan.command(), anchor)?),
+    let (started, start) = match plan.method {
+        StartMethod::Spawn => {
+            let start = Message { fds, ..encode(&start)? };
+            (start_image(plan.command(), anchor)?, Some(start))
+        }
         StartMethod::Zygote => zygote::copy(anchor, || {
             let (identity, mask) = Identity::now()?;
             let (setting, more) = Setting::new(&mut plan, mask)?;
             start.setting = Some(setting);
             fds.extend(more);
-            Ok((identity, encode(&start)?))
+            Ok((identity, Message { fds, ..encode(&start)? }))
         })?,
     };
-    let start = Message { fds, ..start };
-    let sent = deliver(started.socket.as_fd(), &start, &arguments);
+    let socket = started.socket.as_fd();
+    let told = start.map_or(Ok(()), |start| tell(socket, START, &start));
+    let sent = told.and_then(|()| tell(socket, ARGUMENTS, &arguments));
     let child = Child::new(started, who);
     match sent {
         // A child that has died is reported by `join`, which knows how it died.
@@ -137,12 +141,13 @@ pub(super) fn start_image(mut command: Command, anchor: u64) -> Result<Started> 
     }
 }
 
-fn deliver(socket: BorrowedFd<'_>, start: &Message, arguments: &Message) -> Result<(), frame::FrameError> {
-    for (tag, message) in [(START, start), (ARGUMENTS, arguments)] {
-        let fds: Vec<_> = message.fds.iter().map(AsFd::as_fd).collect();
-        frame::send(socket, tag, &message.bytes, &fds, None)?;
-    }
-    Ok(())
+/// Sends a message to a new process.
+///
+/// # Errors
+/// As [`frame::send`].
+pub(super) fn tell(socket: BorrowedFd<'_>, tag: u32, message: &Message) -> Result<(), frame::FrameError> {
+    let fds: Vec<_> = message.fds.iter().map(AsFd::as_fd).collect();
+    frame::send(socket, tag, &message.bytes, &fds, None)
 }
 
 /// Where the constructor lies in the image: the child's must lie there too.

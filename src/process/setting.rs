@@ -1,7 +1,7 @@
 //! [`Setting`]: what a process that is no copy of its parent has to be told, where `posix_spawn` would let it inherit.
 #![allow(unsafe_code)]
 
-use std::ffi::c_char;
+use std::ffi::{CStr, c_char};
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -125,10 +125,13 @@ unsafe fn replace_environment(variables: Vec<u8>) {
         static mut environ: *const *const c_char;
     }
     // Both stay: who has asked for a variable may keep the answer.
-    let variables: &'static [u8] = variables.leak();
-    let starts = variables.split_inclusive(|&byte| byte == 0).filter(|variable| variable.ends_with(b"\0"));
-    let pointers: Vec<*const c_char> =
-        starts.map(|variable| variable.as_ptr().cast()).chain([ptr::null()]).collect();
+    let mut rest: &'static [u8] = variables.leak();
+    let mut pointers: Vec<*const c_char> = Vec::with_capacity(64);
+    while let Ok(variable) = CStr::from_bytes_until_nul(rest) {
+        pointers.push(variable.as_ptr());
+        rest = &rest[variable.count_bytes() + 1..];
+    }
+    pointers.push(ptr::null());
     // SAFETY: an array of strings that end with a zero byte, with a null pointer behind the last, none of which goes away.
     // Nobody reads it meanwhile (the caller's promise).
     unsafe { environ = pointers.leak().as_ptr() };

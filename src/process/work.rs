@@ -26,7 +26,7 @@ use crate::{Error, Result};
 pub(super) fn work(mut upstream: Upstream, first: Option<Frame>, ready: impl FnOnce()) -> Result<i32> {
     let first = match first {
         Some(frame) => frame,
-        None => introduced(&mut upstream)?,
+        None => next_frame(&mut upstream)?,
     };
     let Message { bytes, fds } = expect(first, START)?;
     let mut start: Start = decode(Message { bytes, fds: Vec::new() })?;
@@ -42,7 +42,7 @@ pub(super) fn work(mut upstream: Upstream, first: Option<Frame>, ready: impl FnO
         // SAFETY: the copy of a zygote, which has one thread.
         unsafe { setting.establish(&mut fds) }?;
     }
-    let arguments = expect(upstream.next()?, ARGUMENTS)?;
+    let arguments = expect(next_frame(&mut upstream)?, ARGUMENTS)?;
     // SAFETY: the parent runs the same executable with the same copy of this library, and the message comes from it: that
     // is what `bootstrap` checked. `Entry::offsets` made it.
     let entry = unsafe { Entry::resolve(&start) };
@@ -70,8 +70,8 @@ pub(super) fn note_panics() {
     });
 }
 
-/// The first frame for the copy of a zygote, which may have to say before who it is.
-fn introduced(upstream: &mut Upstream) -> Result<Frame> {
+/// The next frame. The copy of a zygote may have to say before who it is.
+fn next_frame(upstream: &mut Upstream) -> Result<Frame> {
     loop {
         let frame = upstream.next()?;
         if frame.tag != WHO {

@@ -5,11 +5,12 @@
 //! and a descriptor of the copy, which then waits there for what a process of `posix_spawn` waits for. The copy is a child
 //! of this process, as the zygote is: it is waited for like any other, whether the zygote lives or not.
 //!
-//! If the zygote ends before it has answered, the copy itself is asked who it is; if the socket is closed, there is none,
-//! and the next zygote is asked. Nothing has been run in that case: the function is named only afterwards.
-//!
 //! While the zygote copies itself, its owner looks what identity the calling thread has. If that is not the zygote's, the
-//! copy, which was told nothing, ends, and a new zygote is started.
+//! copy, which was told nothing, ends, and a new zygote is started. If it is, the copy is told at once what it is to be, and
+//! becomes that while its owner hears of it. It gets the arguments, without which it calls nothing, only after the answer.
+//!
+//! If the zygote ends before it has answered, the copy itself is asked who it is; if the socket is closed, there is none,
+//! and the next zygote is asked. Nothing has been run in that case.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,16 +21,19 @@ use rustix::net::{Shutdown, shutdown};
 use rustix::process::Pid;
 
 use super::identity::Identity;
-use super::launch::{OPERATION, Started, start_image};
+use super::launch::{OPERATION, Started, start_image, tell};
 use super::plan::Plan;
-use super::report::{COPIED, COPY, REFUSED, SERVE, WHO};
+use super::report::{COPIED, COPY, REFUSED, SERVE, START, WHO};
 use crate::sys::frame::{self, Frame, FrameError, FrameReader, Progress};
 use crate::sys::pidfd::{self, Status};
 use crate::sys::{poll, socket};
+use crate::transfer::Message;
 use crate::{Error, Result};
 
 /// How many zygotes may end before they have copied themselves.
 const ATTEMPTS: usize = 4;
+/// So many bytes find room in a new socket, whether somebody reads it or not.
+const EARLY: usize = 16 * 1024;
 
 static ZYGOTES: Mutex<Zygotes> = Mutex::new(Zygotes { of: 0, current: None, retired: Vec::new() });
 
@@ -66,26 +70,28 @@ pub(super) fn sweep() {
 }
 
 /// Starts a process as a copy of the zygote; of a new one, if there is none that has the calling thread's identity. That
-/// is found by `meanwhile`, with something else, while the zygote copies itself.
+/// is found by `meanwhile`, with what the process is to be, while the zygote copies itself.
+///
+/// Returns the process, and what it has yet to be told, if that is not on its way already.
 ///
 /// # Errors
 /// [`Error::Os`], [`Error::TooManyFiles`], [`Error::Unsupported`], and those of `meanwhile`.
-pub(super) fn copy<T>(
+pub(super) fn copy(
     anchor: u64,
-    meanwhile: impl FnOnce() -> Result<(Identity, T)>,
-) -> Result<(T, Started)> {
+    meanwhile: impl FnOnce() -> Result<(Identity, Message)>,
+) -> Result<(Started, Option<Message>)> {
     let asked = Asked::new(|theirs| request(None, anchor, theirs))?;
-    let (identity, made) = meanwhile()?;
-    if let Some(asked) = asked.filter(|asked| asked.zygote.identity == identity)
-        && let Some(started) = asked.started()?
-    {
-        return Ok((made, started));
-    }
-    for _ in 0..ATTEMPTS {
-        let asked = Asked::new(|theirs| request(Some(&identity), anchor, theirs))?;
-        let Some(asked) = asked else { continue };
-        if let Some(started) = asked.started()? {
-            return Ok((made, started));
+    let (identity, start) = meanwhile()?;
+    let mut asked = asked.filter(|asked| asked.zygote.identity == identity);
+    for _ in 0..=ATTEMPTS {
+        let next = match asked.take() {
+            Some(first) => Some(first),
+            None => Asked::new(|theirs| request(Some(&identity), anchor, theirs))?,
+        };
+        let Some(next) = next else { continue };
+        let is_told = next.tell(&start);
+        if let Some(started) = next.started()? {
+            return Ok((started, (!is_told).then_some(start)));
         }
     }
     Err(Error::os(OPERATION, Errno::CONNRESET))
@@ -106,6 +112,13 @@ impl Asked {
         // The copy's alone from now on.
         drop(theirs);
         Ok(zygote.map(|zygote| Self { zygote, socket: Some(ours) }))
+    }
+
+    /// Tells the copy, which may not exist yet, what it is to be; `false` if that has to be done later.
+    fn tell(&self, start: &Message) -> bool {
+        let Some(socket) = self.socket.as_ref().filter(|_| start.bytes.len() <= EARLY) else { return false };
+        // Whole or not at all. If the zygote has ended, the answer says so.
+        tell(socket.as_fd(), START, start).is_ok()
     }
 
     /// The copy; `None` if there is none, because the zygote has ended.

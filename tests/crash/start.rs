@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use multiproc::{Process, ProcessError, RawValue, StartMethod, active_children};
 
 use crate::scenario::{Report, Scenario};
+use crate::trace::Trace;
+use crate::tracer::Point;
 use crate::witness::{fork, kill_and_reap};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -39,7 +41,17 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 const BOUND: Duration = Duration::from_secs(20);
 
 /// Kill points between system calls. What happens between two of them, nobody else can see.
-const POINTS: usize = if cfg!(debug_assertions) { 2 } else { 30 };
+const POINTS: usize = if cfg!(debug_assertions) { 4 } else { 250 };
+
+/// In this variable: one of how many instructions is a kill point. All of them take two scenarios half an hour.
+const EVERY_INSTRUCTION: &str = "CRASH_START_EVERY";
+
+/// Owners that a kill point may take: a victim that finds a message there, or not yet, goes another way than was recorded.
+const RUNS: usize = 4;
+
+/// Where the kernel keeps the address of the first breakpoint, and what switches breakpoints on.
+const BREAKPOINT: usize = std::mem::offset_of!(libc::user, u_debugreg);
+const SWITCHES: usize = BREAKPOINT + 7 * size_of::<u64>();
 
 /// What an owner exits with.
 const ALL_RETURNED: i32 = 10;
@@ -71,8 +83,6 @@ struct Kill {
 struct Outcome {
     code: i32,
     was_killed: bool,
-    /// Units that the victim has done.
-    done: usize,
 }
 
 fn each_system_call(method: StartMethod, victim: usize) -> Result<Report, String> {
@@ -81,7 +91,7 @@ fn each_system_call(method: StartMethod, victim: usize) -> Result<Report, String
     let mut ended = 0;
     for at in (0..).step_by(EVERY) {
         let kill = Kill { victim, unit: Unit::SystemCall, at };
-        ended += usize::from(!die(method, kill, &mut report)?);
+        ended += usize::from(!die(method, kill, None, &mut report)?);
         if ended == 3 {
             break;
         }
@@ -94,30 +104,62 @@ fn each_system_call(method: StartMethod, victim: usize) -> Result<Report, String
     }
     // Its very last one, wherever that is: the result has been sent.
     let last = Kill { victim, unit: Unit::Instruction(libc::SYS_exit_group), at: 0 };
-    die(method, last, &mut report)?;
+    die(method, last, None, &mut report)?;
     report.demand(&["one signaled", "one signaled that had returned"])
 }
 
 fn some_instructions(method: StartMethod, victim: usize, first: libc::c_long) -> Result<Report, String> {
     let unit = Unit::Instruction(first);
-    let whole = observe(method, Kill { victim, unit, at: usize::MAX })?;
-    if whole.was_killed || whole.code != ALL_RETURNED || whole.done < 1000 {
-        return Err(format!("hollow: {} instructions, exit code {}", whole.done, whole.code));
+    let never = Kill { victim, unit, at: usize::MAX };
+    let (whole, points) = observe(method, never, None)?;
+    if whole.was_killed || whole.code != ALL_RETURNED || points.len() < 1000 {
+        return Err(format!("hollow: {} instructions, exit code {}", points.len(), whole.code));
     }
-    let every = whole.done / POINTS;
+    let trace = Trace::of(points);
+    let wanted = std::env::var(EVERY_INSTRUCTION).ok().and_then(|every| every.parse().ok());
+    let every = wanted.unwrap_or(trace.points.len() / POINTS).max(1);
     let mut report = Report { every, ..Report::default() };
-    for at in (0..whole.done).step_by(every) {
-        // The last ones, after which it may have ended in this run.
-        if !die(method, Kill { victim, unit, at }, &mut report)? {
-            break;
+    let mut strayed = 0;
+    for at in (0..trace.points.len()).step_by(every) {
+        let kill = Kill { victim, unit, at };
+        let route = Route::to(&trace, at);
+        let mut died = false;
+        for _ in 0..RUNS {
+            died = die(method, kill, Some(route), &mut report)?;
+            if died {
+                break;
+            }
         }
+        strayed += usize::from(!died);
+    }
+    // Those on a way that is seldom gone.
+    if strayed > report.kill_points / 20 {
+        return Err(format!("hollow: {strayed} points were not reached again ({report})"));
     }
     Ok(report)
 }
 
+/// How a victim gets to an instruction: it runs until it has come to a place so often, and goes on by single steps.
+#[derive(Clone, Copy, Debug)]
+struct Route {
+    pc: u64,
+    hits: usize,
+    steps: usize,
+}
+
+impl Route {
+    fn to(trace: &Trace, goal: usize) -> Self {
+        let stop = trace.breakpoint(goal);
+        let Point::Before(pc) = trace.points[stop] else { unreachable!("nothing else was recorded") };
+        // The first is come to by a single step, before the breakpoint is set.
+        let hits = trace.nth[stop];
+        Self { pc, hits, steps: goal - stop + usize::from(hits == 0) }
+    }
+}
+
 /// Kills a victim, and adds the class of this death to the report; `false` if it ended before.
-fn die(method: StartMethod, kill: Kill, report: &mut Report) -> Result<bool, String> {
-    let outcome = observe(method, kill)?;
+fn die(method: StartMethod, kill: Kill, route: Option<Route>, report: &mut Report) -> Result<bool, String> {
+    let (outcome, _) = observe(method, kill, route)?;
     let class = match outcome.code {
         ALL_RETURNED => "all returned",
         ONE_WAS_SIGNALED => "one signaled",
@@ -198,9 +240,11 @@ fn own(method: StartMethod) -> i32 {
     code
 }
 
-/// Runs an owner and all that it starts, and kills one of those.
-fn observe(method: StartMethod, kill: Kill) -> Result<Outcome, String> {
+/// Runs an owner and all that it starts, and kills one of those. Also returns where it came by in single steps.
+fn observe(method: StartMethod, kill: Kill, route: Option<Route>) -> Result<(Outcome, Vec<Point>), String> {
     let owner = fork(|| {
+        // SAFETY: those that it starts lie at the same addresses each time.
+        unsafe { libc::personality(libc::ADDR_NO_RANDOMIZE as libc::c_ulong) };
         // SAFETY: asks to be traced by the parent.
         if unsafe { libc::ptrace(libc::PTRACE_TRACEME) } != 0 {
             return 30;
@@ -209,22 +253,33 @@ fn observe(method: StartMethod, kill: Kill) -> Result<Outcome, String> {
         unsafe { libc::raise(libc::SIGSTOP) };
         own(method)
     })?;
-    let mut family = Family { kill, owner, started: BTreeMap::new(), last: None, done: None, in_call: false };
+    let mut family = Family {
+        kill,
+        route,
+        owner,
+        started: BTreeMap::new(),
+        last: None,
+        done: None,
+        points: Vec::new(),
+        in_call: false,
+    };
     let observed = family.observe();
     if observed.is_err() {
-        for pid in family.started.into_keys().chain([owner]) {
+        for pid in family.started.keys().copied().chain([owner]) {
             // SAFETY: a process that this one traces, or has traced and that is not reaped.
             unsafe { libc::kill(pid, libc::SIGKILL) };
         }
         kill_and_reap(owner);
         while next(0).is_ok_and(|found| found.is_some()) {}
     }
-    observed
+    Ok((observed?, family.points))
 }
 
 /// The owner and its descendants, all of them traced.
 struct Family {
     kill: Kill,
+    /// What is left of the way to an instruction; `None`: by single steps.
+    route: Option<Route>,
     owner: libc::pid_t,
     /// Which process was the how many-th.
     started: BTreeMap<libc::pid_t, usize>,
@@ -232,6 +287,8 @@ struct Family {
     last: Option<i32>,
     /// Units of the victim; `None` before the first.
     done: Option<usize>,
+    /// Where the victim has come by in single steps.
+    points: Vec<Point>,
     /// Whether the victim's last stop was at the entry of a system call.
     in_call: bool,
 }
@@ -251,7 +308,7 @@ impl Family {
             if pid == 0 {
                 // Nobody is left.
                 let code = self.last.ok_or("the owner never ended")?;
-                return Ok(Outcome { code, was_killed, done: self.done.unwrap_or(0) });
+                return Ok(Outcome { code, was_killed });
             }
             if libc::WIFEXITED(status) || libc::WIFSIGNALED(status) {
                 if pid == self.owner {
@@ -312,21 +369,66 @@ impl Family {
             }
             Unit::Instruction(first) => {
                 self.in_call = at_call && !self.in_call;
-                match self.done {
-                    None if self.in_call && call(pid)? == first => self.done = Some(0),
-                    None => {}
-                    Some(done) if status >> 8 == libc::SIGTRAP => self.done = Some(done + 1),
-                    Some(_) => {}
+                let Some(done) = self.done else {
+                    if !(self.in_call && call(pid)? == first) {
+                        go_on(libc::PTRACE_SYSCALL, pid, pass_on(status))?;
+                        return Ok(false);
+                    }
+                    self.done = Some(0);
+                    return self.go_along(pid, 0);
+                };
+                // Not at what else may stop it.
+                if status >> 8 == libc::SIGTRAP {
+                    self.done = Some(done + 1);
+                    self.arrive(pid)?;
                 }
-                if self.done == Some(self.kill.at) {
-                    return Ok(true);
-                }
-                let how = if self.done.is_some() { libc::PTRACE_SINGLESTEP } else { libc::PTRACE_SYSCALL };
-                go_on(how, pid, pass_on(status))?;
+                return self.go_along(pid, pass_on(status));
             }
         }
         Ok(false)
     }
+
+    /// The victim has come to an instruction.
+    fn arrive(&mut self, pid: libc::pid_t) -> Result<(), String> {
+        match &mut self.route {
+            None => self.points.push(Point::Before(registers(pid)?.rip)),
+            Some(route) if route.hits == 0 => route.steps -= 1,
+            Some(route) if self.done == Some(1) => switch_breakpoint(pid, Some(route.pc))?,
+            Some(route) => {
+                route.hits -= 1;
+                if route.hits == 0 {
+                    switch_breakpoint(pid, None)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the victim, which stands at an instruction, has come to its end; else lets it go on there.
+    fn go_along(&mut self, pid: libc::pid_t, signal: i32) -> Result<bool, String> {
+        let how = match (self.route, self.done) {
+            (None, done) if done == Some(self.kill.at) => return Ok(true),
+            (Some(Route { hits: 0, steps: 0, .. }), _) => return Ok(true),
+            (Some(Route { hits: 1.., .. }), done) if done != Some(0) => libc::PTRACE_CONT,
+            _ => libc::PTRACE_SINGLESTEP,
+        };
+        go_on(how, pid, signal)?;
+        Ok(false)
+    }
+}
+
+/// Sets a breakpoint of the processor, which changes no code, or takes it away.
+fn switch_breakpoint(pid: libc::pid_t, pc: Option<u64>) -> Result<(), String> {
+    let address = pc.map(|pc| (BREAKPOINT, pc));
+    for (register, value) in address.into_iter().chain([(SWITCHES, u64::from(pc.is_some()))]) {
+        // SAFETY: a traced process that stands still; the kernel checks the values.
+        let failed = unsafe { libc::ptrace(libc::PTRACE_POKEUSER, pid, register, value) } != 0;
+        let error = std::io::Error::last_os_error();
+        if failed && error.raw_os_error() != Some(libc::ESRCH) {
+            return Err(format!("ptrace: {error}"));
+        }
+    }
+    Ok(())
 }
 
 /// The signal that stopped a process, if it was one that it is to get.
@@ -350,6 +452,10 @@ fn go_on(how: libc::c_uint, pid: libc::pid_t, signal: i32) -> Result<(), String>
 
 /// The number of the system call at whose entry a process stands.
 fn call(pid: libc::pid_t) -> Result<libc::c_long, String> {
+    Ok(registers(pid)?.orig_rax.cast_signed())
+}
+
+fn registers(pid: libc::pid_t) -> Result<libc::user_regs_struct, String> {
     let mut registers = std::mem::MaybeUninit::<libc::user_regs_struct>::zeroed();
     // SAFETY: the structure has the size that the request fills.
     let failed = unsafe { libc::ptrace(libc::PTRACE_GETREGS, pid, 0, registers.as_mut_ptr()) } != 0;
@@ -357,7 +463,7 @@ fn call(pid: libc::pid_t) -> Result<libc::c_long, String> {
         return Err(format!("ptrace: {}", std::io::Error::last_os_error()));
     }
     // SAFETY: integers, zeroed before and filled by the kernel.
-    Ok(unsafe { registers.assume_init() }.orig_rax.cast_signed())
+    Ok(unsafe { registers.assume_init() })
 }
 
 /// What happened to one of this process's children or tracees: its number and state, 0 if there are none left.

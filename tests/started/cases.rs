@@ -209,6 +209,33 @@ fn constructors_of_the_program_run_before_the_function() {
     assert_eq!(constructed == process.pid(), METHOD == StartMethod::Spawn);
 }
 
+static BUILT: AtomicU32 = AtomicU32::new(0);
+
+#[ctor::ctor(unsafe)]
+fn build() {
+    BUILT.store(std::process::id(), Ordering::Relaxed);
+}
+
+struct Plugin(&'static str);
+
+inventory::collect!(Plugin);
+inventory::submit!(Plugin("one"));
+inventory::submit!(Plugin("two"));
+
+#[test]
+fn constructors_by_ctor_and_inventory_have_run_before_the_function() {
+    let look = |()| {
+        let mut plugins: Vec<_> = inventory::iter::<Plugin>.into_iter().map(|plugin| plugin.0).collect();
+        plugins.sort_unstable();
+        (plugins.join(" "), BUILT.load(Ordering::Relaxed))
+    };
+    let mut process = spawn(look, ()).unwrap();
+    let (plugins, built) = process.join().unwrap();
+    assert_eq!(plugins, "one two");
+    assert!(built != 0 && built != std::process::id());
+    assert_eq!(built == process.pid(), METHOD == StartMethod::Spawn);
+}
+
 #[test]
 fn a_process_finds_what_a_program_expects() {
     let look = |()| {
