@@ -449,7 +449,7 @@ impl<T: Pod> Codec<T> for Plain {
     const BYTES: Option<usize> = Some(size_of::<T>());
     type Buffer = PlainBuffer<T>;
 
-    #[inline]
+    #[inline(always)] // Else the length is known at run time only.
     fn encode<R>(item: &T, put: impl FnOnce(&[u8]) -> R) -> Result<R, String> {
         Ok(put(bytemuck::bytes_of(item)))
     }

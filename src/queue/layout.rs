@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
-use crate::raw::{RawRing, RawTasks, Ring, RingError, RingShape, TaskEntry, Tasks};
+use crate::raw::{Home, Quick, RawRing, RawTasks, Ring, RingError, RingShape, TaskEntry, Tasks};
 use crate::segment::{ObjectType, Placed, Shape, Share, Site};
 
 /// Bytes of an item that lie in its slot, where items differ in length; a slot is a cache line then. Longer ones lie in the
@@ -41,6 +41,9 @@ pub(super) struct Layout {
     task_words: usize,
     /// Bytes of the longest item, if the queue grows.
     grows: Option<usize>,
+    home: Home,
+    /// Bytes of the longest encoded item.
+    max_message: usize,
 }
 
 impl Layout {
@@ -119,10 +122,20 @@ impl Layout {
         grows: Option<usize>,
     ) -> Result<Self> {
         let task_words = if max_taken > 0 { longest.div_ceil(8).next_multiple_of(8) } else { 0 };
-        let layout = shape.map(|shape| Self { shape, max_taken, task_words, grows });
+        let layout = shape.map(|shape| Self::assemble(shape, max_taken, task_words, grows));
         layout
             .filter(|layout| layout.bytes().is_some())
             .ok_or_else(|| Error::beyond_addresses("create queue", u64::MAX))
+    }
+
+    fn assemble(shape: RingShape, max_taken: usize, task_words: usize, grows: Option<usize>) -> Self {
+        let ring = match grows {
+            Some(longest) => longest,
+            None => usize::try_from(shape.max_payload()).unwrap_or(usize::MAX),
+        };
+        let max_message = if max_taken == 0 { ring } else { ring.min(task_words.saturating_mul(8)) };
+        let home = Home::new(shape, grows.is_some());
+        Self { shape, max_taken, task_words, grows, home, max_message }
     }
 
     /// Bytes behind the head.
@@ -173,11 +186,9 @@ impl Layout {
         let read = |value: &AtomicU64| usize::try_from(value.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
         let words = placed.shape.each_ref().map(|word| word.load(Ordering::Relaxed));
         let room = placed.tail().len();
-        let layout = RingShape::from_words(words).map(|shape| Self {
-            shape,
-            max_taken: read(&placed.max_taken),
-            task_words: read(&placed.task_words),
-            grows: Some(read(&placed.longest)).filter(|&longest| longest > 0),
+        let layout = RingShape::from_words(words).map(|shape| {
+            let grows = Some(read(&placed.longest)).filter(|&longest| longest > 0);
+            Self::assemble(shape, read(&placed.max_taken), read(&placed.task_words), grows)
         });
         let grows = placed.segment().grows();
         let fits = |layout: &Self| {
@@ -194,6 +205,12 @@ impl Layout {
     #[inline]
     pub(super) fn ring(self, placed: &Placed<QueueHead>) -> Result<Ring<'_>, RingError> {
         placed.ring.with_words(self.shape, self.words(placed)?)
+    }
+
+    /// The home ring of `placed`, which has this layout, for operations the short way.
+    #[inline(always)]
+    pub(super) fn quick(self, placed: &Placed<QueueHead>) -> Option<Quick<'_>> {
+        Some(placed.ring.quick(self.home, placed.tail_slice(0, self.home.words())?))
     }
 
     /// The words of the ring of `placed`, which has this layout; of its home ring, if it grows.
@@ -241,10 +258,6 @@ impl Layout {
     /// Bytes of the longest encoded item.
     #[inline]
     pub(super) fn max_message(self) -> usize {
-        let ring = match self.grows {
-            Some(longest) => longest,
-            None => usize::try_from(self.shape.max_payload()).unwrap_or(usize::MAX),
-        };
-        if self.max_taken == 0 { ring } else { ring.min(self.task_words.saturating_mul(8)) }
+        self.max_message
     }
 }

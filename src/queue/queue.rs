@@ -12,7 +12,7 @@ use super::codec::{Buffer, Codec, Payload, Plain};
 use super::layout::{Layout, QueueHead};
 use super::{GetError, Postcard, PutError, QueueIter, QueueOptions};
 use crate::error::Result;
-use crate::raw::{self, Chunk, Deadline, Fences, RawRing, Ring, RingError, Tasks, Wait};
+use crate::raw::{Chunk, Deadline, Fences, RawRing, Ring, RingError, Tasks, Wait};
 use crate::segment::{Kind, ObjectType, Placed, Segment, Site};
 
 /// How long [`Queue::shutdown`] waits for a put that is under way; a stopped producer's is completed by whoever comes next.
@@ -387,30 +387,20 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
     }
 
     /// Puts an item, also by who keeps the end.
-    #[inline]
+    #[inline(always)]
     pub(super) fn put_by(&self, keeper: Option<Fences>, item: T, wait: Wait) -> Result<(), PutError<T>> {
-        let put = |bytes: &[u8]| {
-            if bytes.len() > self.layout.max_message() {
-                return Err(RingError::TooLarge);
-            }
-            self.at_tail(|ring| {
-                let ring = by(keeper, ring);
-                let fill = |words: &_| {
-                    // SAFETY: `put_with` gives the words of an item that is being put.
-                    unsafe { raw::write_item(words, bytes) };
-                };
-                // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
-                unsafe { ring.put_with(wait, bytes.len(), fill) }
-            })
-        };
-        match C::encode(&item, put) {
+        match C::encode(
+            &item,
+            #[inline(always)]
+            |bytes| self.put_bytes(keeper, bytes, wait),
+        ) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(PutError::new(item, error)),
             Err(why) => Err(PutError::Encode(item, why)),
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn get_waiting(&self, wait: Wait) -> Result<T, GetError> {
         let mut buffer = C::Buffer::default();
         self.get_by(wait, |words, length| {
@@ -421,7 +411,7 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
     }
 
     /// Gets an item by who keeps the end.
-    #[inline]
+    #[inline(always)]
     pub(super) fn get_kept(&self, fences: Fences, wait: Wait) -> Result<T, GetError> {
         let mut buffer = C::Buffer::default();
         self.get_by_keeper(fences, wait, |words, length| {
@@ -565,9 +555,51 @@ impl<T, C> Queue<T, C> {
         &self.placed
     }
 
+    /// Puts bytes, also by who keeps the end.
+    #[inline(always)]
+    fn put_bytes(&self, keeper: Option<Fences>, bytes: &[u8], wait: Wait) -> Result<(), RingError> {
+        if bytes.len() > self.layout.max_message() {
+            return Err(RingError::TooLarge);
+        }
+        // No closures here and below: what is not inlined gets the ring through memory.
+        if let Some(ring) = self.layout.quick(&self.placed) {
+            let ring = match keeper {
+                Some(fences) => ring.of_keeper(fences),
+                None => ring,
+            };
+            // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
+            if unsafe { ring.put(wait, bytes) } {
+                return Ok(());
+            }
+        }
+        self.put_slowly(keeper, bytes, wait)
+    }
+
+    #[inline(never)]
+    fn put_slowly(&self, keeper: Option<Fences>, bytes: &[u8], wait: Wait) -> Result<(), RingError> {
+        // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
+        self.at_tail(|ring| unsafe { by(keeper, ring).put_bytes(wait, bytes) })
+    }
+
     /// Gets an item's payload, which `read` is given as words and bytes of them, once.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn get_by<R>(
+        &self,
+        wait: Wait,
+        mut read: impl FnMut(&[AtomicU64], usize) -> R,
+    ) -> Result<R, RingError> {
+        if !self.layout.has_tasks()
+            && let Some(ring) = self.layout.quick(&self.placed)
+            // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
+            && let Some(done) = unsafe { ring.get(wait, &mut read) }
+        {
+            return Ok(done);
+        }
+        self.get_slowly(wait, read)
+    }
+
+    #[inline(never)]
+    fn get_slowly<R>(
         &self,
         wait: Wait,
         mut read: impl FnMut(&[AtomicU64], usize) -> R,
@@ -585,8 +617,24 @@ impl<T, C> Queue<T, C> {
     }
 
     /// [`get_by`](Self::get_by) by who keeps the end.
-    #[inline]
+    #[inline(always)]
     pub(super) fn get_by_keeper<R>(
+        &self,
+        fences: Fences,
+        wait: Wait,
+        mut read: impl FnMut(&[AtomicU64], usize) -> R,
+    ) -> Result<R, RingError> {
+        if let Some(ring) = self.layout.quick(&self.placed)
+            // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
+            && let Some(done) = unsafe { ring.of_keeper(fences).get(wait, &mut read) }
+        {
+            return Ok(done);
+        }
+        self.get_slowly_by_keeper(fences, wait, read)
+    }
+
+    #[inline(never)]
+    fn get_slowly_by_keeper<R>(
         &self,
         fences: Fences,
         wait: Wait,
@@ -620,12 +668,7 @@ impl<T, C> Queue<T, C> {
     #[cfg(feature = "process")]
     #[inline]
     pub(crate) fn put_payload(&self, wait: Wait, payload: &[u8]) -> Result<(), RingError> {
-        let fill = |words: &_| {
-            // SAFETY: `put_with` gives the words of an item that is being put.
-            unsafe { raw::write_item(words, payload) };
-        };
-        // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
-        self.at_tail(|ring| unsafe { ring.put_with(wait, payload.len(), fill) })
+        self.put_bytes(None, payload, wait)
     }
 
     /// An operation on the ring as the producers see it.

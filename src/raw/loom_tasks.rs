@@ -102,8 +102,11 @@ impl Shared {
     fn get_by(&self, repairing: bool) -> Option<u64> {
         let (got, payload) = self
             .consume(|tasks, consuming, payload| {
-                let attempt =
-                    if repairing { tasks.get(consuming, payload)? } else { consuming.get(payload)? };
+                let attempt = if repairing {
+                    tasks.get(consuming, payload)?
+                } else {
+                    consuming.get_by(|front| front.read(payload))?
+                };
                 Ok(Attempt::Done(matches!(attempt, Attempt::Done(()))))
             })
             .unwrap();

@@ -138,6 +138,18 @@ impl RawMutex {
         }
     }
 
+    /// [`try_lock`](Self::try_lock) for the calling thread, which is known; `None` also where the lock is marked.
+    ///
+    /// # Safety
+    /// As for [`lock`](Self::lock).
+    #[inline(always)]
+    pub(super) unsafe fn lock_at_once(&self, thread: Thread) -> Option<Acquired> {
+        self.lease.enter_for(thread).ok()?;
+        let taken = self.lease.claim(thread).is_ok().then(|| self.lease.taken(thread, 0));
+        thread.clear_pending();
+        taken
+    }
+
     /// [`unlock`](RawMutex::unlock) by the calling thread, which is known.
     #[inline]
     pub(super) fn unlock_for(&self, thread: Thread) -> Result<(), AcquireError> {

@@ -219,6 +219,7 @@ impl<H: Share> Placed<H> {
     }
 
     /// The `len` values of type `S` at `offset` of the tail; `None` if they don't lie within, aligned.
+    #[inline]
     pub(crate) fn tail_slice<S: Share>(&self, offset: usize, len: usize) -> Option<&[S]> {
         let region = self.tail().slice(offset, len.checked_mul(size_of::<S>())?)?;
         let start = region.start().cast::<S>();

@@ -7,7 +7,7 @@ use core::sync::atomic::Ordering;
 use super::endpoint::Access;
 use super::slot::{self, State};
 use super::waiting::{Attempt, End, HOLDERS_STEP, Spot, Wait};
-use super::{Corrupt, Ring, RingError, Slot, bulk, wide};
+use super::{Corrupt, Ring, RingError, Slot, bulk, waiting, wide};
 use crate::raw::{AcquireError, Acquired, Deadline};
 use crate::sys::atomic::AtomicU64;
 use crate::sys::futex::{self, Half};
@@ -43,8 +43,8 @@ impl<'a> Ring<'a> {
     /// ```
     #[inline]
     pub unsafe fn get(self, payload: &mut Vec<u8>, deadline: Option<Deadline>) -> Result<(), RingError> {
-        // SAFETY: the caller's promise is the one that `consume` asks for.
-        unsafe { self.consume(Wait::Until(deadline), || false, |consuming| consuming.get(payload)) }
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.get_bytes(Wait::Until(deadline), payload) }
     }
 
     /// Gets one item's payload to the end of `payload` if there is an item.
@@ -71,8 +71,22 @@ impl<'a> Ring<'a> {
     /// ```
     #[inline]
     pub unsafe fn try_get(self, payload: &mut Vec<u8>) -> Result<(), RingError> {
-        // SAFETY: the caller's promise is the one that `consume` asks for.
-        unsafe { self.consume(Wait::Never, || false, |consuming| consuming.get(payload)) }
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.get_bytes(Wait::Never, payload) }
+    }
+
+    /// Gets one item's payload to the end of `payload`.
+    ///
+    /// # Safety
+    /// As for [`get`](Self::get).
+    #[inline]
+    unsafe fn get_bytes(self, wait: Wait, payload: &mut Vec<u8>) -> Result<(), RingError> {
+        let read = |words: &_, length| {
+            // SAFETY: `get_with` gives the words of an item that is being got.
+            unsafe { bulk::read(words, length, payload) };
+        };
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.get_with(wait, read) }
     }
 
     /// Gets one item, which `read` is given as words and bytes of them, once. It runs with the consumers' lease held; if
@@ -89,6 +103,12 @@ impl<'a> Ring<'a> {
         wait: Wait,
         mut read: impl FnMut(&'a [AtomicU64], usize) -> R,
     ) -> Result<R, RingError> {
+        if let Some(ring) = self.quick()
+            // SAFETY: the caller's promise is the same.
+            && let Some(done) = unsafe { ring.get(wait, &mut read) }
+        {
+            return Ok(done);
+        }
         // SAFETY: the caller's promise is the one that `consume` asks for.
         unsafe {
             self.consume(
@@ -245,7 +265,7 @@ impl<'r, 'a> Consuming<'r, 'a> {
         if !ring.chunk.is_home() && this.end.get() != this.first.get() {
             // Producers that sleep in the chunk are woken before it may be punched.
             let (first, end) = (this.first.get(), this.end.replace(this.first.get()));
-            ring.ring.producer_sleeps.publish_rest(first, end, |number| this.wake_producer(number));
+            ring.ring.producer_sleeps.publish_rest(first, end, |number| ring.wake_producer(number));
             // What can't be given back now is later.
             let _ = this.settle();
         }
@@ -265,7 +285,7 @@ impl<'r, 'a> Consuming<'r, 'a> {
         let _ = self.ring.ring.consuming.lease.unlock_for(self.thread);
         let (first, end) = (self.first.get(), self.end.get());
         if end != first {
-            self.ring.ring.producer_sleeps.published(first, end, |number| self.wake_producer(number));
+            self.ring.ring.producer_sleeps.published(first, end, |number| self.ring.wake_producer(number));
         }
     }
 
@@ -356,13 +376,7 @@ impl<'r, 'a> Consuming<'r, 'a> {
         }
     }
 
-    /// Gets the item at the front. Whoever keeps state of its own under the lease repairs it first.
-    #[inline(always)]
-    pub(crate) fn get(&self, payload: &mut Vec<u8>) -> Result<Attempt<'a, ()>, RingError> {
-        self.get_by(|front| front.read(payload))
-    }
-
-    /// Gets the item at the front after it was read.
+    /// Gets the item at the front after it was read. Whoever keeps state of its own under the lease repairs it first.
     #[inline(always)]
     pub(crate) fn get_by<R>(&self, read: impl FnOnce(&Item<'a>) -> R) -> Result<Attempt<'a, R>, RingError> {
         if self.owner_died {
@@ -413,25 +427,13 @@ impl<'r, 'a> Consuming<'r, 'a> {
     /// Frees the item at the front: from here on it is delivered. Counts it as `got` gets, 1 or 0.
     #[inline(always)]
     pub(crate) fn free(&self, front: Item<'_>, got: u64) {
-        let raw = self.ring.ring;
-        let (number, next) = (front.number, front.number.wrapping_add(1));
-        let [even, odd] = &raw.consuming.got;
-        let (now, then) = if number.is_multiple_of(2) { (even, odd) } else { (odd, even) };
-        // Written to the place of the next number, which counts only once the item is freed.
-        // SYNC: Release -> `Ring::got`'s Acquire: whoever sees this sees the head that made the place reusable.
-        then.store(now.load(Ordering::Relaxed).wrapping_add(got), Ordering::Release);
+        let number = front.number;
         if self.first.get() == self.end.get() {
             self.first.set(number);
         }
-        self.end.set(next);
-        let word = futex::half(front.slot.state, Half::High);
-        raw.producer_sleeps.publish(self.thread, self.ring.access, number, word, || {
-            let later = number.wrapping_add(wide(self.ring.shape.items()));
-            // SYNC: Release -> `Ring::look`'s Acquire (R2): the payload has been read.
-            front.slot.state.store(slot::not_ready(later), Ordering::Release);
-            // SYNC: Release -> `passed`'s Acquire: the states of all items before it.
-            raw.consuming.head.store(next, Ordering::Release);
-        });
+        self.end.set(number.wrapping_add(1));
+        let slots = wide(self.ring.shape.items());
+        self.ring.ring.free(self.thread, self.ring.access, front.slot.state, number, (slots, got));
     }
 
     /// What the ring has seen so far; gets don't change while the caller holds the lease.
@@ -446,12 +448,14 @@ impl<'r, 'a> Consuming<'r, 'a> {
         // Relaxed: written by holders of the lease.
         Ok(Counts { gets, got: got.load(Ordering::Relaxed), puts: self.ring.puts()? })
     }
+}
 
+impl Ring<'_> {
     /// Wakes a producer that sleeps until item `number` is freed.
     #[cold]
     fn wake_producer(&self, number: u64) {
-        if let Ok(Slot { state, .. }) = self.ring.slot(number) {
-            futex::wake(futex::half(state, Half::High), futex::ALL);
+        if let Ok(Slot { state, .. }) = self.slot(number) {
+            waiting::wake(futex::half(state, Half::High));
         }
     }
 }

@@ -7,7 +7,7 @@ use core::sync::atomic::Ordering;
 use super::endpoint::Access;
 use super::slot::{self, Header, State};
 use super::waiting::{Attempt, End, Spot, Wait};
-use super::{Corrupt, Ring, RingError, Slot, bulk, wide};
+use super::{Corrupt, Ring, RingError, Slot, bulk, waiting, wide};
 use crate::raw::{AcquireError, Acquired, Deadline};
 use crate::sys::atomic::{AtomicU64, fence};
 use crate::sys::futex::{self, Half};
@@ -83,7 +83,11 @@ impl<'a> Ring<'a> {
     /// # Safety
     /// As for [`put`](Self::put).
     #[inline]
-    unsafe fn put_bytes(self, wait: Wait, payload: &[u8]) -> Result<(), RingError> {
+    pub(crate) unsafe fn put_bytes(self, wait: Wait, payload: &[u8]) -> Result<(), RingError> {
+        // SAFETY: the caller's promise is the same.
+        if self.quick().is_some_and(|ring| unsafe { ring.put(wait, payload) }) {
+            return Ok(());
+        }
         let fill = |words: &_| {
             // SAFETY: `put_with` gives the words of an item that is being put.
             unsafe { bulk::write(words, payload) };
@@ -363,7 +367,7 @@ impl<'r, 'a> Producing<'r, 'a> {
         let _ = self.ring.ring.producing.lease.unlock_for(self.thread);
         let (first, end) = (self.first.get(), self.end.get());
         if end != first {
-            self.ring.ring.consumer_sleeps.published(first, end, |number| self.wake_consumer(number));
+            self.ring.ring.consumer_sleeps.published(first, end, |number| self.ring.wake_consumer(number));
         }
     }
 
@@ -447,18 +451,8 @@ impl<'r, 'a> Producing<'r, 'a> {
             place.store(header.to_word(), Ordering::Relaxed); // Relaxed: published by the commit, as the payload.
         }
         fill(words);
-        let next = number.wrapping_add(1);
-        self.note(number, next);
-        let word = futex::half(slot.state, Half::Low);
-        raw.consumer_sleeps.publish(self.thread, ring.access, number, word, || {
-            // SYNC: Release -> `Ring::look`'s Acquire (R1): the commit. Publishes the payload.
-            slot.state.store(slot::ready(number), Ordering::Release);
-            if in_data {
-                line.data_tail.store(end, Ordering::Release); // SYNC: Release -> `was_full`'s Acquire.
-            }
-            // SYNC: Release -> `passed`'s Acquire: the states of all items before it.
-            line.tail.store(next, Ordering::Release);
-        });
+        self.note(number, number.wrapping_add(1));
+        raw.commit(self.thread, ring.access, slot.state, number, in_data.then_some(end));
         Ok(Attempt::Done(()))
     }
 
@@ -564,12 +558,14 @@ impl<'r, 'a> Producing<'r, 'a> {
         });
         Ok(())
     }
+}
 
+impl Ring<'_> {
     /// Wakes a consumer that sleeps for item `number`.
     #[cold]
     fn wake_consumer(&self, number: u64) {
-        if let Ok(Slot { state, .. }) = self.ring.slot(number) {
-            futex::wake(futex::half(state, Half::Low), futex::ALL);
+        if let Ok(Slot { state, .. }) = self.slot(number) {
+            waiting::wake(futex::half(state, Half::Low));
         }
     }
 }

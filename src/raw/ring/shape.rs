@@ -23,6 +23,8 @@ const MOST_SLOT_WORDS: usize = 1 << 29;
 pub struct RingShape {
     slots: usize,
     slot_words: usize,
+    /// Words of all slots: the product.
+    slot_area: usize,
     data_words: usize,
     /// The length of every payload, in bytes, if they all have one.
     fixed: Option<u32>,
@@ -65,7 +67,9 @@ impl RingShape {
     }
 
     fn new(items: usize, slot_words: usize, data_words: usize, fixed: Option<u32>) -> Option<Self> {
-        let shape = Self { slots: items.checked_next_power_of_two()?, slot_words, data_words, fixed };
+        let slots = items.checked_next_power_of_two()?;
+        let slot_area = slots.checked_mul(slot_words)?;
+        let shape = Self { slots, slot_words, slot_area, data_words, fixed };
         let fits = shape.slots <= MOST_SLOTS && slot_words <= MOST_SLOT_WORDS && data_words <= MOST_DATA;
         (items > 0 && fits && shape.checked_words().is_some()).then_some(shape)
     }
@@ -120,18 +124,18 @@ impl RingShape {
     #[inline]
     pub fn words(self) -> usize {
         // Checked when the shape was made.
-        self.slot_area().saturating_add(self.data_words)
+        self.slot_area.saturating_add(self.data_words)
     }
 
     fn checked_words(self) -> Option<usize> {
-        let words = self.slot_area().checked_add(self.data_words)?;
+        let words = self.slot_area.checked_add(self.data_words)?;
         (words <= usize::MAX / 8).then_some(words)
     }
 
-    /// Words of all slots; both factors are bounded.
+    /// Words of all slots.
     #[inline(always)]
     pub(super) fn slot_area(self) -> usize {
-        self.slots.saturating_mul(self.slot_words)
+        self.slot_area
     }
 
     /// How many items the ring can hold.

@@ -48,6 +48,12 @@ pub(crate) enum Wait {
 }
 
 impl Wait {
+    /// Whether there may be time for some looks more.
+    #[inline(always)]
+    pub(super) fn may_last(self) -> bool {
+        matches!(self, Self::Until(_))
+    }
+
     /// How long to wait for a lease, whose holder's step is bounded.
     pub(super) fn for_lease(self) -> Option<Deadline> {
         match self {
@@ -193,7 +199,7 @@ impl Hint {
 }
 
 #[cold]
-fn wake(word: futex::Word<'_>) {
+pub(super) fn wake(word: futex::Word<'_>) {
     futex::wake(word, futex::ALL);
 }
 
