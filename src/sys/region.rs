@@ -10,6 +10,9 @@ use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Rel
 
 /// Bytes of the widest single load or store.
 const WORD: usize = size_of::<u64>();
+/// From so many bytes on it pays to ask what the processor has.
+#[cfg(target_arch = "x86_64")]
+const WIDE: usize = 512;
 
 /// A span of shared memory. Offsets count from its start, and are checked.
 #[derive(Clone, Copy)]
@@ -137,24 +140,51 @@ impl<'a> Region<'a> {
     /// Nobody who keeps to the protocol reads or writes the region meanwhile: the caller holds its lease.
     #[cfg(target_arch = "x86_64")]
     pub(crate) unsafe fn copy_in(self, bytes: &[u8]) -> Option<()> {
-        use std::arch::x86_64::{__m128i, _mm_loadu_si128};
+        use std::arch::x86_64::__m128i;
+        if bytes.len() >= WIDE && std::arch::is_x86_feature_detected!("avx") {
+            // SAFETY: the processor has the instructions, and the caller's promise is the same.
+            return unsafe { self.copy_in_wide(bytes) };
+        }
+        // SAFETY: the caller's promise is the same, and all processors of this kind have the instructions.
+        unsafe { self.copy_in_by::<__m128i>(bytes) }
+    }
+
+    /// [`copy_in`](Self::copy_in) by 32 bytes at a time.
+    ///
+    /// # Safety
+    /// As for [`copy_in`](Self::copy_in); and the processor has AVX.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx")]
+    unsafe fn copy_in_wide(self, bytes: &[u8]) -> Option<()> {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.copy_in_by::<std::arch::x86_64::__m256i>(bytes) }
+    }
+
+    /// [`copy_in`](Self::copy_in) by so many bytes at a time as a `V` has.
+    ///
+    /// # Safety
+    /// As for [`copy_in`](Self::copy_in); and a `V`, in which any bits are valid, is stored by one instruction.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    unsafe fn copy_in_by<V: Copy>(self, bytes: &[u8]) -> Option<()> {
         if bytes.len() != self.len {
             return None;
         }
-        let before = self.start.as_ptr().align_offset(align_of::<__m128i>()).min(self.len);
+        let before = self.start.as_ptr().align_offset(align_of::<V>()).min(self.len);
         let (head, rest) = bytes.split_at(before);
-        let (pairs, tail) = rest.as_chunks::<{ size_of::<__m128i>() }>();
+        let vectors = rest.chunks_exact(size_of::<V>());
+        let tail = vectors.remainder();
         self.store(0, head)?;
         let mut done = before;
-        for pair in pairs {
-            // SAFETY: 16 bytes, which may lie at any address.
-            let pair = unsafe { _mm_loadu_si128(pair.as_ptr().cast()) };
+        for vector in vectors {
+            // SAFETY: as many bytes, which may lie at any address, and are valid, by the caller's promise.
+            let vector = unsafe { vector.as_ptr().cast::<V>().read_unaligned() };
             // SAFETY: within the region, since `bytes` is as long.
             let to = unsafe { self.start.add(done) };
             // SAFETY: in bounds, and aligned since `before`; volatile, so that it is one instruction, and nothing that a
             // kill can interrupt, as memcpy's string instructions are. Nobody reads or writes it meanwhile.
-            unsafe { to.cast::<__m128i>().write_volatile(pair) };
-            done += size_of::<__m128i>();
+            unsafe { to.cast::<V>().write_volatile(vector) };
+            done += size_of::<V>();
         }
         self.store(done, tail)
     }

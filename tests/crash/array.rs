@@ -12,6 +12,8 @@ const OLD: u64 = 1;
 /// What the victim writes.
 const NEW: u64 = 100;
 const LEN: usize = 6;
+/// So many that they are written by the widest instructions that the processor has.
+const LONG: usize = 96;
 
 const OLD_FREE: &str = "all old, array consistent";
 const OLD_FLAGGED: &str = "all old, OwnerDied reported";
@@ -28,6 +30,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "array::update", run: || Write::new(update, 2..3, 0)?.test(ONE) },
     Scenario { name: "array::write", run: || Write::new(write, 1..5, 0)?.test(MANY) },
     Scenario { name: "array::write_with_survivor_behind", run: || Write::new(write, 1..5, 1)?.test(MANY) },
+    Scenario { name: "array::write_long", run: || Write::over(long, write_long, 1..LONG - 2)?.test(MANY) },
     Scenario { name: "array::fill", run: || Write::new(fill, 0..LEN, 0)?.test(MANY) },
     Scenario { name: "array::guard", run: || Write::new(guard, 0..LEN, 0)?.test(MANY) },
     Scenario {
@@ -78,6 +81,10 @@ fn array() -> Result<Array<u64>, String> {
     Array::from_slice(&[OLD; LEN]).map_err(|error| error.to_string())
 }
 
+fn long() -> Result<Array<u64>, String> {
+    Array::from_slice(&[OLD; LONG]).map_err(|error| error.to_string())
+}
+
 fn under_lock() -> Result<Array<u64>, String> {
     let array = Lock::new().and_then(|lock| Array::with_lock(&[OLD; LEN], &lock));
     array.map_err(|error| error.to_string())
@@ -104,6 +111,10 @@ fn update(array: &Array<u64>) {
 
 fn write(array: &Array<u64>) {
     let _ = array.write(1..5, &[NEW; 4]);
+}
+
+fn write_long(array: &Array<u64>) {
+    let _ = array.write(1..LONG - 2, &[NEW; LONG - 3]);
 }
 
 fn fill(array: &Array<u64>) {
@@ -182,7 +193,7 @@ impl Operation for Write {
             answer(survivor)?;
         }
         let first = answer(scene.ask(|array| array.get(0))?)?;
-        let second = answer(scene.ask(|array| array.read(.., &mut [0; LEN]))?)?;
+        let second = answer(scene.ask(|array| array.read(.., &mut vec![0; array.len()]))?)?;
         if first != second {
             return Err(format!(
                 "the first found it {first:?}, the next {second:?}, without a recovery between"
