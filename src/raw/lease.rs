@@ -292,7 +292,7 @@ impl Lease {
     #[inline]
     pub(super) fn nest(&self) -> Option<u32> {
         let thread = Thread::enrolled()?;
-        (self.state() == Acquired::Consistent && thread.nest(&self.node)).then(|| thread.tid())
+        thread.nest(&self.node, || self.state() == Acquired::Consistent).then(|| thread.tid())
     }
 
     /// The holder takes back one level, or releases the lease if it is at the first.

@@ -66,8 +66,8 @@ const NOTIFIED: u32 = OWNER_DIED;
 const NOTIFIED_BIT: u16 = 30;
 /// Set by the waiter before it sleeps, and left there. With it set the kernel wakes it when the notifier has died.
 const ASLEEP: u32 = WAITERS;
-/// Pauses between a notification and the lock that comes with it, about 50 ns.
-const PAUSES: u32 = 2;
+/// Pauses between a notification and the lock that comes with it, about 25 ns.
+const PAUSES: u32 = 1;
 /// What a waiter watches in place of one owner.
 const TABLE: u32 = 1;
 

@@ -1,6 +1,7 @@
 //! [`ValueMemory`]: one plain value that is never seen half written, as bytes.
 //!
-//! Two copies and a 64-bit *version*; the copy that counts is `version & 1`.
+//! A value of 1, 2, 4 or 8 bytes is one word, read and written by one load and one store. Any other is two copies and a
+//! 64-bit *version*; the copy that counts is `version & 1`.
 //!
 //! | who | what |
 //! |---|---|
@@ -13,7 +14,8 @@
 //! Acquire load pairs with the commit's Release store (V1). The copy may be overwritten meanwhile, by the writer of
 //! v + 2, which fills the same copy only after v + 1 was committed. That writer puts a Release fence before its words,
 //! and the reader an Acquire fence behind its own: a reader that saw one of those words sees v + 1 or later in its
-//! second look (V2), and starts again.
+//! second look (V2), and starts again. A single word is whole by itself; the fences make a reader that saw it see what its
+//! writer did before (V3), as V1 does.
 #![allow(unsafe_code)]
 
 use std::sync::atomic::{AtomicU64, Ordering, fence};
@@ -30,10 +32,10 @@ use crate::sync::{ChosenLock, LockError};
 /// Copies lie at multiples of this, so that their words are aligned.
 pub(super) const WORD: usize = size_of::<u64>();
 
-/// A holder that died changed nothing but the idle copy.
+/// A holder that died changed nothing but the idle copy, or a word at once.
 const FLAG: Flag = Flag::Cleared;
 
-/// What stands before the two copies.
+/// What stands before the copies.
 #[repr(C)]
 pub(super) struct ValueHead {
     /// Unless the value is under somebody else's.
@@ -89,7 +91,7 @@ impl ValueMemory {
         if copies_bytes(size).is_none_or(|bytes| room < bytes) {
             return Err(Error::Mismatch {
                 object: format!("object at offset {offset}"),
-                expected: format!("{} with room for two copies", ty(Kind::Value)),
+                expected: format!("{} with room for its copies", ty(Kind::Value)),
                 found: format!("{room} bytes"),
             });
         }
@@ -104,6 +106,12 @@ impl ValueMemory {
     /// Copies the last committed value into `bytes`. Never waits.
     #[inline]
     pub(super) fn get(&self, bytes: &mut [u8]) {
+        if is_word(bytes.len()) {
+            self.load(0, bytes);
+            // SYNC: Acquire fence <- `publish`'s Release fence (V3): what came before the word is seen.
+            fence(Ordering::Acquire);
+            return;
+        }
         loop {
             // SYNC: Acquire <- `publish`'s Release store (V1): the words of this version are seen.
             let version = self.placed.version.load(Ordering::Acquire);
@@ -151,8 +159,7 @@ impl ValueMemory {
     /// Copies the value as the holder of the lock sees it, and says which version that is.
     #[inline]
     pub(super) fn get_held(&self, _taken: Taken, bytes: &mut [u8]) -> u64 {
-        // Relaxed: only a holder of the lock changes it, and the lock orders holders.
-        let version = self.placed.version.load(Ordering::Relaxed);
+        let version = self.version_held(bytes.len());
         self.load(version, bytes);
         version
     }
@@ -168,21 +175,29 @@ impl ValueMemory {
     /// Makes `bytes` the value, where nobody can have forked since the lock was taken.
     #[inline]
     pub(super) fn set_held(&self, _taken: Taken, bytes: &[u8]) {
+        self.publish(self.version_held(bytes.len()).wrapping_add(1), bytes);
+    }
+
+    /// The version of a value of `size` bytes, as the holder of the lock sees it. That of a word is of no concern.
+    #[inline]
+    fn version_held(&self, size: usize) -> u64 {
         // Relaxed: only a holder of the lock changes it, and the lock orders holders.
-        self.publish(self.placed.version.load(Ordering::Relaxed).wrapping_add(1), bytes);
+        if is_word(size) { 0 } else { self.placed.version.load(Ordering::Relaxed) }
     }
 
     /// Makes `bytes` the value, as `version`.
     #[inline]
     fn publish(&self, version: u64, bytes: &[u8]) {
-        // SYNC: Release fence -> `get`'s Acquire fence (V2): whoever sees a word stored below sees that the version has
-        // moved past the one that it read.
+        // SYNC: Release fence -> `get`'s Acquire fence (V2, V3): whoever sees a word stored below sees that the version has
+        // moved past the one that it read, and what came before.
         fence(Ordering::Release);
         // The offset was in range when the object was made or opened, and still is.
         let stored = self.placed.tail().store(copy_offset(version, bytes.len()), bytes);
         debug_assert!(stored.is_some());
-        // SYNC: Release -> `get`'s Acquire load (V1): publishes the words above. The one store that commits.
-        self.placed.version.store(version, Ordering::Release);
+        if !is_word(bytes.len()) {
+            // SYNC: Release -> `get`'s Acquire load (V1): publishes the words above. The one store that commits.
+            self.placed.version.store(version, Ordering::Release);
+        }
     }
 
     /// The copy that counts in `version`. Whoever wants it whole checks the version afterwards.
@@ -201,13 +216,19 @@ fn kind(lock: &ChosenLock) -> Kind {
     }
 }
 
-/// Bytes of both copies.
+/// Whether a value of so many bytes is stored at once, and has one copy only.
+#[inline]
+fn is_word(size: usize) -> bool {
+    matches!(size, 1 | 2 | 4 | 8)
+}
+
+/// Bytes of all copies.
 fn copies_bytes(size: usize) -> Option<usize> {
-    size.checked_next_multiple_of(WORD)?.checked_mul(2)
+    size.checked_next_multiple_of(WORD)?.checked_mul(if is_word(size) { 1 } else { 2 })
 }
 
 /// Where the copy lies that counts in `version`.
 #[inline]
 pub(super) fn copy_offset(version: u64, size: usize) -> usize {
-    if version & 1 == 0 { 0 } else { size.next_multiple_of(WORD) }
+    if version & 1 == 0 || is_word(size) { 0 } else { size.next_multiple_of(WORD) }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
-use super::chosen_lock::ChosenLock;
+use super::chosen_lock::{ChosenLock, ChosenRaw};
 use super::condition_guard::ConditionGuard;
 use super::condition_options::ConditionOptions;
 use super::lock::Lock;
@@ -170,6 +170,7 @@ impl Condition {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     #[doc(alias = "acquire")]
+    #[inline]
     pub fn lock(&self) -> Result<ConditionGuard<'_>, LockError<ConditionGuard<'_>>> {
         self.lock_until(None)
     }
@@ -278,7 +279,8 @@ impl Condition {
         Ok(vec![("waiting", waiting)])
     }
 
-    pub(super) fn raw_lock(&self) -> &dyn RawLock {
+    #[inline]
+    pub(super) fn raw_lock(&self) -> ChosenRaw<'_> {
         self.lock.raw(&self.placed.lock)
     }
 
@@ -290,13 +292,16 @@ impl Condition {
         }
     }
 
+    #[inline(always)] // As `RawMutex::lock`.
     fn lock_until(
         &self,
         deadline: Option<Deadline>,
     ) -> Result<ConditionGuard<'_>, LockError<ConditionGuard<'_>>> {
         // SAFETY: the guard borrows the handle, which keeps the memory mapped; a leaked guard leaks the mapping (I5).
-        let acquired = unsafe { self.raw_lock().lock_by(deadline) }.map(|(acquired, _)| acquired);
-        LockError::sort(acquired, || ConditionGuard::new(self))
+        match unsafe { self.raw_lock().lock_by(deadline) } {
+            Ok((acquired, tid)) => LockError::sort(Ok(acquired), || ConditionGuard::by(self, tid)),
+            Err(error) => LockError::sort(Err(error), || ConditionGuard::new(self)),
+        }
     }
 }
 

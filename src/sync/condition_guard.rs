@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::condition::Condition;
 use super::lock_error::Flagged;
+use super::lock_guard::RawLock;
 use super::wait_error::WaitError;
 use crate::raw::{self, AcquireError, Acquired, Deadline, Debt, own_tid};
 
@@ -40,7 +41,13 @@ type TimedWait<'a> = Result<(ConditionGuard<'a>, bool), WaitError<(ConditionGuar
 impl<'a> ConditionGuard<'a> {
     /// The guard of `condition`, whose lock the calling thread has just taken.
     pub(super) fn new(condition: &'a Condition) -> Self {
-        Self { condition, tid: own_tid().unwrap_or(0), debt: Cell::new(None), thread_bound: PhantomData }
+        Self::by(condition, own_tid().unwrap_or(0))
+    }
+
+    /// The guard of `condition`, whose lock the calling thread, which has this id, has just taken.
+    #[inline]
+    pub(super) fn by(condition: &'a Condition, tid: u32) -> Self {
+        Self { condition, tid, debt: Cell::new(None), thread_bound: PhantomData }
     }
 
     /// Releases the lock, at all its levels, waits to be notified, and takes it again.
@@ -328,10 +335,10 @@ impl<'a> ConditionGuard<'a> {
         waiter.sleep(deadline);
         // SAFETY: as above.
         match unsafe { lock.lock_by(relock.and_then(Deadline::after)) } {
-            Ok((acquired, _)) => {
+            Ok((acquired, tid)) => {
                 // It was that deep before.
                 let _ = lock.deepen(levels);
-                let outcome = (Self::new(condition), waiter.leave());
+                let outcome = (Self::by(condition, tid), waiter.leave());
                 match acquired {
                     Acquired::Consistent => Ok(outcome),
                     Acquired::OwnerDied => Err(WaitError::OwnerDied(outcome)),
@@ -366,6 +373,7 @@ impl Flagged for (ConditionGuard<'_>, bool) {
 }
 
 impl Drop for ConditionGuard<'_> {
+    #[inline]
     fn drop(&mut self) {
         // `NotHeld` in a forked child, `Corrupt` after a peer's scribble: in neither case is there anything left to do.
         let _ = self.condition.raw_lock().unlock_as(self.tid);

@@ -8,8 +8,12 @@ use crate::scenario::{Report, Scenario};
 use crate::tracer::{Kill, Mode, Operation, kill_at_every_instruction};
 use crate::witness::{BOUND, Witness};
 
-/// Nine words that are alike unless the value is torn.
-type Words = [u64; 9];
+/// Words that are alike unless the value is torn.
+type Words<const N: usize> = [u64; N];
+
+/// How many they are, where they are two copies and a version, and where they are one word.
+const LONG: usize = 9;
+const WORD: usize = 1;
 
 const OLD: u64 = 1;
 /// What the victim writes.
@@ -20,29 +24,33 @@ const LEFT_NEW: &str = "the new value";
 const BOTH: &[&str] = &[LEFT_OLD, LEFT_NEW];
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario { name: "value::set", run: || Write::new(set, 0)?.test() },
+    Scenario { name: "value::set", run: || Write::<LONG>::new(set, 0)?.test() },
     Scenario {
         name: "value::first_set_of_a_process",
-        run: || Write { enter: |_| {}, ..Write::new(set, 0)? }.test(),
+        run: || Write { enter: |_| {}, ..Write::<LONG>::new(set, 0)? }.test(),
     },
-    Scenario { name: "value::set_with_writers_behind", run: || Write::new(set, 2)?.test() },
-    Scenario { name: "value::update", run: || Write::new(update, 0)?.test() },
-    Scenario { name: "value::update_with_writer_behind", run: || Write::new(update, 1)?.test() },
-    Scenario { name: "value::guard", run: || Write::new(guard, 0)?.test() },
-    Scenario { name: "value::guard_with_writer_behind", run: || Write::new(guard, 1)?.test() },
+    Scenario { name: "value::set_with_writers_behind", run: || Write::<LONG>::new(set, 2)?.test() },
+    Scenario { name: "value::update", run: || Write::<LONG>::new(update, 0)?.test() },
+    Scenario { name: "value::update_with_writer_behind", run: || Write::<LONG>::new(update, 1)?.test() },
+    Scenario { name: "value::guard", run: || Write::<LONG>::new(guard, 0)?.test() },
+    Scenario { name: "value::guard_with_writer_behind", run: || Write::<LONG>::new(guard, 1)?.test() },
+    Scenario { name: "value::set_word", run: || Write::<WORD>::new(set, 0)?.test() },
+    Scenario { name: "value::set_word_with_writers_behind", run: || Write::<WORD>::new(set, 2)?.test() },
+    Scenario { name: "value::update_word", run: || Write::<WORD>::new(update, 0)?.test() },
+    Scenario { name: "value::guard_word_with_writer_behind", run: || Write::<WORD>::new(guard, 1)?.test() },
 ];
 
 /// One write of a value, killed at each instruction.
-struct Write {
-    enter: fn(&Value<Words>),
-    run: fn(&Value<Words>),
+struct Write<const N: usize> {
+    enter: fn(&Value<Words<N>>),
+    run: fn(&Value<Words<N>>),
     /// Writers that come while the victim stands where it will die.
     behind: usize,
-    spare: Value<Words>,
+    spare: Value<Words<N>>,
 }
 
-impl Write {
-    fn new(run: fn(&Value<Words>), behind: usize) -> Result<Write, String> {
+impl<const N: usize> Write<N> {
+    fn new(run: fn(&Value<Words<N>>), behind: usize) -> Result<Self, String> {
         let spare = value()?;
         // This process's first use of a lock starts a thread; a victim's must not.
         run(&spare);
@@ -54,63 +62,63 @@ impl Write {
     }
 }
 
-fn value() -> Result<Value<Words>, String> {
-    Value::new([OLD; 9]).map_err(|error| error.to_string())
+fn value<const N: usize>() -> Result<Value<Words<N>>, String> {
+    Value::new([OLD; N]).map_err(|error| error.to_string())
 }
 
-fn set(value: &Value<Words>) {
-    let _ = value.set([NEW; 9]);
+fn set<const N: usize>(value: &Value<Words<N>>) {
+    let _ = value.set([NEW; N]);
 }
 
-fn update(value: &Value<Words>) {
+fn update<const N: usize>(value: &Value<Words<N>>) {
     let _ = value.update(|words| words.fill(NEW));
 }
 
-fn guard(value: &Value<Words>) {
+fn guard<const N: usize>(value: &Value<Words<N>>) {
     if let Ok(mut guard) = value.lock() {
-        let words: &mut Words = &mut guard;
+        let words: &mut Words<N> = &mut guard;
         words[0] = NEW;
-        words[8] = NEW;
-        words[1..8].fill(NEW);
+        words[N - 1] = NEW;
+        words.fill(NEW);
     }
 }
 
 /// Adds one; 0 if it could not.
-fn add(value: &Value<Words>) -> u64 {
+fn add<const N: usize>(value: &Value<Words<N>>) -> u64 {
     let added = value.update(|words| words.iter_mut().for_each(|word| *word += 1));
     u64::from(added.is_ok())
 }
 
 /// What a reader finds, unless it is torn.
-fn read(value: &Value<Words>) -> Result<u64, String> {
+fn read<const N: usize>(value: &Value<Words<N>>) -> Result<u64, String> {
     let words = value.get();
     if words.iter().all(|word| *word == words[0]) { Ok(words[0]) } else { Err(format!("torn: {words:?}")) }
 }
 
 /// The value, and what a reader saw before the victim's death.
-struct Scene {
-    value: Value<Words>,
+struct Scene<const N: usize> {
+    value: Value<Words<N>>,
     seen: u64,
     writers: Vec<Witness>,
 }
 
-impl Operation for Write {
-    type State = Scene;
+impl<const N: usize> Operation for Write<N> {
+    type State = Scene<N>;
 
-    fn prepare(&self) -> Result<Scene, String> {
+    fn prepare(&self) -> Result<Scene<N>, String> {
         multiproc::testing::set_sleep_slice(None);
         Ok(Scene { value: value()?, seen: OLD, writers: Vec::new() })
     }
 
-    fn enter(&self, _: &Scene) {
+    fn enter(&self, _: &Scene<N>) {
         (self.enter)(&self.spare);
     }
 
-    fn run(&self, scene: &Scene) {
+    fn run(&self, scene: &Scene<N>) {
         (self.run)(&scene.value);
     }
 
-    fn doomed(&self, scene: &mut Scene, _: &Kill) -> Result<(), String> {
+    fn doomed(&self, scene: &mut Scene<N>, _: &Kill) -> Result<(), String> {
         // Another process reads while the victim stands in the middle of its write.
         scene.seen = read(&scene.value)?;
         for _ in 0..self.behind {
@@ -121,7 +129,7 @@ impl Operation for Write {
         Ok(())
     }
 
-    fn verify(&self, scene: Scene, kill: &Kill) -> Result<&'static str, String> {
+    fn verify(&self, scene: Scene<N>, kill: &Kill) -> Result<&'static str, String> {
         let added = u64::try_from(scene.writers.len()).unwrap_or(0);
         for writer in scene.writers {
             if writer.finish_within(BOUND)? != 1 {
@@ -136,7 +144,7 @@ impl Operation for Write {
                 scene.seen
             ));
         }
-        let last = Witness::spawn(|| u64::from(scene.value.set([7; 9]).is_ok()))?;
+        let last = Witness::spawn(|| u64::from(scene.value.set([7; N]).is_ok()))?;
         match (last.finish_within(BOUND)?, read(&scene.value)?) {
             (1, 7) => Ok(if found == NEW { LEFT_NEW } else { LEFT_OLD }),
             wrong => Err(format!("a survivor's set: {wrong:?}")),

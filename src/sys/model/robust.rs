@@ -115,7 +115,7 @@ impl Thread {
     }
 
     /// The model always knows the level the long way.
-    pub(crate) fn nest(&self, _node: &Node) -> bool {
+    pub(crate) fn nest(&self, _node: &Node, _may: impl FnOnce() -> bool) -> bool {
         false
     }
 

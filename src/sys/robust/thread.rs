@@ -115,10 +115,11 @@ impl Thread {
         self.context().set_level(node.link(), level);
     }
 
-    /// Notes that `node` was taken again; does nothing and is false if this thread doesn't hold it, or doesn't know at once.
+    /// Notes that `node` was taken again; does nothing and is false if this thread doesn't hold it, or doesn't know at once,
+    /// or if `may` says so. That is asked of a holder only: what it reads may lie on a cache line that others write.
     #[inline]
-    pub(crate) fn nest(&self, node: &Node) -> bool {
-        let level = self.context().newest_level(node.link());
+    pub(crate) fn nest(&self, node: &Node, may: impl FnOnce() -> bool) -> bool {
+        let level = self.context().newest_level(node.link()).filter(|_| may());
         let above = level.and_then(|level| level.get().checked_add(1));
         level.zip(above).inspect(|(level, above)| level.set(*above)).is_some()
     }
