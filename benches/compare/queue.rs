@@ -58,10 +58,11 @@ messages of 8 bytes, four slots to a line, half a line travels for each; in the 
 bytes, whose slots take 72, it is two lines and a quarter; in rtrb two. A handle that is shared makes two locked instructions at
 each end besides; an endpoint makes none.
 
-The bare ring of many to many has slots like ours and as many locked instructions: at 8 bytes, its rate is the limit of ours. What
-we miss of it is not the locks, for endpoints are about as fast as shared handles, nor the latency of the lines by itself:
-fetching them ahead for writing, at both ends, gained nothing. Both ends spend their time where they load a state that
-the other one has just written: they work too close behind each other.
+The bare ring of many to many has slots like ours and as many locked instructions: at 8 bytes, its rate is the limit of shared
+handles. That of endpoints is the bare ring of one to one: a ring written by hand with our slots, states and stores, and no other
+instructions, is as fast as that one. What endpoints miss of it are instructions, not line transfers: checks of lengths, places and
+leases that a peer could have overwritten. What matters besides is how one end waits for the other: each look at a slot takes
+its line from who writes there, so there are pauses before a look.
 
 From run to run the rate of crossbeam-channel differs up to four times, ours by a fifth: read the ratio to it as that of this run.";
 
