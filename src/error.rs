@@ -162,6 +162,15 @@ impl Error {
         Self::out_of_memory(operation, bytes, "that is beyond the address space")
     }
 
+    /// Its text, for an error that says by itself that a value could not be encoded or decoded.
+    #[cfg(feature = "process")]
+    pub(crate) fn into_reason(self) -> String {
+        match self {
+            Self::Encode(why) | Self::Decode(why) => why,
+            error => error.to_string(),
+        }
+    }
+
     /// Refuses 0 for the argument `what`.
     pub(crate) fn unless_positive(what: &'static str, value: usize) -> Result<()> {
         match value {

@@ -235,6 +235,11 @@ fn what_can_not_be_encoded_or_decoded_fails_its_own_task_known_bad_13() {
     assert!(matches!(pool.apply(|_: OneWay| (), OneWay(true)), Err(TaskError::Decode(_))));
     assert!(matches!(pool.apply(|()| OneWay(false), ()), Err(TaskError::Encode(_))));
     assert!(matches!(pool.apply(|()| OneWay(true), ()), Err(TaskError::Decode(_))));
+    // The text says once what could not be done.
+    for sent in [false, true] {
+        let error = pool.apply(|_: OneWay| (), OneWay(sent)).unwrap_err().to_string();
+        assert!(!error.contains("encode: ") && !error.contains("decode: "), "{error}");
+    }
     assert_eq!(pool.apply(pid, 0), Ok(worker), "nobody died of it");
 }
 

@@ -90,7 +90,7 @@ impl Words for RawArray<u64> {
     }
 
     fn store(&self, index: usize, value: u64) {
-        let _ = self.store(index, value);
+        self.publish(index, value);
     }
 
     fn change(&self, index: usize, current: u64, new: u64) -> bool {

@@ -1,5 +1,6 @@
 //! [`Calls`]: a function that a pool's workers call.
 
+use std::cell::Cell;
 use std::marker::PhantomData;
 use std::mem::take;
 use std::sync::Arc;
@@ -18,6 +19,11 @@ use crate::transfer::Encoder;
 const BATCH: usize = 64;
 const BATCH_ITEMS: usize = 512;
 
+thread_local! {
+    /// A buffer for the next message.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
 /// Whom to tell that a task can't be encoded, and why.
 type Refused = (Arc<dyn Receiver>, TaskError);
 
@@ -32,7 +38,7 @@ struct Encoding {
 impl Encoding {
     fn new<A: DeserializeOwned, R: Serialize>(engine: &Engine, function: fn(A) -> R) -> Self {
         Self {
-            runner: Runner::new(function).map_err(|error| TaskError::Encode(error.to_string())),
+            runner: Runner::new(function).map_err(|error| TaskError::Encode(error.into_reason())),
             longest: engine.tasks.max_message(),
             retries: engine.policy.retries,
         }
@@ -57,21 +63,14 @@ impl Encoding {
         let count = items.len() as u32;
         for item in items {
             if let Err(error) = encoder.push(&item) {
-                return Err((receiver, TaskError::Encode(error.to_string())));
+                return Err((receiver, TaskError::Encode(error.into_reason())));
             }
         }
         let (mut message, fds) = encoder.into_parts();
         let is_beside = !fds.is_empty() || message.len() > self.longest;
-        let head = TaskHead {
-            id: 0,
-            runner: runner.wrapper,
-            function: runner.function,
-            items: count,
-            is_beside: u32::from(is_beside),
-        };
-        if let Some(place) = message.first_chunk_mut::<TASK_HEAD>() {
-            place.copy_from_slice(bytemuck::bytes_of(&head));
-        }
+        let head =
+            TaskHead { id: 0, runner: runner.wrapper, function: runner.function, items: count, is_beside };
+        head.write(&mut message);
         let beside = is_beside.then(|| {
             let bytes = message.split_off(TASK_HEAD);
             Arc::new(Beside { bytes, fds })
@@ -100,8 +99,12 @@ where
     let core = Core::new(Some(driver));
     let future = Future::new(Arc::clone(&core));
     let encoding = Encoding::new(engine, function);
-    match encoding.encode(engine.spare(), core, 0, std::iter::once(args)) {
-        Ok(load) => engine.submit([load], false),
+    let spare = SPARE.try_with(Cell::take).unwrap_or_default();
+    match encoding.encode(spare, core, 0, std::iter::once(args)) {
+        Ok(load) => {
+            let spare = engine.submit(load);
+            let _ = SPARE.try_with(|place| place.set(spare));
+        }
         Err((receiver, error)) => receiver.fail(0, 1, error),
     }
     future
@@ -169,7 +172,7 @@ where
     fn flush(&mut self) {
         self.items = 0;
         let mut batch = take(&mut self.batch);
-        self.engine.submit(batch.drain(..), self.is_patient);
+        self.engine.submit_all(&mut batch, self.is_patient);
         self.batch = batch;
         self.engine.take_spares(&mut self.spares);
     }

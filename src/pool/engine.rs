@@ -10,11 +10,11 @@ use rustix::event::{EventfdFlags, eventfd};
 use super::board::Board;
 use super::load::{Load, Receiver};
 use super::message::{NUDGE, ResultHead};
-use super::reader::Reader;
 use super::state::{Stage, State};
 use super::supervisor::Member;
 use super::wire::Wire;
 use super::worker::Ending;
+use crate::raw::chair::{Chair, Read, Refused};
 use crate::raw::{Deadline, RingError, Wait};
 use crate::sys::socket;
 use crate::task::{Driver, TaskError};
@@ -47,15 +47,14 @@ pub(crate) struct Engine {
     state: Mutex<State>,
     /// Told when there may be room in the ring, and at the end.
     changed: Condvar,
-    /// Held by whoever takes in results.
-    pub(super) reader: Mutex<Reader>,
-    /// How often callers have taken in results themselves.
+    /// Who takes in results.
+    pub(super) chair: Chair,
+    /// How often callers have taken in results themselves. Counted by who sits.
     pub(super) helped: AtomicU64,
-    /// Whether a caller would like to, and the pool's thread is at it.
+    /// Whether a caller would like to, and somebody else was at it.
     pub(super) is_wanted: AtomicBool,
-    /// The pool's thread waits here while callers take in results; true: it is to do so itself.
-    pub(super) turn: Mutex<bool>,
-    pub(super) turn_changed: Condvar,
+    /// Whether all workers have ended and none will come.
+    is_over: AtomicBool,
     /// Wakes the supervisor.
     pub(super) bell: OwnedFd,
     hire: Box<Hire>,
@@ -81,11 +80,10 @@ impl Engine {
             board: Board::new(ENTRIES as usize, policy.workers as usize)?,
             state: Mutex::new(State::new(ENTRIES, policy.workers as usize)),
             changed: Condvar::new(),
-            reader: Mutex::new(Reader::default()),
+            chair: Chair::new(),
             helped: AtomicU64::new(0),
             is_wanted: AtomicBool::new(false),
-            turn: Mutex::new(false),
-            turn_changed: Condvar::new(),
+            is_over: AtomicBool::new(false),
             bell,
             hire,
             policy,
@@ -101,43 +99,47 @@ impl Engine {
         Ok(Member::new(process, Wire::new(ours)))
     }
 
-    /// Hands over tasks. A patient caller waits until all are in the ring.
-    pub(super) fn submit(&self, loads: impl IntoIterator<Item = Load>, is_patient: bool) {
-        let mut loads = loads.into_iter();
-        loop {
-            let mut state = self.state();
-            if let Some(error) = state.refusal() {
-                drop(state);
-                loads.for_each(|load| load.fail(error.clone()));
-                return;
-            }
-            let mut waits = false;
-            for mut load in loads.by_ref() {
-                load.ticket = state.ticket();
-                load.receiver.set_ticket(load.ticket);
-                if !state.backlog.is_empty() {
-                    state.backlog.push_back(load);
-                } else if let Err(load) = state.offer(load, &self.tasks, &self.board) {
-                    state.backlog.push_back(load);
-                }
-                waits = is_patient && !state.backlog.is_empty();
-                if waits {
-                    break;
-                }
-            }
-            state.call_workers(&self.board);
+    /// Hands over a task, and gives a buffer for the next one's message.
+    pub(super) fn submit(&self, mut load: Load) -> Vec<u8> {
+        let mut state = self.state();
+        if let Some(error) = state.refusal() {
             drop(state);
-            if !waits {
-                return;
-            }
+            load.fail(error);
+            return Vec::new();
+        }
+        if !state.backlog.is_empty() {
+            state.name(&mut load);
+            state.backlog.push_back(load);
+        } else if let Err(load) = state.offer(load, &self.tasks, &self.board) {
+            state.backlog.push_back(load);
+        }
+        state.call_workers(&self.board);
+        state.spare().unwrap_or_default()
+    }
+
+    /// Hands over tasks. A patient caller waits until all are in the ring.
+    pub(super) fn submit_all(&self, loads: &mut Vec<Load>, is_patient: bool) {
+        let mut state = self.state();
+        if let Some(error) = state.refusal() {
+            drop(state);
+            loads.drain(..).for_each(|load| load.fail(error.clone()));
+            return;
+        }
+        for mut load in loads.drain(..) {
+            state.name(&mut load);
+            state.backlog.push_back(load);
+        }
+        state.pump(&self.tasks, &self.board);
+        let waits = is_patient && !state.backlog.is_empty();
+        drop(state);
+        if waits {
             self.wait_for_room();
         }
     }
 
     fn wait_for_room(&self) {
         loop {
-            // The caller is back soon.
-            self.read_until(&|| self.has_room(), None);
+            self.read_until(&|| self.has_room(), None, Refused::Goes);
             let mut state = self.state();
             if state.has_room() || state.has_ended() {
                 return;
@@ -152,11 +154,6 @@ impl Engine {
     fn has_room(&self) -> bool {
         let state = self.state();
         state.has_room() || state.has_ended()
-    }
-
-    /// A buffer for a message.
-    pub(super) fn spare(&self) -> Vec<u8> {
-        self.state().spare().unwrap_or_default()
     }
 
     /// Buffers for messages, as many as there are.
@@ -237,10 +234,28 @@ impl Engine {
     pub(crate) fn join(&self) {
         let mut state = self.state();
         state.waiting += 1;
-        while !state.is_over {
+        while !self.is_over() {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.waiting -= 1;
+    }
+
+    /// All workers have ended and none will come: whoever waits for anything is told.
+    pub(super) fn set_over(&self) {
+        {
+            // Whoever joins looks under the lock.
+            let _state = self.state();
+            // SYNC: Release -> `is_over`'s Acquire: what became of the workers. The nudge is for who has looked before.
+            self.is_over.store(true, Ordering::Release);
+        }
+        self.notify();
+        self.nudge();
+        self.chair.call();
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        // SYNC: Acquire <- `set_over`'s Release: what became of the workers.
+        self.is_over.load(Ordering::Acquire)
     }
 
     /// Numbers of the processes that live.
@@ -260,8 +275,8 @@ impl Engine {
     }
 
     /// Puts a message of the pool itself in the result ring.
-    pub(super) fn say(&self, head: &ResultHead) {
-        let put = self.results.put_payload(Wait::Until(None), bytemuck::bytes_of(head));
+    pub(super) fn say(&self, head: ResultHead) {
+        let put = self.results.put_payload(Wait::Until(None), &head.with_text(""));
         if let Err(error) = put
             && error != RingError::Closed
         {
@@ -278,23 +293,34 @@ impl Engine {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The calling thread takes in results until `done`, or until the deadline; `false` if somebody else does.
-    fn read_until(&self, done: &dyn Fn() -> bool, deadline: Option<Deadline>) -> bool {
-        loop {
-            let Ok(reader) = self.reader.try_lock() else {
-                self.is_wanted.store(true, Ordering::Relaxed); // Relaxed: a hint.
-                return false;
-            };
-            self.helped.fetch_add(1, Ordering::Relaxed); // Relaxed: a hint.
-            // After the lock is taken: what somebody else took in before is known.
-            if done() || deadline.is_some_and(Deadline::has_passed) || self.state().is_over {
-                return true;
-            }
-            let outcome = self.receive(reader, Wait::Until(deadline));
-            if !matches!(outcome, Ok(_) | Err(RingError::TimedOut)) {
-                return true;
-            }
+    /// The calling thread takes in results until `done`, or until the deadline; `false` if somebody else does. Says, too,
+    /// whether there were tasks left without a result.
+    fn read_until(
+        &self,
+        done: &dyn Fn() -> bool,
+        deadline: Option<Deadline>,
+        refused: Refused,
+    ) -> (bool, bool) {
+        let mut has_more = false;
+        let was_seated = self.chair.read_until(
+            refused,
+            || done() || deadline.is_some_and(Deadline::has_passed) || self.is_over(),
+            |seat| {
+                // Relaxed: a hint, which only who sits changes.
+                self.helped.store(self.helped.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+                let received = self.receive(seat, Wait::Until(deadline));
+                // Its own task, for one, if the time is over.
+                has_more = received.as_ref().map_or(true, |received| received.has_more);
+                match received {
+                    Ok(received) => received.seat.map_or(Read::Left, Read::Seated),
+                    Err(_) => Read::End,
+                }
+            },
+        );
+        if !was_seated {
+            self.is_wanted.store(true, Ordering::Relaxed); // Relaxed: a hint.
         }
+        (was_seated, has_more)
     }
 }
 
@@ -302,7 +328,7 @@ impl Driver for Engine {
     fn nudge(&self) {
         let head = ResultHead { id: 0, kind: NUDGE, seat: 0 };
         // Of a ring that does not work, nobody expects results.
-        let _ = self.results.put_payload(Wait::Until(None), bytemuck::bytes_of(&head));
+        let _ = self.results.put_payload(Wait::Until(None), &head.with_text(""));
     }
 
     fn is_begun(&self, ticket: u64) -> bool {
@@ -318,11 +344,16 @@ impl Driver for Engine {
         withdrawn
     }
 
-    fn help(&self, done: &dyn Fn() -> bool, deadline: Option<Deadline>) {
-        if self.read_until(done, deadline) && self.state().offered() > 0 {
-            // Others may wait for what is still to come.
-            *self.turn.lock().unwrap_or_else(PoisonError::into_inner) = true;
-            self.turn_changed.notify_one();
+    fn help(&self, done: &dyn Fn() -> bool, deadline: Option<Deadline>) -> bool {
+        let (was_seated, has_more) = self.read_until(done, deadline, Refused::Waits);
+        if was_seated && has_more {
+            // Others may wait for what is still to come, without a thread of theirs.
+            self.chair.call();
         }
+        was_seated
+    }
+
+    fn let_go(&self, threads: u32) {
+        self.chair.stand_up(threads);
     }
 }

@@ -28,7 +28,7 @@ impl Job {
         A: Serialize + DeserializeOwned,
         R: Serialize,
     {
-        let refused = |error: crate::Error| TaskError::Encode(error.to_string());
+        let refused = |error: crate::Error| TaskError::Encode(error.into_reason());
         let Runner { wrapper, function } = Runner::new(f).map_err(refused)?;
         let mut encoder = Encoder::default();
         for argument in arguments {
@@ -55,7 +55,6 @@ impl Job {
 
 /// What came of a job's calls.
 pub(crate) fn outcomes<R: DeserializeOwned>(bytes: &[u8], items: usize) -> Vec<Result<R, TaskError>> {
-    let mut decoder = Decoder::new(bytes, Vec::new());
-    let mut results = Results::new(&mut decoder);
+    let mut results = Results::new(Decoder::new(bytes, Vec::new()));
     (0..items).map(|_| results.next()).collect()
 }

@@ -4,7 +4,7 @@
 //! ```text
 //! caller       encodes a task, and puts it in the task ring, or behind the backlog if that is full
 //! worker       takes a task out of the ring, begins it, runs it, puts its result in the result ring; one at a time
-//! reader       takes in results, in the order of the ring: whoever waits for one, else the pool's own thread
+//! reader       takes in results, in the order of the ring: whoever waits for one, else the pool's own thread (`raw/chair.rs`)
 //! supervisor   the pool's other thread: sleeps on the workers' ends and wires, starts workers, ends those that take too long
 //! ```
 //! Which worker has which task is written in shared memory (`board.rs`), so that a worker that dies costs the task that it

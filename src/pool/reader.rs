@@ -1,16 +1,17 @@
-//! [`Reader`]: takes results out of the ring.
+//! [`Buffers`]: what results are taken out of the ring with, by whoever sits in the pool's chair.
 #![allow(unsafe_code)]
 
-use std::mem::take;
+use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::engine::Engine;
-use super::load::Load;
-use super::message::{ENDED, RESULTS, ResultHead, SKIPPED, UNSENT, split};
+use super::load::{Load, Part, Parts};
+use super::message::{ENDED, RESULTS, ResultHead, SKIPPED, UNSENT};
 use super::state::State;
+use crate::raw::chair::Seated;
 use crate::raw::{self, Deadline, RingError, Wait};
 use crate::task::{Callbacks, TaskError};
 use crate::transfer::Decoder;
@@ -30,14 +31,34 @@ const MOST_STILLBORN: u32 = 5;
 const FIRST_DELAY: Duration = Duration::from_millis(10);
 const LONGEST_DELAY: Duration = Duration::from_secs(1);
 
+thread_local! {
+    /// Each thread's own, so that nobody waits for them.
+    static BUFFERS: RefCell<Buffers> = const { RefCell::new(Buffers::new()) };
+}
+
 /// What whoever takes in results works with.
 #[derive(Default)]
-pub(super) struct Reader {
+struct Buffers {
     bytes: Vec<u8>,
     /// Where each message ends.
     ends: Vec<usize>,
     /// What is to be told, and where in the bytes the results lie.
     told: Vec<(Load, Told)>,
+}
+
+impl Buffers {
+    const fn new() -> Self {
+        Self { bytes: Vec::new(), ends: Vec::new(), told: Vec::new() }
+    }
+}
+
+/// What was taken in.
+pub(super) struct Received<'c> {
+    pub(super) messages: usize,
+    /// If the caller sits still: it has left to call callbacks.
+    pub(super) seat: Option<Seated<'c>>,
+    /// Whether there are tasks without a result.
+    pub(super) has_more: bool,
 }
 
 enum Told {
@@ -46,57 +67,90 @@ enum Told {
 }
 
 impl Engine {
-    /// Takes in the results that are there, and at least one, for which it waits. Says how many messages.
+    /// Takes in the results that are there, and at least one, for which it waits.
     ///
     /// Callbacks are called when others can take in results already: one may wait for another result.
-    pub(super) fn receive(&self, mut reader: MutexGuard<'_, Reader>, wait: Wait) -> Result<usize, RingError> {
-        let Reader { bytes, ends, told } = &mut *reader;
+    pub(super) fn receive<'c>(&self, seat: Seated<'c>, wait: Wait) -> Result<Received<'c>, RingError> {
+        // Not borrowed: what a value's drop does may take in results, too.
+        let mut buffers = BUFFERS.try_with(RefCell::take).unwrap_or_default();
+        let received = self.receive_with(&mut buffers, seat, wait);
+        let _ = BUFFERS.try_with(|place| place.replace(buffers));
+        let (received, callbacks) = received?;
+        callbacks.call();
+        Ok(received)
+    }
+
+    fn receive_with<'c>(
+        &self,
+        buffers: &mut Buffers,
+        seat: Seated<'c>,
+        wait: Wait,
+    ) -> Result<(Received<'c>, Callbacks), RingError> {
+        let Buffers { bytes, ends, told } = buffers;
         bytes.clear();
         ends.clear();
-        let count = self.results.get_many_by(wait, BATCH, |words, length| {
+        let messages = self.results.get_many_by(wait, BATCH, |words, length| {
             // SAFETY: the words are those of an item that is being got.
             unsafe { raw::read_item(words, length, bytes) };
             ends.push(bytes.len());
         })?;
-        let is_awaited = {
-            let mut state = self.state();
-            let mut start = 0;
-            for &end in &*ends {
-                self.sort(&mut state, bytes, start, end, told);
-                start = end;
-            }
-            state.pump(&self.tasks, &self.board);
-            self.close_ring_if_done(&mut state);
-            state.waiting > 0
-        };
-        // Before somebody else takes in results: who finds its own missing then may sleep until the next one comes.
+        let mut state = self.state();
+        let mut start = 0;
+        for &end in &*ends {
+            self.sort(&mut state, bytes, start, end, told);
+            start = end;
+        }
+        state.pump(&self.tasks, &self.board);
+        self.close_ring_if_done(&mut state);
+        let has_more = state.offered() > 0 || !state.backlog.is_empty();
+        let is_awaited = state.waiting > 0;
+        drop(state);
+        // While the caller sits: who sits down next and finds its own missing may sleep until the next message comes.
         let callbacks = Callbacks::of(|| {
-            for (load, what) in told.drain(..) {
+            let mut told = told.drain(..).peekable();
+            while let Some((load, what)) = told.next() {
                 match what {
                     _ if load.is_withdrawn => {}
                     Told::Failed(error) => load.fail(error),
                     Told::Results { start, end } => {
-                        let mut results = Decoder::new(bytes.get(start..end).unwrap_or_default(), Vec::new());
-                        let take_in = || load.receiver.take_in(load.chunk, load.items as usize, &mut results);
+                        let receiver = Arc::as_ptr(&load.receiver);
+                        let part = |load: &Load, start, end| Part {
+                            chunk: load.chunk,
+                            items: load.items as usize,
+                            results: Decoder::new(bytes.get(start..end).unwrap_or_default(), Vec::new()),
+                        };
+                        let first = part(&load, start, end);
+                        // Those of one map are told at once.
+                        let mut others = || match told.peek()? {
+                            &(ref load, Told::Results { start, end })
+                                if !load.is_withdrawn
+                                    && std::ptr::addr_eq(Arc::as_ptr(&load.receiver), receiver) =>
+                            {
+                                let part = part(load, start, end);
+                                told.next();
+                                Some(part)
+                            }
+                            _ => None,
+                        };
+                        let take_in = || load.receiver.take_in(&mut Parts::new(first, &mut others));
                         // What a value's drop may do is nothing to the other results.
                         let _ = catch_unwind(AssertUnwindSafe(take_in));
                     }
                 }
             }
         });
-        drop(reader);
+        let seat = Some(seat).filter(|_| callbacks.is_empty());
         // A notification is a system call, whoever waits.
         if is_awaited {
             self.notify();
         }
-        callbacks.call();
-        Ok(count)
+        Ok((Received { messages, seat, has_more }, callbacks))
     }
 
     /// Finds whom a message concerns.
     fn sort(&self, state: &mut State, bytes: &[u8], start: usize, end: usize, told: &mut Vec<(Load, Told)>) {
         let message = bytes.get(start..end).unwrap_or_default();
-        let Some((head, rest)) = split::<ResultHead>(message) else { return };
+        let Some((head, rest)) = ResultHead::split(message) else { return };
         match head.kind {
             RESULTS => {
                 let start = end - rest.len();
@@ -123,6 +177,7 @@ impl Engine {
         let error = place.ended.take()?;
         let lost = self.board.claims().lost(seat);
         self.board.vacate(seat);
+        state.is_staffed = false;
         // Others may have left its seat's tasks to it.
         self.board.need(self.policy.workers);
         let is_overdue = place.overdue.take().is_some_and(|overdue| Some(overdue) == lost);
@@ -158,40 +213,37 @@ impl Engine {
         let mut seen = 0;
         let mut quiet = QUIET_TICKS;
         let mut tick = TICK;
-        while !self.state().is_over {
+        while !self.is_over() {
             // Relaxed: hints, both.
             let helped = self.helped.load(Ordering::Relaxed);
             if self.is_wanted.swap(false, Ordering::Relaxed) || helped != seen {
                 (seen, quiet, tick) = (helped, 0, TICK);
             }
-            match self.reader.try_lock() {
-                Ok(reader) if quiet >= QUIET_TICKS => {
-                    let outcome = self.receive(reader, Wait::Until(Deadline::after(SLICE)));
-                    self.end_if_broken(outcome);
+            match self.chair.sit() {
+                Some(seat) if quiet >= QUIET_TICKS => {
+                    let outcome = self.receive(seat, Wait::Until(Deadline::after(SLICE)));
+                    self.end_if_broken(outcome.map(drop));
                     continue;
                 }
-                Ok(reader) => {
+                Some(seat) => {
                     // A caller was here just now, and may be back soon.
-                    if let Ok(BATCH..) = self.receive(reader, Wait::Never) {
+                    let received = self.receive(seat, Wait::Never);
+                    if received.is_ok_and(|received| received.messages >= BATCH) {
                         continue;
                     }
                     quiet += 1;
                 }
-                Err(_) => tick = (tick * 2).min(LONGEST_TICK),
+                None => tick = (tick * 2).min(LONGEST_TICK),
             }
-            let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-            if !*turn {
-                turn = self.turn_changed.wait_timeout(turn, tick).unwrap_or_else(PoisonError::into_inner).0;
-            }
-            if take(&mut *turn) {
+            if self.chair.await_call(Deadline::after(tick)) {
                 quiet = QUIET_TICKS;
             }
         }
     }
 
-    fn end_if_broken(&self, outcome: Result<usize, RingError>) {
+    fn end_if_broken(&self, outcome: Result<(), RingError>) {
         match outcome {
-            Ok(_) | Err(RingError::TimedOut | RingError::WouldBlock | RingError::Busy) => {}
+            Ok(()) | Err(RingError::TimedOut | RingError::WouldBlock | RingError::Busy) => {}
             Err(error) => self.end(&TaskError::NoWorkers(error.to_string())),
         }
     }

@@ -75,14 +75,14 @@ unsafe fn run<A: DeserializeOwned, R: Serialize>(
         let all = catch_unwind(AssertUnwindSafe(|| {
             while done < items {
                 start = output.bytes().len();
-                let arguments = input.next::<A>().map_err(|error| Failure::Arguments(error.to_string()))?;
+                let arguments = input.next::<A>().map_err(|error| Failure::Arguments(error.into_reason()))?;
                 let result = function(arguments);
-                output.push(&result).map_err(|error| Failure::Encode(error.to_string()))?;
+                output.push(&result).map_err(|error| Failure::Encode(error.into_reason()))?;
                 done += 1;
             }
             Ok(())
         }));
-        output.set_word(run, done - first);
+        output.set_word(run, u64::from(done - first));
         if let Err(failure) = all.unwrap_or_else(|payload| Err(failure_of(&*payload))) {
             let start = if done == first { run } else { start };
             output.truncate(start);
@@ -138,16 +138,21 @@ impl<'de, A, R> Deserialize<'de> for Function<A, R> {
 }
 
 /// Results of `R`, as [`Runner::run`] encodes them.
-pub(super) struct Results<'d, 'a, R> {
-    decoder: &'d mut Decoder<'a>,
+pub(super) struct Results<'a, R> {
+    decoder: Decoder<'a>,
     /// Of the run.
-    left: u32,
+    left: u64,
     results: PhantomData<R>,
 }
 
-impl<'d, 'a, R: DeserializeOwned> Results<'d, 'a, R> {
-    pub(super) fn new(decoder: &'d mut Decoder<'a>) -> Self {
+impl<'a, R: DeserializeOwned> Results<'a, R> {
+    #[inline]
+    pub(super) fn new(decoder: Decoder<'a>) -> Self {
         Self { decoder, left: 0, results: PhantomData }
+    }
+
+    pub(super) fn none() -> Self {
+        Self::new(Decoder::new(&[], Vec::new()))
     }
 
     /// Goes to the next run if this one is at its end.
@@ -179,18 +184,18 @@ impl<'d, 'a, R: DeserializeOwned> Results<'d, 'a, R> {
         let mut missing = items;
         while missing > 0 {
             self.enter_run()?;
-            let run = missing.min(self.left as usize);
+            let run = missing.min(usize::try_from(self.left).unwrap_or(usize::MAX));
             for _ in 0..run {
                 results.push(self.decoder.next().map_err(undecoded)?);
             }
             missing -= run;
-            self.left -= run as u32;
+            self.left -= run as u64;
         }
         Ok(())
     }
 }
 
-impl<R: DeserializeOwned> Outcomes<R> for Results<'_, '_, R> {
+impl<R: DeserializeOwned> Outcomes<R> for Results<'_, R> {
     fn next(&mut self) -> Result<R, TaskError> {
         unless_panicked(|| self.decode())
     }
@@ -202,7 +207,7 @@ impl<R: DeserializeOwned> Outcomes<R> for Results<'_, '_, R> {
 
 #[cold]
 fn undecoded(error: Error) -> TaskError {
-    TaskError::Decode(error.to_string())
+    TaskError::Decode(error.into_reason())
 }
 
 /// A value's own `Deserialize` may panic.

@@ -7,12 +7,13 @@ use std::time::Instant;
 
 use super::board::Board;
 use super::load::{Beside, Load, Receiver};
-use super::message::TASK_HEAD;
 use crate::Queue;
 use crate::raw::claims::{entry_of, id_of};
 use crate::raw::{RingError, Wait};
 use crate::task::TaskError;
 
+/// Tasks put in the ring at a time.
+const BATCH: usize = 64;
 /// Buffers of messages that are kept for later ones.
 const SPARES: usize = 64;
 /// A buffer of more bytes is not kept.
@@ -36,8 +37,6 @@ pub(super) struct State {
     pub(super) seats: Vec<Seat>,
     /// Whether the task ring is closed.
     pub(super) is_drained: bool,
-    /// Whether all workers have ended and none will come.
-    pub(super) is_over: bool,
     /// Workers in a row that ended before they were ready.
     pub(super) stillborn: u32,
     /// Whether workers are to be killed, and not asked to end.
@@ -47,6 +46,8 @@ pub(super) struct State {
     spares: Vec<Vec<u8>>,
     /// Threads that wait for room in the ring, or for the end.
     pub(super) waiting: usize,
+    /// Whether all workers were seen ready, and none has ended since.
+    pub(super) is_staffed: bool,
 }
 
 struct Entry {
@@ -77,12 +78,12 @@ impl State {
             tickets: 0,
             seats: (0..seats).map(|_| seat()).collect(),
             is_drained: false,
-            is_over: false,
             stillborn: 0,
             kills: false,
             hopeless: None,
             spares: Vec::new(),
             waiting: 0,
+            is_staffed: false,
         }
     }
 
@@ -114,13 +115,18 @@ impl State {
         !matches!(self.stage, Stage::Open) && self.offered() == 0 && self.backlog.is_empty()
     }
 
-    /// A ticket for a new task.
-    pub(super) fn ticket(&mut self) -> u64 {
+    /// Gives a new task its ticket.
+    pub(super) fn name(&mut self, load: &mut Load) {
         self.tickets += 1;
-        self.tickets
+        load.set_ticket(self.tickets);
     }
 
-    /// A buffer for a message.
+    fn named(&mut self, mut load: Load) -> Load {
+        self.name(&mut load);
+        load
+    }
+
+    /// A buffer for a message, if there is one.
     pub(super) fn spare(&mut self) -> Option<Vec<u8>> {
         self.spares.pop()
     }
@@ -130,53 +136,80 @@ impl State {
         spares.append(&mut self.spares);
     }
 
-    /// Puts a task in the ring; gives it back if there is no room.
-    pub(super) fn offer(
-        &mut self,
-        mut load: Load,
-        tasks: &Queue<Vec<u8>>,
-        board: &Board,
-    ) -> Result<(), Load> {
-        let Some(&index) = self.free.last() else { return Err(load) };
-        let Some(entry) = self.entries.get_mut(index as usize) else { return Err(load) };
-        let generation = entry.generation.wrapping_add(1);
-        let id = id_of(index, generation);
-        if let Some(place) = load.message.first_chunk_mut::<8>() {
-            *place = id.to_ne_bytes();
-        }
+    /// Gives a new task its ticket and puts it in the ring; gives it back if there is no room.
+    pub(super) fn offer(&mut self, load: Load, tasks: &Queue<Vec<u8>>, board: &Board) -> Result<(), Load> {
+        let Some(&index) = self.free.last() else { return Err(self.named(load)) };
+        let Some(entry) = self.entries.get_mut(index as usize) else { return Err(self.named(load)) };
+        entry.generation = entry.generation.wrapping_add(1);
+        let id = id_of(index, entry.generation);
         // One that takes it at once finds the claim.
-        entry.generation = generation;
         board.claims().offer(id);
-        // With the arguments beside, the ring gets the head only.
-        let length = if load.beside.is_some() { TASK_HEAD } else { load.message.len() };
-        let put = tasks.put_payload(Wait::Never, load.message.get(..length).unwrap_or_default());
-        match put {
-            Ok(()) => {}
+        self.tickets += 1;
+        // Changed in its place: a load that is moved is read in other pieces than it was written in, which takes its time.
+        let load = entry.load.insert(load);
+        load.set_ticket(self.tickets);
+        load.set_id(id);
+        match tasks.put_payload(Wait::Never, load.in_ring()) {
+            Ok(()) => {
+                self.free.pop();
+                if let Some(message) = load.spare() {
+                    self.keep(message);
+                }
+            }
             // As long as it holds, whoever comes later tries again: results are to come.
-            Err(RingError::WouldBlock | RingError::Busy) => return Err(load),
+            Err(RingError::WouldBlock | RingError::Busy) => return entry.load.take().map_or(Ok(()), Err),
             Err(error) => {
-                load.fail(TaskError::NoWorkers(error.to_string()));
-                return Ok(());
+                if let Some(load) = entry.load.take() {
+                    load.fail(TaskError::NoWorkers(error.to_string()));
+                }
             }
         }
-        if load.retries == 0 {
-            let mut message = take(&mut load.message);
-            if self.spares.len() < SPARES && message.capacity() <= SPARE_BYTES {
-                message.clear();
-                self.spares.push(message);
-            }
-        }
-        self.free.pop();
-        entry.load = Some(load);
         Ok(())
     }
 
+    /// A task is in the ring: it has the next free entry.
+    fn enter(&mut self, mut load: Load) {
+        if let Some(message) = load.spare() {
+            self.keep(message);
+        }
+        if let Some(index) = self.free.pop()
+            && let Some(entry) = self.entries.get_mut(index as usize)
+        {
+            entry.load = Some(load);
+        }
+    }
+
+    fn keep(&mut self, message: Vec<u8>) {
+        if self.spares.len() < SPARES && message.capacity() <= SPARE_BYTES {
+            self.spares.push(message);
+        }
+    }
+
+    /// Tells tasks at the front of the backlog which entries they will have, as many as there may be at once: how many.
+    fn offer_next(&mut self, board: &Board) -> usize {
+        while self.backlog.front().is_some_and(|load| load.is_withdrawn) {
+            self.backlog.pop_front();
+        }
+        let next = self.backlog.iter_mut().take(BATCH).take_while(|load| !load.is_withdrawn);
+        let mut count = 0;
+        for (load, &index) in next.zip(self.free.iter().rev()) {
+            let Some(entry) = self.entries.get_mut(index as usize) else { break };
+            entry.generation = entry.generation.wrapping_add(1);
+            let id = id_of(index, entry.generation);
+            load.set_id(id);
+            // One that takes it at once finds the claim.
+            board.claims().offer(id);
+            count += 1;
+        }
+        count
+    }
+
     /// Has as many workers look for tasks as there are tasks, or all, if one of them may not be there.
-    pub(super) fn call_workers(&self, board: &Board) {
+    pub(super) fn call_workers(&mut self, board: &Board) {
         let workers = self.seats.len() as u32;
-        let all_ready = (0..workers).all(|seat| board.is_ready(seat));
+        self.is_staffed = self.is_staffed || (0..workers).all(|seat| board.is_ready(seat));
         let offered = u32::try_from(self.offered()).unwrap_or(u32::MAX);
-        board.need(if all_ready { workers.min(offered) } else { workers });
+        board.need(if self.is_staffed { workers.min(offered) } else { workers });
     }
 
     /// Puts as much of the backlog in the ring as there is room for.
@@ -184,13 +217,26 @@ impl State {
         if self.backlog.is_empty() {
             return;
         }
-        while let Some(load) = self.backlog.pop_front() {
-            if load.is_withdrawn {
-                continue;
-            }
-            if let Err(load) = self.offer(load, tasks, board) {
-                self.backlog.push_front(load);
-                break;
+        loop {
+            let count = self.offer_next(board);
+            let message = |index| self.backlog.get(index).map_or(&[][..], Load::in_ring);
+            match tasks.put_payloads(Wait::Never, count, message) {
+                Ok(0) | Err(RingError::WouldBlock | RingError::Busy) => break,
+                Ok(put) => {
+                    for _ in 0..put {
+                        if let Some(load) = self.backlog.pop_front() {
+                            self.enter(load);
+                        }
+                    }
+                    if put < count {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    if let Some(load) = self.backlog.pop_front() {
+                        load.fail(TaskError::NoWorkers(error.to_string()));
+                    }
+                }
             }
         }
         self.call_workers(board);

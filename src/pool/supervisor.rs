@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 use rustix::event::PollFlags;
 
 use super::engine::Engine;
-use super::message::{ENDED, RESULT_HEAD, ResultHead, split};
+use super::load::{Part, Parts};
+use super::message::{ENDED, ResultHead};
 use super::wire::{ARGUMENTS, ASK, Look, Parcel, RESULT, Wire};
 use super::worker::{Ending, now};
 use crate::process::ProcessError;
@@ -77,8 +78,7 @@ pub(super) fn start(engine: &Arc<Engine>) -> Result<()> {
     spawned.map(drop).map_err(|error| {
         // The workers went with it.
         engine.end(&TaskError::Terminated);
-        engine.state().is_over = true;
-        engine.nudge();
+        engine.set_over();
         Error::os("start a thread", error)
     })
 }
@@ -113,8 +113,7 @@ impl Supervisor {
             let _ = member.process.kill();
             let _ = member.process.join();
         }
-        self.engine.state().is_over = true;
-        self.engine.nudge();
+        self.engine.set_over();
     }
 
     fn run(mut self) {
@@ -128,9 +127,7 @@ impl Supervisor {
             self.sleep(limit);
             self.look_at_members();
         }
-        self.engine.state().is_over = true;
-        self.engine.notify();
-        self.engine.nudge();
+        self.engine.set_over();
     }
 
     fn is_over(&self) -> bool {
@@ -294,7 +291,7 @@ impl Supervisor {
             if let Some(place) = engine.state().seats.get_mut(seat as usize) {
                 place.ended = Some(error);
             }
-            engine.say(&ResultHead { id: 0, kind: ENDED, seat });
+            engine.say(ResultHead { id: 0, kind: ENDED, seat });
         }
     }
 }
@@ -338,8 +335,7 @@ fn answer(engine: &Engine, wire: &Wire, parcel: Parcel) -> Result<()> {
             wire.send(ARGUMENTS, &[], &beside.bytes, &beside.fds)
         }
         RESULT => {
-            let (head, rest) = split::<ResultHead>(&bytes).ok_or_else(unreadable)?;
-            debug_assert_eq!(bytes.len() - rest.len(), RESULT_HEAD);
+            let (head, rest) = ResultHead::split(&bytes).ok_or_else(unreadable)?;
             let load = {
                 let mut state = engine.state();
                 let load = state.release(head.id);
@@ -351,8 +347,8 @@ fn answer(engine: &Engine, wire: &Wire, parcel: Parcel) -> Result<()> {
             if let Some(load) = load
                 && !load.is_withdrawn
             {
-                let mut results = Decoder::new(rest, fds);
-                load.receiver.take_in(load.chunk, load.items as usize, &mut results);
+                let (chunk, items, results) = (load.chunk, load.items as usize, Decoder::new(rest, fds));
+                load.receiver.take_in(&mut Parts::new(Part { chunk, items, results }, &mut || None));
             }
             // Whoever waits for it may be the one that takes in results.
             engine.nudge();

@@ -20,7 +20,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::board::Board;
-use super::message::{RESULT_HEAD, RESULTS, ResultHead, SKIPPED, TASK_HEAD, TaskHead, UNSENT, split};
+use super::message::{RESULT_HEAD, RESULTS, ResultHead, SKIPPED, TASK_HEAD, TaskHead, UNSENT, push_words};
 use super::runner::{Function, Runner};
 use super::wire::{ARGUMENTS, ASK, RESULT, Wire};
 use crate::Queue;
@@ -30,9 +30,8 @@ use crate::transfer::{Decoder, Encoder};
 
 /// Looks for a task before a worker leaves that to others, or goes to the ring's waiting room: some with a pause in between,
 /// then some after others could run. Counts and not times, so that a killed run can be repeated exactly.
-const LOOKS: u32 = 40;
+const LOOKS: u32 = 120;
 const YIELDS: u32 = 50;
-const PAUSES: u32 = 4;
 /// How long a worker rests, or waits at the ring, before it looks whether it should do the other.
 const SLICE: Duration = Duration::from_millis(100);
 
@@ -154,7 +153,7 @@ impl Worker {
             Err(RingError::Closed) => return Err(Ending::Closed),
             Err(error) => return Err(Ending::Broken(error.to_string())),
         }
-        let Some((head, _)) = split::<TaskHead>(&self.task) else {
+        let Some((head, _)) = TaskHead::split(&self.task) else {
             return Err(Ending::Broken("a task without a head".to_owned()));
         };
         let begun = self.board.claims().begin(head.id, self.seat);
@@ -168,7 +167,7 @@ impl Worker {
             }
         } else {
             let head = ResultHead { id: head.id, kind: SKIPPED, seat: self.seat };
-            self.put(bytemuck::bytes_of(&head))?;
+            self.put(&head.with_text(""))?;
         }
         self.board.claims().set_in_hand(self.seat, None);
         Ok(begun)
@@ -181,7 +180,8 @@ impl Worker {
                 Err(RingError::WouldBlock | RingError::Busy) => {}
                 taken => return taken,
             }
-            if self.look_out() {
+            // One that is not on was called by nobody, and leaves what comes next to the others.
+            if self.board.shift().is_on(self.seat) && self.look_out() {
                 continue;
             }
             if self.board.shift().leave(self.seat) {
@@ -204,7 +204,7 @@ impl Worker {
             // SAFETY: the words are those of an item that is being got.
             unsafe { raw::read_item(words, length, task) };
             // Before the task leaves the ring, which is when this returns: from here on the pool knows whose it is.
-            board.claims().set_in_hand(*seat, split::<TaskHead>(task).map(|(head, _)| head.id));
+            board.claims().set_in_hand(*seat, TaskHead::split(task).map(|(head, _)| head.id));
         })
     }
 
@@ -214,8 +214,7 @@ impl Worker {
             pause();
             self.tasks.seems_ready()
         };
-        let pause = || (0..PAUSES).for_each(|_| std::hint::spin_loop());
-        (0..LOOKS).any(|_| look(pause)) || (0..YIELDS).any(|_| look(std::thread::yield_now))
+        (0..LOOKS).any(|_| look(std::hint::spin_loop)) || (0..YIELDS).any(|_| look(std::thread::yield_now))
     }
 
     /// Sleeps until it is called, or for a slice.
@@ -229,13 +228,13 @@ impl Worker {
     }
 
     fn run(&mut self, head: TaskHead) -> Result<(), Ending> {
-        let (beside, fds) = if head.is_beside == 0 { (None, Vec::new()) } else { self.ask(head.id)? };
+        let (beside, fds) = if head.is_beside { self.ask(head.id)? } else { (None, Vec::new()) };
         let input = beside.as_deref().or(self.task.get(TASK_HEAD..)).unwrap_or_default();
         let mut input = Decoder::new(input, fds);
         let mut bytes = std::mem::take(&mut self.spare);
         bytes.clear();
         let result = ResultHead { id: head.id, kind: RESULTS, seat: self.seat };
-        bytes.extend_from_slice(bytemuck::bytes_of(&result));
+        push_words(&mut bytes, result.to_words());
         let mut output = Encoder::behind(bytes);
         let runner = Runner { wrapper: head.runner, function: head.function };
         // SAFETY: the pool, a process of this program which started this one from its own image, wrote the head of a `Runner`
@@ -252,7 +251,7 @@ impl Worker {
             if let Err(error) = self.wire.send(RESULT, head, rest, &fds) {
                 // Memory or room for descriptors is missing.
                 let head = ResultHead { kind: UNSENT, ..result };
-                self.put(&[bytemuck::bytes_of(&head), error.to_string().as_bytes()].concat())?;
+                self.put(&head.with_text(&error.into_reason()))?;
             }
         }
         self.spare = bytes;
@@ -262,7 +261,7 @@ impl Worker {
     /// The arguments of a task that are not in the ring.
     fn ask(&mut self, id: u64) -> Result<(Option<Vec<u8>>, Vec<std::os::fd::OwnedFd>), Ending> {
         let broken = |error: crate::Error| Ending::Broken(error.to_string());
-        self.wire.send(ASK, bytemuck::bytes_of(&id), &[], &[]).map_err(broken)?;
+        self.wire.send(ASK, &id.to_ne_bytes(), &[], &[]).map_err(broken)?;
         let parcel = self.wire.read().map_err(broken)?;
         match parcel {
             Some(parcel) if parcel.tag == ARGUMENTS => Ok((Some(parcel.bytes), parcel.fds)),

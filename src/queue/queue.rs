@@ -671,6 +671,22 @@ impl<T, C> Queue<T, C> {
         self.put_bytes(None, payload, wait)
     }
 
+    /// Puts payloads as they are, as many as fit at once, and at least one, for which it waits. Says how many.
+    #[cfg(feature = "process")]
+    pub(crate) fn put_payloads<'p>(
+        &self,
+        wait: Wait,
+        count: usize,
+        payload: impl Fn(usize) -> &'p [u8],
+    ) -> Result<usize, RingError> {
+        let fill = |index, words: &_| {
+            // SAFETY: `put_many` gives the words of an item that is being put.
+            unsafe { raw::write_item(words, payload(index)) };
+        };
+        // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
+        self.at_tail(|ring| unsafe { ring.put_many(wait, count, |index| payload(index).len(), &fill) })
+    }
+
     /// An operation on the ring as the producers see it.
     #[inline(always)]
     pub(super) fn at_tail<R>(

@@ -14,8 +14,8 @@
 //! after its result is in the other. The pool reads the hand of a worker that has ended, after all results it put: a task
 //! that is still there is lost, unless somebody else has begun it.
 //!
-//! Every word is changed by sequentially consistent operations, which tells more than is needed; what a task is lies in the
-//! rings.
+//! A store is Release, so that a hand is set before the task leaves the ring, and empty after the result is in the other;
+//! everything else is sequentially consistent, which tells more than is needed. What a task is lies in the rings.
 
 const PENDING: u32 = 0;
 const WITHDRAWN: u32 = 1;
@@ -25,6 +25,7 @@ const BEGUN: u32 = 2;
 pub(crate) trait Words {
     fn load(&self, index: usize) -> Option<u64>;
 
+    /// Release.
     fn store(&self, index: usize, value: u64);
 
     /// Makes `new` of `current`; whether it was that.

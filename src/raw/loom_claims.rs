@@ -35,7 +35,7 @@ impl Words for Memory {
     }
 
     fn store(&self, index: usize, value: u64) {
-        self.words[index].store(value, Ordering::SeqCst);
+        self.words[index].store(value, Ordering::Release);
     }
 
     fn change(&self, index: usize, current: u64, new: u64) -> bool {

@@ -35,6 +35,8 @@ mod arrivals;
 mod barrier;
 mod barrier_error;
 #[cfg(any(feature = "process", all(test, loom)))]
+pub(crate) mod chair;
+#[cfg(any(feature = "process", all(test, loom)))]
 pub(crate) mod claims;
 mod condvar;
 mod event;
@@ -86,6 +88,8 @@ pub(crate) use waiters::{Debt, Waiter, Waiters};
 
 #[cfg(all(test, loom))]
 mod loom_barrier;
+#[cfg(all(test, loom))]
+mod loom_chair;
 #[cfg(all(test, loom))]
 mod loom_claims;
 #[cfg(all(test, loom))]

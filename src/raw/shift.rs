@@ -56,6 +56,11 @@ impl<W: Words> Shift<'_, W> {
         (on..workers).for_each(ring);
     }
 
+    /// Whether the worker of a seat is to look for tasks.
+    pub(crate) fn is_on(&self, seat: u32) -> bool {
+        self.on() > seat
+    }
+
     /// The worker of a seat has found nothing for a while; whether it may rest.
     pub(crate) fn leave(&self, seat: u32) -> bool {
         let on = self.on();
@@ -77,7 +82,7 @@ impl<W: Words> Shift<'_, W> {
         clear();
         // SYNC: SeqCst fence <-> `need`'s (K1): it is seen there that this worker rests, or the task here.
         fence(Ordering::SeqCst);
-        if self.on() <= seat && !is_ready() {
+        if !self.is_on(seat) && !is_ready() {
             sleep();
         }
     }

@@ -78,6 +78,13 @@ impl<'a, T: Pod> Cell<'a, T> {
         self.store_with(value, SeqCst);
     }
 
+    #[cfg(feature = "process")]
+    #[inline]
+    pub(super) fn publish(self, value: T) {
+        // SYNC: Release -> the SeqCst loads of a pool's claims and hands: what was done before.
+        self.store_with(value, Ordering::Release);
+    }
+
     #[inline]
     pub(super) fn swap(self, value: T) -> T {
         on_word!(self, word => cast(word.swap(cast(value), SeqCst)))

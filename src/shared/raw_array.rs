@@ -152,6 +152,15 @@ impl<T: Pod> RawArray<T> {
         Ok(())
     }
 
+    /// [`store`](Self::store) that orders only what was done before. Nothing is done if there is no such element.
+    #[cfg(feature = "process")]
+    #[inline]
+    pub(crate) fn publish(&self, index: usize, value: T) {
+        if let Ok(cell) = self.cell(index) {
+            cell.publish(value);
+        }
+    }
+
     /// Replaces element `index` and returns what it was.
     ///
     /// # Errors

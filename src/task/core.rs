@@ -47,6 +47,10 @@ impl Callbacks {
         Self(LATER.replace(outer).unwrap_or_default())
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Calls them.
     pub(crate) fn call(self) {
         for callback in self.0 {
@@ -77,6 +81,8 @@ struct Inner<R> {
     wakers: Vec<Waker>,
     /// Threads that wait for its end.
     waiting: usize,
+    /// Those of them that its driver counts.
+    counted: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +102,7 @@ impl<R: 'static> Core<R> {
             watchers: Vec::new(),
             wakers: Vec::new(),
             waiting: 0,
+            counted: 0,
         };
         Arc::new(Self {
             outcome: OnceLock::new(),
@@ -175,8 +182,13 @@ impl<R: 'static> Core<R> {
         let _ = self.outcome.set(outcome);
         let (callbacks, watchers, wakers) =
             (take(&mut inner.callbacks), take(&mut inner.watchers), take(&mut inner.wakers));
-        let is_awaited = inner.waiting > 0;
+        let (is_awaited, counted) = (inner.waiting > 0, take(&mut inner.counted));
         drop(inner);
+        if counted > 0
+            && let Some(driver) = &self.driver
+        {
+            driver.let_go(counted);
+        }
         // A notification is a system call, whoever waits.
         if is_awaited {
             self.ended.notify_all();
@@ -252,13 +264,47 @@ impl<R: 'static> Core<R> {
     pub(crate) fn wait(&self, deadline: Option<Deadline>) -> Option<&Result<R, TaskError>> {
         if self.outcome().is_none()
             && let Some(driver) = &self.driver
+            && !driver.help(&|| self.outcome().is_some(), deadline)
         {
-            driver.help(&|| self.outcome().is_some(), deadline);
+            return self.wait_counted(driver, deadline);
         }
         if let Some(outcome) = self.outcome() {
             return Some(outcome);
         }
+        self.sleep(self.inner(), deadline)
+    }
+
+    /// The rest of a [`wait`](Self::wait) by a thread that the driver counts.
+    #[cold]
+    fn wait_counted(
+        &self,
+        driver: &Arc<dyn Driver>,
+        deadline: Option<Deadline>,
+    ) -> Option<&Result<R, TaskError>> {
         let mut inner = self.inner();
+        if self.outcome().is_some() {
+            // Whoever ended it did not know.
+            driver.let_go(1);
+            return self.outcome();
+        }
+        inner.counted += 1;
+        if self.sleep(inner, deadline).is_none() {
+            let mut inner = self.inner();
+            // It may have ended just now: then it was let go.
+            if self.outcome().is_none() {
+                inner.counted -= 1;
+                driver.let_go(1);
+            }
+        }
+        self.outcome()
+    }
+
+    fn sleep(
+        &self,
+        inner: MutexGuard<'_, Inner<R>>,
+        deadline: Option<Deadline>,
+    ) -> Option<&Result<R, TaskError>> {
+        let mut inner = inner;
         inner.waiting += 1;
         while self.outcome().is_none() {
             inner = match deadline.map(Deadline::remaining) {

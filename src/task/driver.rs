@@ -17,6 +17,10 @@ pub(crate) trait Driver: Send + Sync {
     fn nudge(&self);
 
     /// The caller waits until `done`, and may do something useful meanwhile: take in results, its own among them. It returns
-    /// when `done` says so, at the deadline, or if there is nothing to do for the caller.
-    fn help(&self, done: &dyn Fn() -> bool, deadline: Option<Deadline>);
+    /// when `done` says so, at the deadline, or if there is nothing to do for the caller; `false` if somebody else does that:
+    /// then the caller is counted as one that waits until it is [let go](Self::let_go).
+    fn help(&self, done: &dyn Fn() -> bool, deadline: Option<Deadline>) -> bool;
+
+    /// So many threads that were counted don't wait any more. Said before they are told.
+    fn let_go(&self, threads: u32);
 }

@@ -11,7 +11,7 @@ use super::error::TaskError;
 use super::future::Future;
 use super::launch::Launch;
 use super::options::Checked;
-use super::sink::{Outcomes, Sink, missing};
+use super::sink::{Chunks, Outcomes, Sink, missing};
 
 /// How far a map is.
 #[derive(Debug, Default)]
@@ -120,11 +120,16 @@ impl<R: Send + Sync + 'static> Gather<R> {
         next_many: impl FnOnce(usize, &mut Vec<R>) -> Result<(), TaskError>,
     ) {
         let mut gathered = self.gathered();
-        gathered.take_in(usize::try_from(first).unwrap_or(usize::MAX), items, next_many);
+        gathered.take_in(first, items, next_many);
+        self.count(&mut gathered, items);
+        self.finish_if_all(gathered);
+    }
+
+    /// So many items are done.
+    fn count(&self, gathered: &mut Gathered<R>, items: usize) {
         // Relaxed: a count for who is curious.
         self.progress.completed.fetch_add(items, Ordering::Relaxed);
         gathered.outstanding = gathered.outstanding.saturating_sub(items);
-        self.finish_if_all(gathered);
     }
 
     fn finish_if_all(&self, mut gathered: MutexGuard<'_, Gathered<R>>) {
@@ -150,13 +155,14 @@ impl<R> Gathered<R> {
     /// The results of so many items, from number `first` on.
     fn take_in(
         &mut self,
-        first: usize,
+        first: u64,
         items: usize,
         next_many: impl FnOnce(usize, &mut Vec<R>) -> Result<(), TaskError>,
     ) {
         if self.error.is_some() {
             return;
         }
+        let first = usize::try_from(first).unwrap_or(usize::MAX);
         let distance = first.checked_sub(self.results.len());
         let into = if distance == Some(0) { &mut self.results } else { &mut self.chunk };
         if let Err(failure) = next_many(items, into) {
@@ -192,6 +198,17 @@ impl<R: Send + Sync + 'static> Sink<R> for Gather<R> {
 
     fn deliver(self: Arc<Self>, chunk: u64, items: usize, results: &mut dyn Outcomes<R>) {
         self.take_in(chunk, items, |items, into| results.next_many(items, into));
+    }
+
+    fn deliver_all(self: Arc<Self>, chunks: &mut dyn Chunks<R>) {
+        let mut gathered = self.gathered();
+        let mut done = 0;
+        while let Some((chunk, items)) = chunks.next_chunk() {
+            gathered.take_in(chunk, items, |items, into| chunks.next_many(items, into));
+            done += items;
+        }
+        self.count(&mut gathered, done);
+        self.finish_if_all(gathered);
     }
 
     fn fail(self: Arc<Self>, chunk: u64, items: usize, error: TaskError) {

@@ -31,5 +31,5 @@ pub(crate) use launch::Launch;
 pub use options::MapOptions;
 pub(crate) use results::Manner;
 pub use results::Results;
-pub(crate) use sink::{Outcomes, Sink, missing};
+pub(crate) use sink::{Chunks, Outcomes, Sink, missing};
 pub(crate) use watcher::Watcher;

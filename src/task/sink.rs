@@ -14,6 +14,13 @@ pub(crate) trait Sink<R>: Send + Sync {
     /// It runs with locks held: `results` does no more than decode.
     fn deliver(self: Arc<Self>, chunk: u64, items: usize, results: &mut dyn Outcomes<R>);
 
+    /// The results of chunks, as many as there are.
+    fn deliver_all(self: Arc<Self>, chunks: &mut dyn Chunks<R>) {
+        while let Some((chunk, items)) = chunks.next_chunk() {
+            Arc::clone(&self).deliver(chunk, items, chunks);
+        }
+    }
+
     /// There are no results of a chunk of so many items.
     fn fail(self: Arc<Self>, chunk: u64, items: usize, error: TaskError);
 }
@@ -25,6 +32,12 @@ pub(crate) trait Outcomes<R> {
 
     /// The next so many results, until an item has failed: why.
     fn next_many(&mut self, items: usize, results: &mut Vec<R>) -> Result<(), TaskError>;
+}
+
+/// What came of several chunks: of the one at hand.
+pub(crate) trait Chunks<R>: Outcomes<R> {
+    /// Goes to the next chunk: the number of its first item, and how many there are.
+    fn next_chunk(&mut self) -> Option<(u64, usize)>;
 }
 
 impl<R> Outcomes<R> for std::vec::IntoIter<Result<R, TaskError>> {

@@ -1,6 +1,7 @@
 //! [`Stream`]: the results of a map, one after the other.
 
 use std::collections::VecDeque;
+use std::mem::take;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,37 +23,50 @@ struct State<R> {
     results: VecDeque<Option<Result<R, TaskError>>>,
     first: u64,
     is_abandoned: bool,
+    /// Threads that wait for the next one and that the driver counts.
+    counted: u32,
 }
 
 impl<R> Stream<R> {
     pub(super) fn new(is_ordered: bool, driver: Option<Arc<dyn Driver>>) -> Self {
-        let state = State { results: VecDeque::new(), first: 0, is_abandoned: false };
+        let state = State { results: VecDeque::new(), first: 0, is_abandoned: false, counted: 0 };
         Self { is_ordered, state: Mutex::new(state), came: Condvar::new(), driver }
     }
 
     /// The next result, waiting for it at most until `deadline`; the caller knows that one will come.
     pub(super) fn next(&self, deadline: Option<Deadline>) -> Option<Result<R, TaskError>> {
+        let mut is_counted = false;
         if let Some(driver) = &self.driver
             && !self.has_next()
         {
-            driver.help(&|| self.has_next(), deadline);
+            is_counted = !driver.help(&|| self.has_next(), deadline);
         }
         let mut state = self.state();
-        loop {
-            if let Some(Some(_)) = state.results.front() {
-                state.first += 1;
-                return state.results.pop_front().flatten();
-            }
+        state.counted += u32::from(is_counted);
+        while !state.has_next() {
             state = match deadline.map(Deadline::remaining) {
                 None => self.came.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(Duration::ZERO) => return None,
+                Some(Duration::ZERO) => break,
                 Some(left) => self.came.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
             };
         }
+        // Unless whoever brought the result has.
+        self.let_go(take(&mut state.counted));
+        let result = state.results.pop_front_if(|next| next.is_some()).flatten()?;
+        state.first += 1;
+        Some(result)
     }
 
     fn has_next(&self) -> bool {
-        matches!(self.state().results.front(), Some(Some(_)))
+        self.state().has_next()
+    }
+
+    fn let_go(&self, threads: u32) {
+        if threads > 0
+            && let Some(driver) = &self.driver
+        {
+            driver.let_go(threads);
+        }
     }
 
     /// Nobody asks for results any more.
@@ -83,12 +97,20 @@ impl<R> Stream<R> {
             }
             state.results[index] = result;
         }
+        let counted = if state.has_next() { take(&mut state.counted) } else { 0 };
         drop(state);
+        self.let_go(counted);
         self.came.notify_all();
     }
 
     fn state(&self) -> MutexGuard<'_, State<R>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<R> State<R> {
+    fn has_next(&self) -> bool {
+        matches!(self.results.front(), Some(Some(_)))
     }
 }
 

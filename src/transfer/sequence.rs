@@ -68,13 +68,13 @@ impl Encoder {
 
     /// Puts a word behind what was encoded.
     #[inline]
-    pub(crate) fn push_word(&mut self, word: u32) {
+    pub(crate) fn push_word(&mut self, word: u64) {
         self.bytes.extend_from_slice(&word.to_ne_bytes());
     }
 
     /// Changes the word that was put behind so many bytes.
     #[inline]
-    pub(crate) fn set_word(&mut self, at: usize, word: u32) {
+    pub(crate) fn set_word(&mut self, at: usize, word: u64) {
         if let Some(place) = self.bytes.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
             *place = word.to_ne_bytes();
         }
@@ -137,10 +137,10 @@ impl<'a> Decoder<'a> {
 
     /// The next word.
     #[inline]
-    pub(crate) fn next_word(&mut self) -> Option<u32> {
+    pub(crate) fn next_word(&mut self) -> Option<u64> {
         let (word, rest) = self.rest.split_first_chunk()?;
         self.rest = rest;
-        Some(u32::from_ne_bytes(*word))
+        Some(u64::from_ne_bytes(*word))
     }
 }
 

@@ -42,6 +42,10 @@ macro_rules! atomic {
                 if step() { self.0.fetch_add(value, given(order)) } else { 0 }
             }
 
+            pub(crate) fn fetch_sub(&self, value: $int, order: Ordering) -> $int {
+                if step() { self.0.fetch_sub(value, given(order)) } else { 0 }
+            }
+
             pub(crate) fn compare_exchange(
                 &self,
                 current: $int,
