@@ -681,7 +681,7 @@ impl<T, C> Queue<T, C> {
     ) -> Result<usize, RingError> {
         let fill = |index, words: &_| {
             // SAFETY: `put_many` gives the words of an item that is being put.
-            unsafe { raw::write_item(words, payload(index)) };
+            unsafe { crate::raw::write_item(words, payload(index)) };
         };
         // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
         self.at_tail(|ring| unsafe { ring.put_many(wait, count, |index| payload(index).len(), &fill) })

@@ -16,7 +16,9 @@ use loom::thread::{self, JoinHandle};
 use super::{Chunk, Growth, RawRing, Ring, RingError, RingShape, Wait, read};
 use crate::sys::atomic::AtomicU64;
 use crate::sys::model::atomic::{punch, reserve};
-use crate::sys::model::{Life, Outcome, Sabotage, every_death, every_death_with, in_full};
+use crate::sys::model::{
+    Life, Outcome, Sabotage, every_death, every_death_with, every_death_with_two_preemptions, in_full,
+};
 
 /// Places of chunks; each has room for one item and the mark.
 const PLACES: usize = 5;
@@ -186,43 +188,41 @@ fn producers_link(before: &'static [u64]) {
 }
 
 /// A consumer waits at the mark of a full chunk, or goes home, while a mortal producer links the next one for its item.
-fn a_link_wakes_the_consumer(sabotage: Sabotage) {
-    every_death_with(sabotage, |step| {
-        let shared = Shared::with(u64::MAX, &[1, 2]);
-        let _ = Life::long(9).run(|| {
-            let lease = shared.ring.producers_lease();
-            // SAFETY: as for `put`.
-            let _ = unsafe { lease.lock(None) }.unwrap();
-            // A producer is at work: nobody goes home. The chunk is full and drained.
-            assert_eq!((shared.get(), shared.get()), (Ok(1), Ok(2)));
-            lease.unlock().unwrap();
-        });
-        let consumer = spawn(&shared, Life::long(2), |shared| shared.get());
-        let died = mortal(1, step).run(|| shared.put(100)) == Outcome::Died;
-        // Uncommitted, the item is put by somebody else.
-        let puts = Life::long(3).run(|| {
-            let puts = shared.at(RawRing::tail_chunk, |ring| ring.puts());
-            if died && puts == Ok(2) {
-                shared.put(100).unwrap();
-            }
-            puts
-        });
-        assert_eq!(consumer.join().unwrap(), Outcome::Lived(Ok(100)));
-        assert_eq!(drain(&shared), [], "step {step}, {puts:?} puts seen");
+fn a_link_wakes_the_consumer(step: usize) {
+    let shared = Shared::with(u64::MAX, &[1, 2]);
+    let _ = Life::long(9).run(|| {
+        let lease = shared.ring.producers_lease();
+        // SAFETY: as for `put`.
+        let _ = unsafe { lease.lock(None) }.unwrap();
+        // A producer is at work: nobody goes home. The chunk is full and drained.
+        assert_eq!((shared.get(), shared.get()), (Ok(1), Ok(2)));
+        lease.unlock().unwrap();
     });
+    let consumer = spawn(&shared, Life::long(2), |shared| shared.get());
+    let died = mortal(1, step).run(|| shared.put(100)) == Outcome::Died;
+    // Uncommitted, the item is put by somebody else.
+    let puts = Life::long(3).run(|| {
+        let puts = shared.at(RawRing::tail_chunk, |ring| ring.puts());
+        if died && puts == Ok(2) {
+            shared.put(100).unwrap();
+        }
+        puts
+    });
+    assert_eq!(consumer.join().unwrap(), Outcome::Lived(Ok(100)));
+    assert_eq!(drain(&shared), [], "step {step}, {puts:?} puts seen");
 }
 
 #[test]
 fn full_a_link_wakes_the_consumer_though_its_producer_is_killed() {
     if in_full() {
-        a_link_wakes_the_consumer(Sabotage::None);
+        every_death_with_two_preemptions(a_link_wakes_the_consumer);
     }
 }
 
 #[test]
 #[should_panic(expected = "deadlock")]
 fn twin_without_the_wake_the_link_is_slept_through() {
-    a_link_wakes_the_consumer(Sabotage::NoWake);
+    every_death_with(Sabotage::NoWake, a_link_wakes_the_consumer);
 }
 
 /// A mortal consumer steps over chunks while a producer links another one.
@@ -248,7 +248,7 @@ fn a_consumer_killed_in_a_step_leaves_all_but_what_it_got() {
 #[test]
 #[should_panic(expected = "assertion")]
 fn twin_without_release_a_chunk_is_entered_unfinished() {
-    a_link_wakes_the_consumer(Sabotage::NoRelease);
+    every_death_with(Sabotage::NoRelease, a_link_wakes_the_consumer);
 }
 
 /// Two consumers step over the same chunks, of whom one dies.

@@ -152,7 +152,22 @@ impl<'a> Producing<'_, 'a> {
             growth.release(linking);
         }
         chain.linking.store(0, Ordering::Relaxed);
+        // A death in `enter`, behind the store of `tail_chunk`: the consumers may have left the punch to it.
+        self.punch_left(growth);
         Ok(false)
+    }
+
+    /// Punches the chunk that is drained, if both ends have left it; again, perhaps. `drained` names it until the consumers' next
+    /// step, so its place is not given out (G2).
+    fn punch_left(&self, growth: &'a dyn Growth) {
+        let (raw, chain) = (self.ring.ring, &self.ring.ring.chain);
+        // SYNC: SeqCst fence <-> `finish_step`'s: who leaves the chunk later sees that the other has left it.
+        fence(Ordering::SeqCst);
+        let drained = chain.drained.load(Ordering::Relaxed); // Relaxed, here and below: behind the fence.
+        let is_left = |name: &AtomicU64| name.load(Ordering::Relaxed) != drained;
+        if drained != 0 && is_left(&raw.settings.head_chunk) && is_left(&raw.settings.tail_chunk) {
+            growth.release_through(Chunk::from_word(drained));
+        }
     }
 
     /// Where the data of an item goes in a chunk, and whether the item fits there, and the mark behind it.

@@ -20,4 +20,7 @@ pub(crate) mod robust;
 pub(crate) mod slice;
 pub(crate) mod watch;
 
-pub(crate) use life::{Life, Outcome, Sabotage, deaths_in_part, every_death, every_death_with, in_full};
+pub(crate) use life::{
+    Life, Outcome, Sabotage, deaths_in_part, every_death, every_death_with, every_death_with_two_preemptions,
+    in_full,
+};
