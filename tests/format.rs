@@ -195,6 +195,7 @@ fn each_kind_of_object_is_as_written_down() {
     Lock::new_in(&segment, "lock").unwrap();
     Event::new_in(&segment, "event").unwrap();
     Value::new_in(&segment, "value", [1u64, 2]).unwrap();
+    Value::new_in(&segment, "word", 1u32).unwrap();
     Array::new_in(&segment, "array", &[1u16, 2, 3]).unwrap();
     RLock::new_in(&segment, "rlock").unwrap();
     Permits::new_in(&segment, "permits", 3).unwrap();
@@ -208,6 +209,7 @@ fn each_kind_of_object_is_as_written_down() {
     golden_object(&segment, "lock", ("Lock", ""), (1, 0, 0, 0, 1, 40));
     golden_object(&segment, "event", ("Event", ""), (2, 0, 0, 0, 1, 8));
     golden_object(&segment, "value", ("Value", "[u64; 2]"), (3, 0, 8, 16, 1, 48 + 2 * 16));
+    golden_object(&segment, "word", ("Value", "u32"), (3, u32::from('I'), 4, 4, 1, 48 + 8));
     golden_object(&segment, "array", ("Array", "u16"), (4, u32::from('H'), 2, 2, 3, 48 + 3 * 2));
     golden_object(&segment, "rlock", ("RLock", ""), (7, 0, 0, 0, 1, 40));
     golden_object(&segment, "permits", ("Permits", ""), (8, 0, 0, 0, 3, 48 + 3 * 40));
@@ -329,6 +331,9 @@ fn the_words_of_values_and_arrays_are_as_written_down() {
     golden_words(&segment, "value", &[(48, 1), (56, 2)]);
     value.set([3, 4]).unwrap();
     golden_words(&segment, "value", &[(32, LINK), (40, 1), (48, 1), (56, 2), (64, 3), (72, 4)]);
+    let word = Value::new_in(&segment, "word", 1u64).unwrap();
+    word.set(2).unwrap();
+    golden_words(&segment, "word", &[(32, LINK), (48, 2)]);
     Array::new_in(&segment, "array", &[5u64, 6]).unwrap();
     golden_words(&segment, "array", &[(48, 5), (56, 6)]);
     RawValue::new_in(&segment, "raw value", 7u64).unwrap();
