@@ -169,15 +169,24 @@ fn asleep(report: &mut Report, cores: &Cores) -> multiproc::Result<()> {
     let word = Shared::new(AtomicU32::new(0));
     let mut contestants = [
         Contestant::new(FUTEX, |n| {
+            // Wakes are counted: one that comes before the last one was taken is not lost.
             let wait = || {
-                // SAFETY: sleeps on a word that stays mapped.
-                unsafe {
-                    libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, 0, std::ptr::null::<u8>())
-                };
-                word.store(0, Ordering::Relaxed);
+                while word.load(Ordering::Acquire) == 0 {
+                    // SAFETY: sleeps on a word that stays mapped.
+                    unsafe {
+                        libc::syscall(
+                            libc::SYS_futex,
+                            word.as_ptr(),
+                            libc::FUTEX_WAIT,
+                            0,
+                            std::ptr::null::<u8>(),
+                        )
+                    };
+                }
+                word.fetch_sub(1, Ordering::Relaxed);
             };
             let wake = || {
-                word.store(1, Ordering::Release);
+                word.fetch_add(1, Ordering::Release);
                 // SAFETY: wakes sleepers of a word that stays mapped.
                 unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, 1) };
             };
