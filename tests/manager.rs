@@ -18,22 +18,13 @@ use multiproc::manager::{
 };
 use multiproc::{Address, AuthKey, Client, Error, Manager, Process, pipe};
 use serde::{Deserialize, Serialize};
-use worker::{SOON, Worker};
+use worker::{SOON, Worker, eventually};
 
 /// By then the server has found out that a client has gone.
 const RELEASED: Duration = Duration::from_secs(5);
 
 fn manager() -> Manager {
     Manager::start().unwrap()
-}
-
-/// Waits until it is so, for as long as a test may.
-fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < SOON, "not in time: {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }
 
 fn name() -> String {

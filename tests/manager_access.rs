@@ -18,7 +18,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{
     AddressFamily, RecvFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv, socket_with,
 };
-use worker::{SOON, Worker};
+use worker::{SOON, Worker, eventually};
 
 fn name() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -57,15 +57,6 @@ fn key() -> AuthKey {
 
 fn any_port() -> Address {
     Address::tcp("127.0.0.1:0").unwrap()
-}
-
-/// Waits until it is so, for as long as a test may.
-fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < SOON, "not in time: {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }
 
 /// A socket that is connected, and has said nothing.

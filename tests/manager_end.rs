@@ -9,19 +9,10 @@ use std::time::{Duration, Instant};
 
 use multiproc::manager::{ManagerBuilder, ManagerError, ObjectProxy, RemoteObject, ServerStopper};
 use multiproc::{Address, AuthKey, Manager};
-use worker::SOON;
+use worker::{SOON, eventually};
 
 /// By then a server has ended, whatever its clients do.
 const ENDED: Duration = Duration::from_secs(5);
-
-/// Waits until it is so, for as long as a test may.
-fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < SOON, "not in time: {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
 
 fn key() -> AuthKey {
     AuthKey::new("a server that ends")

@@ -55,6 +55,17 @@ struct Entry {
     load: Option<Load>,
 }
 
+impl Entry {
+    /// The name that a task has in this entry, number `index`. Whoever takes the task at once finds the claim.
+    #[inline]
+    fn offer(&mut self, index: u32, board: &Board) -> u64 {
+        self.generation = self.generation.wrapping_add(1);
+        let id = id_of(index, self.generation);
+        board.claims().offer(id);
+        id
+    }
+}
+
 /// Room for one worker.
 pub(super) struct Seat {
     /// The number of its process; 0 for none.
@@ -140,10 +151,7 @@ impl State {
     pub(super) fn offer(&mut self, load: Load, tasks: &Queue<Vec<u8>>, board: &Board) -> Result<(), Load> {
         let Some(&index) = self.free.last() else { return Err(self.named(load)) };
         let Some(entry) = self.entries.get_mut(index as usize) else { return Err(self.named(load)) };
-        entry.generation = entry.generation.wrapping_add(1);
-        let id = id_of(index, entry.generation);
-        // One that takes it at once finds the claim.
-        board.claims().offer(id);
+        let id = entry.offer(index, board);
         self.tickets += 1;
         // Changed in its place: a load that is moved is read in other pieces than it was written in, which takes its time.
         let load = entry.load.insert(load);
@@ -194,11 +202,7 @@ impl State {
         let mut count = 0;
         for (load, &index) in next.zip(self.free.iter().rev()) {
             let Some(entry) = self.entries.get_mut(index as usize) else { break };
-            entry.generation = entry.generation.wrapping_add(1);
-            let id = id_of(index, entry.generation);
-            load.set_id(id);
-            // One that takes it at once finds the claim.
-            board.claims().offer(id);
+            load.set_id(entry.offer(index, board));
             count += 1;
         }
         count

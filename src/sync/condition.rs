@@ -298,10 +298,9 @@ impl Condition {
         deadline: Option<Deadline>,
     ) -> Result<ConditionGuard<'_>, LockError<ConditionGuard<'_>>> {
         // SAFETY: the guard borrows the handle, which keeps the memory mapped; a leaked guard leaks the mapping (I5).
-        match unsafe { self.raw_lock().lock_by(deadline) } {
-            Ok((acquired, tid)) => LockError::sort(Ok(acquired), || ConditionGuard::by(self, tid)),
-            Err(error) => LockError::sort(Err(error), || ConditionGuard::new(self)),
-        }
+        let acquired = unsafe { self.raw_lock().lock_by(deadline) };
+        let tid = acquired.map_or(0, |(_, tid)| tid);
+        LockError::sort(acquired.map(|(acquired, _)| acquired), || ConditionGuard::by(self, tid))
     }
 }
 

@@ -49,6 +49,8 @@ pub(crate) mod spin;
 pub(crate) mod system;
 #[cfg(not(all(test, loom)))]
 pub(crate) mod watch;
+#[cfg(not(all(test, loom)))]
+pub(crate) mod wiped;
 
 #[cfg(all(test, loom))]
 pub(crate) mod model;

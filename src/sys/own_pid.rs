@@ -4,7 +4,7 @@
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
-use rustix::mm::{Advice, MapFlags, ProtFlags};
+use super::wiped;
 
 /// The number, in a page that a fork wipes. Null until it is mapped, which it then stays. The address is outside the page.
 static PAGE: AtomicPtr<AtomicU32> = AtomicPtr::new(ptr::null_mut());
@@ -13,17 +13,17 @@ const BYTES: usize = size_of::<AtomicU32>();
 
 /// The number of this process. A copy by fork, however that is made, finds nothing in the page, and asks anew.
 pub(crate) fn own_pid() -> u32 {
-    // Relaxed: the page's content is the kernel's zero or a number that is the same for all threads.
-    let mut page = PAGE.load(Ordering::Relaxed);
-    if page.is_null() {
-        page = map();
+    // SYNC: Acquire <- `wiped::publish`'s Release: the page is mapped.
+    let mut page = PAGE.load(Ordering::Acquire);
+    if page.is_null() && wiped::publish(&PAGE, BYTES).is_some() {
+        page = PAGE.load(Ordering::Acquire); // SYNC: as above.
     }
     if page.is_null() {
         return std::process::id();
     }
     // SAFETY: a page that is never unmapped, aligned to its size, in which any bytes are a number.
     let known = unsafe { &*page };
-    // Relaxed, both: as above.
+    // Relaxed, both: the page's content is the kernel's zero or a number that is the same for all threads.
     match known.load(Ordering::Relaxed) {
         0 => {
             let own = std::process::id();
@@ -32,35 +32,6 @@ pub(crate) fn own_pid() -> u32 {
         }
         own => own,
     }
-}
-
-/// Maps the page; null where that can't be had.
-#[cold]
-fn map() -> *mut AtomicU32 {
-    // SAFETY: a new private mapping overlaps nothing.
-    let mapped = unsafe {
-        rustix::mm::mmap_anonymous(
-            ptr::null_mut(),
-            BYTES,
-            ProtFlags::READ | ProtFlags::WRITE,
-            MapFlags::PRIVATE,
-        )
-    };
-    let Ok(mapped) = mapped else { return ptr::null_mut() };
-    // SAFETY: the range was mapped just now and is ours; wiping on fork changes nothing in this process.
-    let wiped = unsafe { rustix::mm::madvise(mapped, BYTES, Advice::LinuxWipeOnFork) };
-    // Relaxed, both: as in `own_pid`.
-    let is_first = wiped.is_ok()
-        && PAGE
-            .compare_exchange(ptr::null_mut(), mapped.cast(), Ordering::Relaxed, Ordering::Relaxed)
-            .is_ok();
-    if !is_first {
-        // SAFETY: mapped above, and nobody has seen its address.
-        let unmapped = unsafe { rustix::mm::munmap(mapped, BYTES) };
-        debug_assert!(unmapped.is_ok());
-    }
-    // Another thread's, if that was first.
-    PAGE.load(Ordering::Relaxed)
 }
 
 #[cfg(test)]

@@ -10,6 +10,15 @@ use serde::de::DeserializeOwned;
 /// Longer than anything takes that works, on a loaded machine too.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
+/// Waits until it is so, for as long as a test may.
+pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < SOON, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
 /// A process that is killed and reaped when dropped.
 pub(crate) struct Worker<R: Serialize + DeserializeOwned> {
     process: Process<R>,

@@ -174,9 +174,7 @@ impl RawRing {
             self.consuming.head.store(number.wrapping_add(1), Ordering::Release);
         });
     }
-}
 
-impl RawRing {
     /// Whether item `last`, whose slot has this state, is gone, and all before it; moves `free` behind it then. For the holder of
     /// the producers' lease.
     #[cold]

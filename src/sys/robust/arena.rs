@@ -6,10 +6,9 @@ use core::ops::Range;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
-use rustix::mm::{Advice, MapFlags, ProtFlags};
-
 use super::Unavailable;
 use super::context::Context;
+use crate::sys::wiped;
 
 /// Contexts in the first chunk; each next chunk has twice as many.
 const FIRST_CHUNK: usize = 32;
@@ -62,7 +61,7 @@ fn is_gone(word: u32) -> bool {
 /// All contexts of the arena.
 fn contexts() -> impl Iterator<Item = &'static Context> {
     ARENA.iter().enumerate().flat_map(|(index, chunk)| {
-        // SYNC: Acquire <- `grow`'s Release: the chunk is mapped.
+        // SYNC: Acquire <- `wiped::publish`'s Release: the chunk is mapped.
         let first = chunk.load(Ordering::Acquire).cast_const();
         let len = if first.is_null() { 0 } else { FIRST_CHUNK << index };
         (0..len).map(move |position| {
@@ -78,27 +77,5 @@ fn grow() -> Option<()> {
     let (index, chunk) =
         ARENA.iter().enumerate().find(|(_, chunk)| chunk.load(Ordering::Relaxed).is_null())?;
     let bytes = (FIRST_CHUNK << index) * size_of::<Context>();
-    // SAFETY: a new private mapping overlaps nothing.
-    let mapped = unsafe {
-        rustix::mm::mmap_anonymous(
-            ptr::null_mut(),
-            bytes,
-            ProtFlags::READ | ProtFlags::WRITE,
-            MapFlags::PRIVATE | MapFlags::NORESERVE,
-        )
-    }
-    .ok()?;
-    // SAFETY: the range was mapped just now and is ours; wiping on fork changes nothing in this process.
-    let wiped = unsafe { rustix::mm::madvise(mapped, bytes, Advice::LinuxWipeOnFork) };
-    // SYNC: Release -> `contexts`' Acquire: the chunk is mapped.
-    let published = wiped.is_ok()
-        && chunk
-            .compare_exchange(ptr::null_mut(), mapped.cast(), Ordering::Release, Ordering::Relaxed)
-            .is_ok();
-    if !published {
-        // SAFETY: mapped above, and nobody has seen its address.
-        let unmapped = unsafe { rustix::mm::munmap(mapped, bytes) };
-        debug_assert!(unmapped.is_ok());
-    }
-    wiped.ok()
+    wiped::publish(chunk, bytes)
 }
