@@ -25,7 +25,8 @@ const FEATURES: &[(bool, &str)] = &[
 pub(crate) fn example(name: &str) -> PathBuf {
     assert_eq!(FEATURES.iter().map(|(_, feature)| *feature).collect::<Vec<_>>(), features_of_the_manifest());
     let features: Vec<_> = FEATURES.iter().filter(|(on, _)| *on).map(|(_, feature)| *feature).collect();
-    example_with(name, &features.join(","))
+    let profile = if cfg!(debug_assertions) { "test" } else { "release" };
+    example_with(name, &features.join(","), profile)
 }
 
 /// With another set of features the library is built once more.
@@ -39,12 +40,11 @@ fn features_of_the_manifest() -> Vec<&'static str> {
         .collect()
 }
 
-/// The example with no other features than these, and with the profile of the tests.
-pub(crate) fn example_with(name: &str, features: &str) -> PathBuf {
+/// The example with no other features than these, and with a profile that has the tests' directory.
+pub(crate) fn example_with(name: &str, features: &str, profile: &str) -> PathBuf {
     let built = Command::new(env!("CARGO"))
         .args(["build", "--offline", "--quiet", "--no-default-features", "--example", name])
-        .args(["--profile", if cfg!(debug_assertions) { "test" } else { "release" }])
-        .args(["--features", features])
+        .args(["--profile", profile, "--features", features])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status()
         .unwrap();

@@ -9,9 +9,8 @@
 //! the victim then repeat, and so do its instructions.
 //!
 //! `cargo test --test crash -- FILTER` runs the scenarios whose name contains FILTER; `--list` lists them; `--latencies`
-//! prints instead how long survivors wait. In a build with debug assertions some ten kill points of each scenario are taken,
-//! and none if `KILL_TESTS_LATER` is set, as `.ci/run` does, which takes all of them later. Where
-//! `ptrace` is forbidden the binary prints SKIP and why, which is a failure if the environment variable `CI` is set.
+//! prints instead how long survivors wait. In a build with debug assertions some ten kill points of each scenario are taken.
+//! Where `ptrace` is forbidden the binary prints SKIP and why, which is a failure if the environment variable `CI` is set.
 
 #[cfg(target_arch = "x86_64")]
 mod array;
@@ -100,10 +99,6 @@ mod witness;
 
 #[cfg(target_arch = "x86_64")]
 fn main() -> std::process::ExitCode {
-    if cfg!(debug_assertions) && std::env::var_os("KILL_TESTS_LATER").is_some() {
-        println!("left to a build that is optimised, as KILL_TESTS_LATER says");
-        return std::process::ExitCode::SUCCESS;
-    }
     // The looks before a sleep are many kill points that are all alike.
     let _ = multiproc::testing::set_spins(16);
     let groups = [
