@@ -191,7 +191,7 @@ pub mod testing {
     #[cfg(feature = "process")]
     pub use crate::connection::handshake::testing::handshake;
     #[cfg(feature = "manager")]
-    pub use crate::manager::line_testing::{MAILBOX_ROOM, MailboxLine};
+    pub use crate::manager::line_testing::{MAILBOX_ROOM, MailboxLine, set_mailbox_sleep};
     #[cfg(feature = "manager")]
     pub use crate::manager::testing::answer_requests;
     #[cfg(feature = "process")]

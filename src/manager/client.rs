@@ -203,17 +203,18 @@ impl Client {
         mut idle: Option<Line>,
         send: impl Fn(&Line) -> Result<R, Failure>,
     ) -> Result<(Line, R), ManagerError> {
+        let mut has_one_ended = false;
         loop {
             let is_new = idle.is_none();
             let line = idle.map_or_else(|| self.open(), Ok)?;
-            if !is_new && line.has_ended_unseen() {
+            if !is_new && line.has_ended_unseen(has_one_ended) {
                 idle = self.link()?.idle.pop();
                 continue;
             }
             match send(&line) {
                 Ok(sent) => return Ok((line, sent)),
                 // It was closed while nobody used it, and so, perhaps, were the others.
-                Err(Failure::NotSent(_)) if !is_new => {}
+                Err(Failure::NotSent(_)) if !is_new => has_one_ended = true,
                 Err(Failure::NotSent(error)) => return Err(ManagerError::unreachable(error)),
                 Err(Failure::Lost(error)) => return Err(lost(error)),
             }
@@ -268,7 +269,7 @@ impl Client {
         if !greeting.is_known {
             self.attach_all(&connection)?;
         }
-        Ok(Line::new(connection, mailboxes.flatten(), End::Client))
+        Ok(Line::new(connection, mailboxes.flatten().map(Arc::new), End::Client))
     }
 
     fn attach_all(&self, connection: &Connection) -> Result<(), ManagerError> {

@@ -2,14 +2,19 @@
 //!
 //! On one machine the two also share 16 KiB of memory, which the server makes and sends with its greeting: a mailbox for requests and
 //! one for replies (`raw/mailbox.rs`). Who has sent a message looks for a while for the answer, if that has paid before
-//! (`sys/spin.rs`), then sleeps at the socket. A message to who looks goes by the mailbox, if it is short enough, and
-//! every other one by the socket. So a conversation of two that are awake is without a system call; and whatever becomes of either is seen at the socket, as it is without mailboxes.
+//! (`sys/spin.rs`), then sleeps at the mailbox, and after a slice at the socket. A message to who looks or sleeps at the
+//! mailbox goes there, if it is short enough, and every other one by the socket. So a conversation of two that are awake is without a system
+//! call, and one of two that wake each other, as on one core, is by futex, in about half of the socket's time; whatever
+//! becomes of either is seen at the socket, as it is without mailboxes, a slice later at most; and who has nothing to do sleeps there.
 //!
 //! Requests of a pipeline in more than one message go by the socket, and so do their replies: one message in each direction is
 //! what there is room for. A message is copied out before anybody looks at what is in it.
 
 use std::cell::Cell;
 use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use rustix::net::SocketType;
 use rustix::net::sockopt::socket_type;
@@ -18,7 +23,7 @@ use crate::connection::Descriptor;
 use crate::raw::mailbox::{Found, Mailbox};
 use crate::sys::mapping::Mapping;
 use crate::sys::region::Region;
-use crate::sys::{memfd, poll, spin};
+use crate::sys::{Deadline, memfd, poll, spin};
 use crate::{Connection, ConnectionError, Error};
 
 /// Bytes of a mailbox, its word's line among them.
@@ -27,6 +32,9 @@ const MAILBOX: usize = 8 << 10;
 const HEAD: usize = 64;
 /// The longest message that goes by a mailbox.
 pub(super) const ROOM: usize = MAILBOX - HEAD;
+
+/// How long a sleep at a mailbox lasts at most, in milliseconds: so much later the death of the other end is seen. 0 forbids such sleeps.
+static SLICE_MILLIS: AtomicU32 = AtomicU32::new(100);
 
 /// Which end of a line this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +57,20 @@ impl Mailboxes {
         let file = memfd::create("multiproc-mailboxes", 2 * MAILBOX as u64)?;
         let memory = Mapping::new(&file, 2 * MAILBOX)?;
         Ok((Self { memory }, Descriptor::from(file)))
+    }
+
+    /// Has who sleeps at the mailbox of this end go to the socket, because of something that was made known before.
+    pub(super) fn ring(&self, end: End) {
+        if let Some((mailbox, _)) = self.of(end) {
+            mailbox.ring();
+        }
+    }
+
+    /// The mailbox of an end: the first is the server's.
+    fn of(&self, end: End) -> Option<(Mailbox<'_>, Region<'_>)> {
+        let start = if end == End::Server { 0 } else { MAILBOX };
+        let place = self.memory.region().slice(start, MAILBOX)?;
+        Some((Mailbox { word: place.word(0)? }, place))
     }
 
     /// Those that came with a descriptor.
@@ -74,7 +96,7 @@ pub(super) fn may_have_mailboxes(connection: &Connection) -> bool {
 /// A connection, and the mailboxes beside it, if there are any.
 pub(super) struct Line {
     pub(super) connection: Connection,
-    mailboxes: Option<Mailboxes>,
+    mailboxes: Option<Arc<Mailboxes>>,
     end: End,
     /// Whether this end's mailbox is open.
     is_open: Cell<bool>,
@@ -91,13 +113,14 @@ pub(super) enum Failure {
 }
 
 impl Line {
-    pub(super) fn new(connection: Connection, mailboxes: Option<Mailboxes>, end: End) -> Self {
+    pub(super) fn new(connection: Connection, mailboxes: Option<Arc<Mailboxes>>, end: End) -> Self {
         Self { connection, mailboxes, end, is_open: Cell::new(false), came_by_socket: Cell::new(false) }
     }
 
-    /// Whether the other end has closed it although what is sent there seems to go well: over a network.
-    pub(super) fn has_ended_unseen(&self) -> bool {
-        self.mailboxes.is_none() && poll::is_deserted(self.connection.as_fd())
+    /// Whether the other end has closed it although what is sent there seems to go well for now: over a network. By a mailbox
+    /// that is seen a slice later, which is soon enough unless others have ended.
+    pub(super) fn has_ended_unseen(&self, have_others: bool) -> bool {
+        (have_others || self.mailboxes.is_none()) && poll::is_deserted(self.connection.as_fd())
     }
 
     /// Sends a message, and receives the one that answers it. Nothing else is under way.
@@ -117,10 +140,12 @@ impl Line {
     pub(super) fn send(&self, message: &[u8]) -> Result<(), ConnectionError> {
         if let Some((inbox, _)) = self.inbox()
             && !self.is_open.get()
-            && spin::is_worth(inbox.word)
         {
-            inbox.open();
-            self.is_open.set(true);
+            let looks = spin::is_worth(inbox.word);
+            if looks || slice().is_some() {
+                inbox.open(looks);
+                self.is_open.set(true);
+            }
         }
         if self.post(message) { Ok(()) } else { self.send_by_socket(message) }
     }
@@ -162,7 +187,7 @@ impl Line {
         &self,
         message: &mut Vec<u8>,
         max: usize,
-        is_over: impl FnOnce() -> bool,
+        is_over: impl Fn() -> bool,
     ) -> Result<(), ConnectionError> {
         if let Some((inbox, place)) = self.inbox() {
             if self.is_open.get() && self.came_by_socket.get() {
@@ -171,7 +196,7 @@ impl Line {
                     received => return received.map(|received| *message = received),
                 }
             }
-            match self.look(inbox) {
+            match self.look(inbox, &is_over) {
                 Found::Message(length) => {
                     let len = usize::try_from(length).unwrap_or(usize::MAX);
                     if len > ROOM {
@@ -197,8 +222,9 @@ impl Line {
         Ok(())
     }
 
-    /// Looks for a message in the open mailbox for as long as that seems worth while, and closes it if there is none.
-    fn look(&self, inbox: Mailbox<'_>) -> Found {
+    /// Looks for a message in the open mailbox for as long as that seems worth while, sleeps for a slice, and closes it if there
+    /// is none.
+    fn look(&self, inbox: Mailbox<'_>, is_over: impl Fn() -> bool) -> Found {
         if !self.is_open.replace(false) {
             if !spin::is_worth(inbox.word) {
                 // Counts this wait.
@@ -206,8 +232,19 @@ impl Line {
             }
             return Found::Elsewhere;
         }
-        let found =
-            spin::spin_awake(inbox.word, 1, || Some(inbox.look()).filter(|found| *found != Found::Nothing));
+        let look = || Some(inbox.look()).filter(|found| *found != Found::Nothing);
+        // What is there at once came while the core was the other's, as by a wake-up on the same core: that says nothing for looking.
+        let found = look().or_else(|| spin::spin_awake(inbox.word, 1, look));
+        if let (None, Some(slice)) = (found, slice()) {
+            let end = Deadline::after(slice);
+            inbox.fall_asleep();
+            while look().is_none() && !is_over() {
+                inbox.sleep(end);
+                if end.is_none_or(Deadline::has_passed) {
+                    break;
+                }
+            }
+        }
         match found {
             Some(Found::Message(length)) => Found::Message(length),
             _ => inbox.close(),
@@ -215,18 +252,27 @@ impl Line {
     }
 
     fn inbox(&self) -> Option<(Mailbox<'_>, Region<'_>)> {
-        self.mailbox(self.end)
+        self.mailboxes.as_ref()?.of(self.end)
     }
 
     fn outbox(&self) -> Option<(Mailbox<'_>, Region<'_>)> {
-        self.mailbox(if self.end == End::Server { End::Client } else { End::Server })
+        self.mailboxes.as_ref()?.of(if self.end == End::Server { End::Client } else { End::Server })
     }
+}
 
-    /// The mailbox of an end: the first is the server's.
-    fn mailbox(&self, end: End) -> Option<(Mailbox<'_>, Region<'_>)> {
-        let start = if end == End::Server { 0 } else { MAILBOX };
-        let place = self.mailboxes.as_ref()?.memory.region().slice(start, MAILBOX)?;
-        Some((Mailbox { word: place.word(0)? }, place))
+/// Who sleeps at the other end's mailbox looks at the socket, which is about to close.
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.announce();
+    }
+}
+
+/// How long a sleep at a mailbox lasts at most, if there may be any.
+fn slice() -> Option<Duration> {
+    // Relaxed: a setting, it publishes nothing.
+    match SLICE_MILLIS.load(Ordering::Relaxed) {
+        0 => None,
+        millis => Some(Duration::from_millis(u64::from(millis))),
     }
 }
 
@@ -236,17 +282,26 @@ fn malformed(what: &str) -> ConnectionError {
 
 /// For kill tests.
 pub(crate) mod testing {
-    use super::{Connection, ConnectionError, End, Found, Line, Mailboxes};
+    use super::{
+        Arc, Connection, ConnectionError, Duration, End, Failure, Found, Line, Mailboxes, Ordering,
+        SLICE_MILLIS,
+    };
 
     /// The most bytes that go by a mailbox.
     #[doc(hidden)]
     pub const MAILBOX_ROOM: usize = super::ROOM;
 
+    /// Sets how long this process and its forks sleep at a mailbox; not at all, for 0.
+    #[doc(hidden)]
+    pub fn set_mailbox_sleep(slice: Duration) {
+        SLICE_MILLIS.store(u32::try_from(slice.as_millis()).unwrap_or(u32::MAX), Ordering::Relaxed);
+    }
+
     /// Both ends of a line, in memory that forked copies share.
     #[doc(hidden)]
     pub struct MailboxLine {
-        client: Line,
-        server: Line,
+        client: Option<Line>,
+        server: Option<Line>,
     }
 
     impl MailboxLine {
@@ -260,17 +315,31 @@ pub(crate) mod testing {
             let (mailboxes, descriptor) = Mailboxes::create()?;
             let there = Mailboxes::open(&descriptor)?;
             Ok(Self {
-                client: Line::new(client, Some(there), End::Client),
-                server: Line::new(server, Some(mailboxes), End::Server),
+                client: Some(Line::new(client, Some(Arc::new(there)), End::Client)),
+                server: Some(Line::new(server, Some(Arc::new(mailboxes)), End::Server)),
             })
         }
 
-        /// Has the server look at its mailbox from here on.
+        /// This process is not the client.
         #[doc(hidden)]
-        pub fn look(&self) {
-            if let Some((inbox, _)) = self.server.inbox() {
-                inbox.open();
-                self.server.is_open.set(true);
+        pub fn leave_client(&mut self) {
+            self.client = None;
+        }
+
+        /// This process is not the server.
+        #[doc(hidden)]
+        pub fn leave_server(&mut self) {
+            self.server = None;
+        }
+
+        /// Has the server look at its mailbox from here on, or sleep there.
+        #[doc(hidden)]
+        pub fn look(&self, looks: bool) {
+            if let Some(server) = &self.server
+                && let Some((inbox, _)) = server.inbox()
+            {
+                inbox.open(looks);
+                server.is_open.set(true);
             }
         }
 
@@ -280,7 +349,38 @@ pub(crate) mod testing {
         /// Those of a connection.
         #[doc(hidden)]
         pub fn send(&self, message: &[u8]) -> Result<(), ConnectionError> {
-            self.client.send(message)
+            self.client.as_ref().ok_or(ConnectionError::BrokenPipe)?.send(message)
+        }
+
+        /// Asks as a client.
+        ///
+        /// # Errors
+        /// There is no answer; whether the server has not got the question.
+        #[doc(hidden)]
+        pub fn ask(&self, message: &[u8]) -> Result<Vec<u8>, bool> {
+            let asked = self.client.as_ref().ok_or(true)?.ask(message);
+            asked.map_err(|failure| matches!(failure, Failure::NotSent(_)))
+        }
+
+        /// Waits for a message as the server.
+        ///
+        /// # Errors
+        /// Those of a connection.
+        #[doc(hidden)]
+        pub fn await_question(&self) -> Result<Vec<u8>, ConnectionError> {
+            let mut message = Vec::new();
+            let server = self.server.as_ref().ok_or(ConnectionError::BrokenPipe)?;
+            server.receive(&mut message, usize::MAX, || false)?;
+            Ok(message)
+        }
+
+        /// Answers as the server.
+        ///
+        /// # Errors
+        /// Those of a connection.
+        #[doc(hidden)]
+        pub fn answer(&self, message: &[u8]) -> Result<(), ConnectionError> {
+            self.server.as_ref().ok_or(ConnectionError::BrokenPipe)?.send(message)
         }
 
         /// Receives a message as the server, if there is one, and looks no more.
@@ -289,20 +389,22 @@ pub(crate) mod testing {
         /// Those of a connection.
         #[doc(hidden)]
         pub fn receive(&self) -> Result<Option<Vec<u8>>, ConnectionError> {
-            let found = self.server.inbox().map(|(inbox, _)| inbox.look());
-            if !matches!(found, Some(Found::Message(_))) && !self.server.connection.poll()? {
-                let _ = self.server.inbox().map(|(inbox, _)| inbox.close());
+            let server = self.server.as_ref().ok_or(ConnectionError::BrokenPipe)?;
+            let found = server.inbox().map(|(inbox, _)| inbox.look());
+            if !matches!(found, Some(Found::Message(_))) && !server.connection.poll()? {
+                let _ = server.inbox().map(|(inbox, _)| inbox.close());
                 return Ok(None);
             }
-            let mut message = Vec::new();
-            self.server.receive(&mut message, usize::MAX, || false)?;
-            Ok(Some(message))
+            self.await_question().map(Some)
         }
 
         /// Takes a message back as a client; whether it was there still.
         #[doc(hidden)]
         pub fn take_back(&self) -> bool {
-            self.client.outbox().is_some_and(|(mailbox, _)| mailbox.retract())
+            self.client
+                .as_ref()
+                .and_then(|client| client.outbox())
+                .is_some_and(|(mailbox, _)| mailbox.retract())
         }
     }
 }

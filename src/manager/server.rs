@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::os::fd::AsFd;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use rustix::net::sockopt::socket_peercred;
@@ -66,11 +66,17 @@ pub struct Server {
 struct Shared {
     host: Arc<Host>,
     /// What is open, so that it can be closed.
-    connections: Mutex<Vec<std::sync::Weak<Connection>>>,
+    connections: Mutex<Vec<Weak<Open>>>,
     /// Threads that may be in a call.
     serving: Mutex<usize>,
     ended: Condvar,
     wake: rustix::fd::OwnedFd,
+}
+
+/// An open connection, and the mailboxes beside it, once it has any.
+struct Open {
+    connection: Connection,
+    mailboxes: OnceLock<Arc<Mailboxes>>,
 }
 
 /// What is done when the server is dropped.
@@ -196,18 +202,18 @@ impl Server {
     }
 
     fn admit(&self, connection: Connection) {
-        let connection = Arc::new(connection);
+        let open = Arc::new(Open { connection, mailboxes: OnceLock::new() });
         {
             let mut connections = self.shared.connections.lock().unwrap_or_else(PoisonError::into_inner);
             if connections.len() == connections.capacity() {
                 connections.retain(|connection| connection.strong_count() > 0);
             }
-            connections.push(Arc::downgrade(&connection));
+            connections.push(Arc::downgrade(&open));
         }
         let (serving, hello_time) = (Serving::begin(&self.shared), self.hello_time);
         let thread = std::thread::Builder::new().name("multiproc-serve".to_owned());
         // One that there is no thread for is closed: its client sees that.
-        if thread.spawn(move || serve(serving, &connection, hello_time)).is_err() {
+        if thread.spawn(move || serve(serving, &open, hello_time)).is_err() {
             std::thread::sleep(PAUSE);
         }
     }
@@ -232,9 +238,12 @@ impl Drop for Ending {
 impl Shared {
     fn shut(&self, how: Shutdown) {
         let connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        for connection in connections.iter().filter_map(std::sync::Weak::upgrade) {
+        for open in connections.iter().filter_map(Weak::upgrade) {
             // The other end may have closed it.
-            let _ = shutdown(connection.as_fd(), how);
+            let _ = shutdown(open.connection.as_fd(), how);
+            if let Some(mailboxes) = open.mailboxes.get() {
+                mailboxes.ring(End::Server);
+            }
         }
     }
 
@@ -282,9 +291,10 @@ impl fmt::Debug for ServerStopper {
 }
 
 /// What a thread of the server's does: everything for one connection, in the order in which it is asked.
-fn serve(serving: Serving, connection: &Connection, hello_time: Duration) {
+fn serve(serving: Serving, open: &Open, hello_time: Duration) {
     let host = &Arc::clone(&serving.shared.host);
-    let (id, session, line) = match greet(host, connection, hello_time) {
+    let connection = &open.connection;
+    let (id, session, line) = match greet(host, open, hello_time) {
         Ok(Some(known)) => known,
         Ok(None) => return,
         Err(refusal) => return host.refuse(refusal),
@@ -330,6 +340,7 @@ fn serve(serving: Serving, connection: &Connection, hello_time: Duration) {
         // All has been read, or else the client saw a broken connection before the last answer.
         let _ = shutdown(connection.as_fd(), Shutdown::Both);
     }
+    drop(line);
     drop(serving);
     host.leave(id, &session);
 }
@@ -337,7 +348,8 @@ fn serve(serving: Serving, connection: &Connection, hello_time: Duration) {
 type Known = (wire::SessionId, Arc<super::session::Session>, Line);
 
 /// Lets a client in that speaks this version; `None` if it has gone.
-fn greet(host: &Arc<Host>, connection: &Connection, hello_time: Duration) -> Result<Option<Known>, Refusal> {
+fn greet(host: &Arc<Host>, open: &Open, hello_time: Duration) -> Result<Option<Known>, Refusal> {
+    let connection = &open.connection;
     let hello = match connection.recv_bytes_max_timeout(wire::HELLO * 4, hello_time) {
         Ok(hello) => hello,
         Err(ConnectionError::TimedOut) => return Err(Refusal::Silent),
@@ -361,6 +373,8 @@ fn greet(host: &Arc<Host>, connection: &Connection, hello_time: Duration) -> Res
                 host.leave(id, &session);
                 return Ok(None);
             }
+            let mailboxes =
+                mailboxes.map(|mailboxes| Arc::clone(open.mailboxes.get_or_init(|| Arc::new(mailboxes))));
             Ok(Some((id, session, Line::new(connection.clone(), mailboxes, End::Server))))
         }
         Err(unknown) => {
