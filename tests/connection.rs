@@ -647,3 +647,55 @@ fn messages_of_changing_lengths_arrive_whole() {
         assert!((number, value.as_slice()) == (nth, &bytes[..]), "{len} bytes in a value");
     }
 }
+
+/// Long enough that messages of 32 to 64 KiB lie in slots, between others that don't.
+#[test]
+fn messages_of_all_lengths_keep_their_order_and_their_bytes() {
+    const LENGTHS: [usize; 9] = [1, 32 << 10, 40_001, 64 << 10, 7, 33_333, (64 << 10) + 1, 65_000, 200_000];
+    let (left, right) = multiproc::pipe().unwrap();
+    let message = |number: usize| -> Vec<u8> {
+        (0..LENGTHS[number % LENGTHS.len()]).map(|place| (place + 31 * number) as u8).collect()
+    };
+    let sender = std::thread::spawn(move || {
+        for number in 0..450 {
+            match number % 3 {
+                0 => left.send_bytes(&message(number)).unwrap(),
+                1 => left.send_bytes_timeout(&message(number), std::time::Duration::from_secs(60)).unwrap(),
+                _ => {
+                    while let Err(multiproc::ConnectionError::WouldBlock) =
+                        left.try_send_bytes(&message(number))
+                    {
+                        std::thread::yield_now();
+                    }
+                }
+            }
+        }
+    });
+    let mut buffer = vec![0; 200_000];
+    for number in 0..450 {
+        let expected = message(number);
+        match number % 4 {
+            0 => assert!(right.recv_bytes().unwrap() == expected, "message {number}"),
+            1 => {
+                let len = right.recv_bytes_into(&mut buffer).unwrap();
+                assert!(buffer[..len] == expected, "message {number}");
+            }
+            2 => match right.recv_bytes_max(30_000) {
+                Ok(found) => assert!(found == expected, "message {number}"),
+                Err(multiproc::ConnectionError::TooLong { len, .. }) => {
+                    assert_eq!(len, expected.len() as u64)
+                }
+                Err(error) => panic!("message {number}: {error}"),
+            },
+            _ => match right.recv_bytes_into(&mut [0; 5000]) {
+                Ok(len) => assert_eq!(len, expected.len()),
+                Err(multiproc::ConnectionError::BufferTooShort(found)) => {
+                    assert!(found == expected, "message {number}");
+                }
+                Err(error) => panic!("message {number}: {error}"),
+            },
+        }
+    }
+    sender.join().unwrap();
+    assert!(matches!(right.recv_bytes(), Err(multiproc::ConnectionError::Eof)));
+}

@@ -46,6 +46,7 @@ mod patience;
 mod pipe;
 mod received;
 mod reference;
+pub(crate) mod slots;
 mod socket_file;
 mod stream;
 mod values;
