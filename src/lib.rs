@@ -190,8 +190,6 @@ pub use task::{AsyncResult, MapOptions, PoolStillRunning, Results, TaskError};
 pub mod testing {
     #[cfg(feature = "process")]
     pub use crate::connection::handshake::testing::handshake;
-    #[cfg(feature = "process")]
-    pub use crate::connection::slots::testing::set_slots;
     #[cfg(feature = "manager")]
     pub use crate::manager::line_testing::{MAILBOX_ROOM, MailboxLine};
     #[cfg(feature = "manager")]

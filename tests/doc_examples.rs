@@ -29,7 +29,6 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("manager/wire.rs Kind", "of `Mark`"),
     ("manager/dispatch.rs answer_requests", "for this crate's own fuzzing"),
     ("connection/handshake.rs handshake", "for this crate's own fuzzing"),
-    ("connection/slots.rs set_slots", "for this crate's own kill tests"),
     ("sys/frame.rs read_frames", "for this crate's own fuzzing"),
     ("queue/testing.rs queue_file", "for this crate's own fuzzing"),
     ("queue/testing.rs try_get_many", "for this crate's own fuzzing"),

@@ -41,7 +41,7 @@ impl Packet {
             return self.body.clone();
         }
         let len = (self.body.len() as u64).wrapping_add_signed(i64::from(self.off));
-        let head = [&[1, self.kind % 4, self.flags % 9, 0, self.fds % 4, 0, 0, 0][..], &len.to_le_bytes()];
+        let head = [&[1, self.kind % 4, self.flags % 5, 0, self.fds % 4, 0, 0, 0][..], &len.to_le_bytes()];
         [&head.concat(), &self.body[..]].concat()
     }
 }

@@ -27,9 +27,7 @@ use crate::{Error, Result};
 /// of threads and processes may send and receive at an end at once: each message goes whole, to one of the receivers.
 ///
 /// A message has its place in a buffer of the system's of about 200 KB; beyond that, sending waits. A message beyond 64 KiB
-/// also takes as much memory until it is received, and the sender keeps up to 8 MiB of that for its next ones. A
-/// handle that has sent 16 messages of 32 KiB to 64 KiB sends the next ones through 260 KiB of memory of its own, which its
-/// receivers map too.
+/// also takes as much memory until it is received, and the sender keeps up to 8 MiB of that for its next ones.
 ///
 /// Who waits for a message looks again for some 50 us before it sleeps, where that has paid the last times: to be woken
 /// takes longer. Not over a network, nor with tokio.

@@ -10,8 +10,6 @@ const VALUE: u8 = 2;
 const OVERFLOW: u8 = 1;
 /// Its descriptors lie in a socket, the last descriptor of its packet.
 const LOTS: u8 = 2;
-/// The message lies in a slot of a memory, the first descriptor of its packet.
-const SLOT: u8 = 4;
 
 /// What a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +28,6 @@ pub(super) struct Head {
     pub(super) overflows: bool,
     /// Whether its descriptors lie in a socket.
     pub(super) in_lots: bool,
-    /// Whether it lies in a slot.
-    pub(super) in_slot: bool,
     /// Its descriptors.
     pub(super) fds: u32,
     /// Its bytes.
@@ -44,8 +40,7 @@ impl Head {
             Kind::Bytes => BYTES,
             Kind::Value => VALUE,
         };
-        let flag = |is_set, flag| if is_set { flag } else { 0 };
-        let flags = flag(self.overflows, OVERFLOW) | flag(self.in_lots, LOTS) | flag(self.in_slot, SLOT);
+        let flags = if self.overflows { OVERFLOW } else { 0 } | if self.in_lots { LOTS } else { 0 };
         let mut bytes = [0; HEAD];
         bytes[..4].copy_from_slice(&[VERSION, kind, flags, 0]);
         bytes[4..8].copy_from_slice(&self.fds.to_le_bytes());
@@ -64,14 +59,13 @@ impl Head {
             VALUE => Kind::Value,
             _ => return Err("a message of an unknown kind"),
         };
-        if flags & !(OVERFLOW | LOTS | SLOT) != 0 || zero != 0 {
+        if flags & !(OVERFLOW | LOTS) != 0 || zero != 0 {
             return Err("a message with unknown flags");
         }
         Ok(Self {
             kind,
             overflows: flags & OVERFLOW != 0,
             in_lots: flags & LOTS != 0,
-            in_slot: flags & SLOT != 0,
             fds: u32::from_le_bytes([a, b, c, d]),
             len: u64::from_le_bytes(len),
         })
@@ -84,12 +78,11 @@ mod tests {
 
     #[test]
     fn a_head_survives_its_bytes() {
-        for flags in 0..8 {
+        for flags in 0..4 {
             let head = Head {
                 kind: if flags == 0 { Kind::Bytes } else { Kind::Value },
                 overflows: flags & 1 != 0,
                 in_lots: flags & 2 != 0,
-                in_slot: flags & 4 != 0,
                 fds: 0x0102_0304,
                 len: 1 << 40,
             };
@@ -99,25 +92,14 @@ mod tests {
 
     #[test]
     fn the_layout_is_the_documented_one() {
-        let head = Head {
-            kind: Kind::Value,
-            overflows: true,
-            in_lots: false,
-            in_slot: false,
-            fds: 3,
-            len: 0x1_0000,
-        };
+        let head = Head { kind: Kind::Value, overflows: true, in_lots: false, fds: 3, len: 0x1_0000 };
         assert_eq!(head.to_bytes(), [1, 2, 1, 0, 3, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0]);
-        let head = Head { overflows: false, in_slot: true, fds: 0, ..head };
-        assert_eq!(head.to_bytes(), [1, 2, 4, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0]);
     }
 
     #[test]
     fn other_bytes_are_refused() {
-        let good =
-            Head { kind: Kind::Bytes, overflows: false, in_lots: false, in_slot: false, fds: 0, len: 0 }
-                .to_bytes();
-        for (at, byte) in [(0, 0), (0, 2), (1, 0), (1, 3), (2, 8), (2, 0x80), (3, 1)] {
+        let good = Head { kind: Kind::Bytes, overflows: false, in_lots: false, fds: 0, len: 0 }.to_bytes();
+        for (at, byte) in [(0, 0), (0, 2), (1, 0), (1, 3), (2, 4), (2, 0x80), (3, 1)] {
             let mut bytes = good;
             bytes[at] = byte;
             assert!(Head::from_bytes(bytes).is_err(), "byte {at} is {byte}");

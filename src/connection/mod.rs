@@ -46,7 +46,6 @@ mod patience;
 mod pipe;
 mod received;
 mod reference;
-pub(crate) mod slots;
 mod socket_file;
 mod stream;
 mod values;

@@ -13,7 +13,6 @@ use super::lots;
 use super::overflow::{self, Overflow};
 use super::patience::Patience;
 use super::received::Received;
-use super::slots::{self, Inbox, Outbox};
 use crate::sys::packet::{self, LOT};
 use crate::sys::{poll, spin};
 
@@ -35,8 +34,6 @@ pub(super) struct Packets {
     /// The most bytes that this socket's buffer takes in a packet.
     inline: usize,
     overflow: Overflow,
-    outbox: Outbox,
-    inbox: Inbox,
     /// The kernel has said, as it does once, that the other end was closed before it had received everything.
     was_reset: AtomicBool,
     /// The last message was a long one, as the next will be.
@@ -48,8 +45,7 @@ impl Packets {
         let buffer = socket_send_buffer_size(&socket).unwrap_or(0);
         let inline = buffer.saturating_sub(HEAD + SEND_BUFFER_OVERHEAD).clamp(LEAST_INLINE, INLINE);
         let (was_reset, was_long) = (AtomicBool::new(false), AtomicBool::new(false));
-        let (overflow, outbox, inbox) = (Overflow::default(), Outbox::default(), Inbox::default());
-        Self { socket, inline, overflow, outbox, inbox, was_reset, was_long }
+        Self { socket, inline, overflow: Overflow::default(), was_reset, was_long }
     }
 
     pub(super) fn socket(&self) -> BorrowedFd<'_> {
@@ -65,33 +61,19 @@ impl Packets {
         patience: Patience,
     ) -> Result<(), ConnectionError> {
         let fds_count = u32::try_from(fds.len()).map_err(|_| ConnectionError::TooManyFiles)?;
-        let mut head = Head {
-            kind,
-            overflows: false,
-            in_lots: false,
-            in_slot: false,
-            fds: fds_count,
-            len: bytes.len() as u64,
-        };
-        let fits_slot = slots::fits(bytes.len());
-        if !fits_slot && bytes.len() <= self.inline && fds.is_empty() {
+        let mut head =
+            Head { kind, overflows: false, in_lots: false, fds: fds_count, len: bytes.len() as u64 };
+        if bytes.len() <= self.inline && fds.is_empty() {
             return self.send_packet(head, bytes, &[], patience);
         }
-        let (mut inside, mut outside) = bytes.split_at(bytes.len().min(self.inline));
-        if (fits_slot || !outside.is_empty()) && !patience.is_forever() {
-            // Before the bytes are copied, perhaps in vain.
-            self.wait(PollFlags::OUT, patience)?;
-        }
+        let (inside, outside) = bytes.split_at(bytes.len().min(self.inline));
         let mut riding = Vec::new();
-        let (file, socket, place);
-        let held = if fits_slot { self.outbox.hold(bytes) } else { None };
-        if let Some(held) = &held {
-            head.in_slot = true;
-            place = held.place();
-            (inside, outside) = (&place, &[]);
-            riding.push(held.file());
-        }
+        let (file, socket);
         if !outside.is_empty() {
+            if !patience.is_forever() {
+                // Before the bytes are copied, perhaps in vain.
+                self.wait(PollFlags::OUT, patience)?;
+            }
             head.overflows = true;
             file = self.overflow.hold(outside)?;
             riding.push(file.as_fd());
@@ -103,11 +85,7 @@ impl Packets {
         } else {
             riding.extend(fds.iter().map(AsFd::as_fd));
         }
-        self.send_packet(head, inside, &riding, patience)?;
-        if let Some(held) = held {
-            held.hand_over();
-        }
-        Ok(())
+        self.send_packet(head, inside, &riding, patience)
     }
 
     fn send_packet(
@@ -169,31 +147,14 @@ impl Packets {
             self.was_long.store(inside > SMALL, Ordering::Relaxed);
         }
         let head = Head::from_bytes(head).map_err(ConnectionError::malformed)?;
-        let Head { kind, overflows, in_lots, in_slot, fds: fds_count, len } = head;
-        let in_packet = if in_slot && inside == slots::PLACE && len <= slots::SLOT as u64 {
-            len
-        } else if in_slot {
-            u64::MAX
-        } else {
-            inside as u64
-        };
-        let outside = len.checked_sub(in_packet).filter(|outside| (*outside > 0) == overflows);
+        let Head { kind, overflows, in_lots, fds: fds_count, len } = head;
+        let outside = len.checked_sub(inside as u64).filter(|outside| (*outside > 0) == overflows);
         let outside = outside.and_then(|outside| usize::try_from(outside).ok());
         let outside = outside
             .ok_or_else(|| ConnectionError::malformed("a packet's length is not what its head says"))?;
         let mut fds = fds.into_iter();
         let overflow = if overflows { Some(fds.next().ok_or_else(missing)?) } else { None };
         let count = fds_count as usize;
-        let mut in_body = inside.min(body.len());
-        let slot = if in_slot {
-            let place = if body.is_empty() { &rest[..] } else { &body[..in_body] };
-            let place = place.try_into().map_err(|_| missing())?;
-            in_body = 0;
-            rest.clear();
-            Some(self.inbox.open(&fds.next().ok_or_else(missing)?, place)?)
-        } else {
-            None
-        };
         let fds =
             if in_lots { lots::unpack(&fds.next().ok_or_else(missing)?, count)? } else { fds.collect() };
         if fds.len() != count {
@@ -205,7 +166,7 @@ impl Packets {
         if let Some(file) = &overflow {
             overflow::check(file, outside)?;
         }
-        Ok(Received { kind, len, in_body, slot, overflow, fds })
+        Ok(Received { kind, len, in_body: inside.min(body.len()), overflow, fds })
     }
 
     /// Receives a packet. Who waits looks again for a while before a sleep, where that has paid: the other end would have

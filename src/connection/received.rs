@@ -7,7 +7,6 @@ use super::error::ConnectionError;
 use super::head::{HEAD, Kind};
 use super::overflow;
 use super::packets::INLINE;
-use super::slots::Slot;
 
 /// A message whose first bytes lie in the caller's buffer, the next in a `rest`, and the last in a memory file.
 #[derive(Debug)]
@@ -17,8 +16,6 @@ pub(super) struct Received {
     pub(super) len: u64,
     /// Those of them in the caller's buffer.
     pub(super) in_body: usize,
-    /// Where all of them are, if they lie in a slot, which is free again when this is dropped.
-    pub(super) slot: Option<Slot>,
     /// Where those are that are neither there nor in `rest`.
     pub(super) overflow: Option<OwnedFd>,
     /// Its descriptors.
@@ -41,9 +38,6 @@ impl Received {
 
     /// Completes the message in `rest`, behind what of it lies in `body`.
     pub(super) fn complete(&self, body: &[u8], rest: &mut Vec<u8>) -> Result<(), ConnectionError> {
-        if let Some(slot) = &self.slot {
-            return slot.append(self.len(), rest);
-        }
         if self.in_body > 0 {
             rest.splice(..0, body[..self.in_body].iter().copied());
         }
@@ -55,9 +49,6 @@ impl Received {
 
     /// Completes the message in `body`, which is long enough.
     pub(super) fn complete_in(&self, body: &mut [u8], rest: &[u8]) -> Result<(), ConnectionError> {
-        if let Some(slot) = &self.slot {
-            return slot.read(&mut body[..self.len()]);
-        }
         let (_, to) = body[..self.len()].split_at_mut(self.in_body);
         let (next, last) = to.split_at_mut(rest.len());
         next.copy_from_slice(rest);

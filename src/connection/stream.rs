@@ -105,7 +105,7 @@ impl Stream {
             return Err(ConnectionError::Broken);
         }
         let len = bytes.len() as u64;
-        let head = Head { kind, overflows: false, in_lots: false, in_slot: false, fds: 0, len }.to_bytes();
+        let head = Head { kind, overflows: false, in_lots: false, fds: 0, len }.to_bytes();
         self.shared.set_mark(SENDING, 1);
         let mut sent = 0;
         let done = self.send_all([&head, bytes], &mut sent, patience);
@@ -182,14 +182,7 @@ impl Stream {
                     let Head { kind, len, .. } = head;
                     return match too_long_for {
                         Some(max) => Err(ConnectionError::TooLong { len, max }),
-                        None => Ok(Received {
-                            kind,
-                            len,
-                            in_body: 0,
-                            slot: None,
-                            overflow: None,
-                            fds: Vec::new(),
-                        }),
+                        None => Ok(Received { kind, len, in_body: 0, overflow: None, fds: Vec::new() }),
                     };
                 }
                 Ok(None) => self.wait(PollFlags::IN, patience)?,
@@ -212,7 +205,7 @@ impl Stream {
             }
         }
         let head = Head::from_bytes(partial.head).map_err(ConnectionError::malformed)?;
-        if head.overflows || head.in_lots || head.in_slot || head.fds != 0 {
+        if head.overflows || head.in_lots || head.fds != 0 {
             return Err(ConnectionError::malformed("a message with descriptors came by a stream of bytes"));
         }
         if head.len > max && partial.filled == 0 {
@@ -272,8 +265,7 @@ impl<'a> Outgoing<'a> {
         }
         shared.set_mark(SENDING, 1);
         drop(guard);
-        let head =
-            Head { kind, overflows: false, in_lots: false, in_slot: false, fds: 0, len: bytes.len() as u64 };
+        let head = Head { kind, overflows: false, in_lots: false, fds: 0, len: bytes.len() as u64 };
         Ok(Self { stream, head: head.to_bytes(), bytes, sent: 0, ended: false })
     }
 

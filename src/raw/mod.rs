@@ -52,8 +52,6 @@ mod rlock;
 mod semaphore;
 #[cfg(any(feature = "process", all(test, loom)))]
 pub(crate) mod shift;
-#[cfg(any(feature = "process", all(test, loom)))]
-pub(crate) mod slots;
 mod tasks;
 mod wait_error;
 mod waiters;
@@ -118,7 +116,5 @@ mod loom_rlock;
 mod loom_semaphore;
 #[cfg(all(test, loom))]
 mod loom_shift;
-#[cfg(all(test, loom))]
-mod loom_slots;
 #[cfg(all(test, loom))]
 mod loom_tasks;

@@ -39,14 +39,8 @@ pub(crate) fn send(
     wait: bool,
 ) -> Result<(), Errno> {
     let flags = if wait { SendFlags::NOSIGNAL } else { SendFlags::NOSIGNAL | SendFlags::DONTWAIT };
-    if fds.is_empty() {
-        let len = head.len() + body.len();
-        if len <= TINY {
-            return send_copied::<TINY>(socket, head, body, flags);
-        }
-        if len <= SHORT {
-            return send_copied::<SHORT>(socket, head, body, flags);
-        }
+    if fds.is_empty() && head.len() + body.len() <= SHORT {
+        return send_short(socket, head, body, flags);
     }
     let mut space = [MaybeUninit::uninit(); CONTROL];
     loop {
@@ -63,17 +57,9 @@ pub(crate) fn send(
 
 /// To copy so many bytes costs less than to have the kernel gather them.
 const SHORT: usize = 512;
-/// So many need no large buffer, which would be cleared first.
-const TINY: usize = 64;
 
-/// Sends `head` and `body`, together at most `MOST` bytes.
-fn send_copied<const MOST: usize>(
-    socket: BorrowedFd<'_>,
-    head: &[u8],
-    body: &[u8],
-    flags: SendFlags,
-) -> Result<(), Errno> {
-    let mut bytes = [0; MOST];
+fn send_short(socket: BorrowedFd<'_>, head: &[u8], body: &[u8], flags: SendFlags) -> Result<(), Errno> {
+    let mut bytes = [0; SHORT];
     let (first, rest) = bytes.split_at_mut(head.len());
     first.copy_from_slice(head);
     rest[..body.len()].copy_from_slice(body);

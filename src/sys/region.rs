@@ -198,45 +198,6 @@ impl<'a> Region<'a> {
         self.store(0, bytes)
     }
 
-    /// [`store`](Self::store) to all of the region, past the caches: for many bytes that another core reads next, which has
-    /// them sooner from memory than out of this core's caches. `None` unless `bytes` is as long.
-    #[cfg(target_arch = "x86_64")]
-    pub(crate) fn store_past_caches(self, bytes: &[u8]) -> Option<()> {
-        use std::arch::x86_64::{__m128i, _mm_sfence, _mm_stream_si128};
-        if bytes.len() != self.len {
-            return None;
-        }
-        let before = self.start.as_ptr().align_offset(align_of::<__m128i>()).min(self.len);
-        let (head, rest) = bytes.split_at(before);
-        let vectors = rest.chunks_exact(size_of::<__m128i>());
-        let tail = vectors.remainder();
-        self.store(0, head)?;
-        let mut done = before;
-        for vector in vectors {
-            // SAFETY: as many bytes, which may lie at any address; any bits are valid.
-            let vector = unsafe { vector.as_ptr().cast::<__m128i>().read_unaligned() };
-            // SAFETY: within the region, since `bytes` is as long.
-            let to = unsafe { self.start.add(done) };
-            // SAFETY: in bounds, and aligned since `before`; one instruction, of which the compiler knows no more than of
-            // another process's store.
-            unsafe { _mm_stream_si128(to.as_ptr().cast(), vector) };
-            done += size_of::<__m128i>();
-        }
-        self.store(done, tail)?;
-        // SAFETY: all processors of this kind have it. What went past the caches is there before whatever follows.
-        #[allow(unused_unsafe)]
-        unsafe {
-            _mm_sfence();
-        }
-        Some(())
-    }
-
-    /// [`store`](Self::store) to all of the region. `None` unless `bytes` is as long.
-    #[cfg(not(target_arch = "x86_64"))]
-    pub(crate) fn store_past_caches(self, bytes: &[u8]) -> Option<()> {
-        if bytes.len() == self.len { self.store(0, bytes) } else { None }
-    }
-
     /// Where the region begins.
     pub(crate) fn start(self) -> NonNull<u8> {
         self.start
@@ -362,11 +323,6 @@ mod tests {
                 region.load(0, &mut all).unwrap();
                 let mut expected = [0; 64];
                 expected[offset..offset + len].copy_from_slice(&pattern[..len]);
-                assert_eq!(all, expected);
-                region.store(0, &[0; 64]).unwrap();
-                part.store_past_caches(&pattern[..len]).unwrap();
-                assert!(part.store_past_caches(&vec![0; len + 1]).is_none());
-                region.load(0, &mut all).unwrap();
                 assert_eq!(all, expected);
                 let mut copy = vec![0; len];
                 // SAFETY: as above.

@@ -19,9 +19,6 @@ const LEFT: &str = "the message left";
 const LONG: usize = (64 << 10) + 1000;
 const SHORT: usize = 24;
 
-/// A message that lies in a slot, when [`in_slots`] says so.
-const SLOTTED: usize = 70;
-
 /// `rep movsb` is as many steps as it copies bytes: the victim is killed in the first and the last.
 const TURNS: usize = 2;
 
@@ -31,18 +28,6 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "connection::send_bytes_long_again",
         run: || Sending { used: true, ..Sending::new(LONG, send_bytes) }.test(),
-    },
-    Scenario {
-        name: "connection::send_bytes_in_a_first_slot",
-        run: || in_slots(|| Sending::new(SLOTTED, send_bytes).test()),
-    },
-    Scenario {
-        name: "connection::send_bytes_in_a_slot",
-        run: || in_slots(|| Sending { used: true, ..Sending::new(SLOTTED, send_bytes) }.test()),
-    },
-    Scenario {
-        name: "connection::recv_bytes_in_a_slot",
-        run: || in_slots(|| Receiving::new(SLOTTED, recv_bytes).test()),
     },
     Scenario { name: "connection::try_send_bytes", run: || Sending::new(SHORT, try_send_bytes).test() },
     Scenario { name: "connection::send", run: || Sending::new(SHORT, send).test() },
@@ -59,12 +44,6 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         run: || Streaming::new(true)?.test(&[TAKEN, LEFT, BROKEN]),
     },
 ];
-
-/// Runs a scenario in which messages of [`SLOTTED`] bytes lie in slots, from the first on.
-fn in_slots(run: impl FnOnce() -> Result<Report, String>) -> Result<Report, String> {
-    multiproc::testing::set_slots(SLOTTED, 0);
-    run()
-}
 
 /// The bytes of a message of that length; `recv` decodes them as an array of bytes.
 fn message(len: usize) -> Vec<u8> {
