@@ -165,8 +165,8 @@ pub use process::{
 #[cfg(not(all(test, loom)))]
 pub use queue::{
     Buffer, Codec, Consumer, DeadLetter, GetError, JoinableQueue, Payload, Plain, PlainBuffer, PlainQueue,
-    Postcard, Producer, PutError, PutManyError, Queue, QueueIter, QueueOptions, QueueStats, Task,
-    TaskDoneTooOften, TaskIter,
+    Postcard, PostcardBuffer, Producer, PutError, PutManyError, Queue, QueueIter, QueueOptions, QueueStats,
+    Task, TaskDoneTooOften, TaskIter,
 };
 #[cfg(not(all(test, loom)))]
 pub use segment::{ObjectInfo, Placed, Segment, SegmentInfo, SegmentOptions, Share};

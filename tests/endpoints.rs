@@ -1,12 +1,13 @@
 //! Exclusive endpoints: one thread's alone, free when it drops them or dies, and the other end is told of a death.
 #![cfg(feature = "process")]
 #![allow(missing_docs)]
+#![allow(unsafe_code)]
 
 mod worker;
 
 use std::time::{Duration, Instant};
 
-use multiproc::{GetError, JoinableQueue, PlainQueue, PutError, Queue, QueueOptions};
+use multiproc::{GetError, JoinableQueue, PlainQueue, Process, PutError, Queue, QueueOptions};
 use worker::{SOON, Worker};
 
 /// Longer than anything takes that a death is noticed by, on a loaded machine too: the slice is 100 ms.
@@ -389,4 +390,31 @@ fn an_endpoint_with_a_bound_in_items_waits_for_its_room() {
         assert!(matches!(producer.try_put(vec![0]), Err(PutError::Full(_))));
         (0..3).for_each(|_| assert_eq!(queue.get().unwrap()[0], round));
     }
+}
+
+#[test]
+fn a_forked_childs_copy_of_an_endpoint_is_refused() {
+    let forked = |queue: PlainQueue<u64>| {
+        queue.put(1).unwrap();
+        let (mut producer, mut consumer) = (queue.producer().unwrap(), queue.consumer().unwrap());
+        // Both know where they are.
+        producer.put(2).unwrap();
+        assert_eq!(consumer.get(), Ok(1));
+        // SAFETY: this process has one thread; the child looks and ends.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let refused = matches!(producer.put(3), Err(PutError::Exclusive(3)))
+                && matches!(producer.try_put(3), Err(PutError::Exclusive(3)))
+                && consumer.get() == Err(GetError::Exclusive);
+            // SAFETY: ends the child.
+            unsafe { libc::_exit(i32::from(!refused)) }
+        }
+        let mut status = 0;
+        // SAFETY: `status` is written to and outlives the call.
+        unsafe { libc::waitpid(child, &raw mut status, 0) };
+        producer.put(3).unwrap();
+        (status, consumer.iter().take(2).collect::<Vec<_>>())
+    };
+    let mut process = Process::spawn(forked, Queue::plain(4).unwrap()).unwrap();
+    assert_eq!(process.join().unwrap(), (0, vec![2, 3]), "the child is refused, the parent goes on");
 }

@@ -87,8 +87,8 @@ pub trait Codec<T>: 'static {
     /// # Examples
     /// ```
     /// use multiproc::{Codec, Postcard};
-    /// assert_eq!(<Postcard as Codec<bool>>::decode(vec![1]), Ok(true));
-    /// assert!(<Postcard as Codec<bool>>::decode(vec![2]).is_err());
+    /// assert_eq!(<Postcard as Codec<bool>>::decode(vec![1].into()), Ok(true));
+    /// assert!(<Postcard as Codec<bool>>::decode(vec![2].into()).is_err());
     /// ```
     fn decode(bytes: Self::Buffer) -> Result<T, String>;
 }

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
 use super::{Codec, GetError, Postcard, Queue};
-use crate::raw::{Deadline, Fences, Wait};
+use crate::raw::{Cursor, Deadline, Wait};
 
 /// The consumers' end of a [`Queue`], for the calling thread alone: [`Queue::consumer`] makes one. Faster than the queue itself,
 /// for it takes no lock for each item.
@@ -31,7 +31,7 @@ use crate::raw::{Deadline, Fences, Wait};
 #[must_use = "the end is free again when this is dropped"]
 pub struct Consumer<T, C = Postcard> {
     queue: Queue<T, C>,
-    fences: Fences,
+    cursor: Cursor,
     /// What the kernel sees die is a thread.
     thread_bound: PhantomData<*const ()>,
 }
@@ -65,7 +65,10 @@ impl<T, C> Queue<T, C> {
         }
         // SAFETY: the endpoint has a handle, which keeps the memory mapped, and gives the end back before that goes.
         let fences = self.at_head(|ring| unsafe { ring.keep_consumers_end() })?;
-        Ok(Consumer { queue: self.clone(), fences, thread_bound: PhantomData })
+        // SAFETY: the endpoint has a handle, which outlives it.
+        let cursor = unsafe { self.cursor(fences) };
+        let cursor = cursor.inspect_err(|_| self.ring().leave_consumers_end())?;
+        Ok(Consumer { queue: self.clone(), cursor, thread_bound: PhantomData })
     }
 }
 
@@ -87,7 +90,7 @@ impl<T: 'static, C: Codec<T>> Consumer<T, C> {
     /// ```
     #[inline]
     pub fn get(&mut self) -> Result<T, GetError> {
-        self.queue.get_kept(self.fences, Wait::Until(None))
+        self.queue.get_kept(&mut self.cursor, Wait::Until(None))
     }
 
     /// Gets an item if there is one.
@@ -105,7 +108,7 @@ impl<T: 'static, C: Codec<T>> Consumer<T, C> {
     #[doc(alias = "get_nowait")]
     #[inline]
     pub fn try_get(&mut self) -> Result<T, GetError> {
-        self.queue.get_kept(self.fences, Wait::Never)
+        self.queue.get_kept(&mut self.cursor, Wait::Never)
     }
 
     /// Gets an item, waiting up to `timeout` for one.
@@ -122,7 +125,7 @@ impl<T: 'static, C: Codec<T>> Consumer<T, C> {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn get_timeout(&mut self, timeout: Duration) -> Result<T, GetError> {
-        self.queue.get_kept(self.fences, Wait::Until(Deadline::after(timeout)))
+        self.queue.get_kept(&mut self.cursor, Wait::Until(Deadline::after(timeout)))
     }
 
     /// Gets an item, waiting until `deadline` for one.
@@ -139,7 +142,7 @@ impl<T: 'static, C: Codec<T>> Consumer<T, C> {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn get_deadline(&mut self, deadline: Instant) -> Result<T, GetError> {
-        self.queue.get_kept(self.fences, Wait::Until(Deadline::at(deadline)))
+        self.queue.get_kept(&mut self.cursor, Wait::Until(Deadline::at(deadline)))
     }
 
     /// Gets up to `max` items to the end of `items`, as [`Queue::get_many`] does.
@@ -160,7 +163,8 @@ impl<T: 'static, C: Codec<T>> Consumer<T, C> {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn get_many(&mut self, items: &mut Vec<T>, max: usize) -> Result<usize, GetError> {
-        self.queue.get_many_of(Some(self.fences), Wait::Until(None), items, max)
+        self.cursor.forget();
+        self.queue.get_many_of(Some(self.cursor.fences()), Wait::Until(None), items, max)
     }
 
     /// The items, until the queue is shut down and drained, its exclusive producer died, or a get fails.
@@ -195,7 +199,7 @@ impl<T, C> Consumer<T, C> {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn get_with<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> Result<R, GetError> {
-        self.queue.get_with_by(Some(self.fences), Wait::Until(None), read)
+        self.queue.get_with_by(Some(&mut self.cursor), Wait::Until(None), read)
     }
 
     /// The queue.

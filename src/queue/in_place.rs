@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU64;
 
 use super::queue::by;
 use super::{GetError, PutError, Queue};
-use crate::raw::{Fences, Wait};
+use crate::raw::{Cursor, Fences, Wait};
 
 impl<T, C> Queue<T, C> {
     /// Puts an item of `length` bytes, which `fill` writes where they will lie: nothing is copied. They must be what the
@@ -87,7 +87,7 @@ impl<T, C> Queue<T, C> {
     /// [`get_with`](Self::get_with), also by who keeps the end, and waiting as it is told.
     pub(super) fn get_with_by<R>(
         &self,
-        keeper: Option<Fences>,
+        keeper: Option<&mut Cursor>,
         wait: Wait,
         read: impl FnOnce(&[u8]) -> R,
     ) -> Result<R, GetError> {
@@ -101,7 +101,7 @@ impl<T, C> Queue<T, C> {
         };
         // It is given one item.
         let got = match keeper {
-            Some(fences) => self.get_by_keeper(fences, wait, get),
+            Some(cursor) => self.get_by_keeper(cursor, wait, get),
             None => self.get_by(wait, get),
         };
         got?.ok_or(GetError::Corrupt)

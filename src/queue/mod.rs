@@ -34,7 +34,7 @@ pub use get_error::GetError;
 pub use iter::{QueueIter, TaskIter};
 pub use joinable::{DeadLetter, JoinableQueue, TaskDoneTooOften};
 pub use options::QueueOptions;
-pub use postcard::Postcard;
+pub use postcard::{Postcard, PostcardBuffer};
 pub use producer::Producer;
 pub use put_error::PutError;
 pub use put_many::PutManyError;

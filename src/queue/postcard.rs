@@ -1,5 +1,7 @@
 //! [`Postcard`]: any serde type.
 
+use super::codec::{Buffer, Payload};
+
 /// The codec of every type that serde can serialise, in the [postcard](https://docs.rs/postcard) format; the default.
 ///
 /// `Vec<u8>`, `Box<[u8]>` and `String` go as the bytes that they are, at the speed of a copy; inside of other types they
@@ -15,6 +17,67 @@
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Postcard;
 
+/// Bytes of an item that need no memory from elsewhere: as many as lie in a slot.
+const SHORT: usize = 48;
+
+/// Room for the bytes of one item of any length, without an allocation if they are few.
+///
+/// # Examples
+/// ```
+/// use multiproc::{Codec, Postcard, PostcardBuffer};
+/// let bytes = PostcardBuffer::from(vec![2, b'h', b'i']);
+/// assert_eq!(<Postcard as Codec<(String,)>>::decode(bytes), Ok(("hi".to_owned(),)));
+/// ```
+#[derive(Clone, Debug)]
+pub struct PostcardBuffer {
+    short: [u8; SHORT],
+    /// Bytes in all.
+    length: usize,
+    /// All of them, if they are too many.
+    long: Vec<u8>,
+}
+
+#[cfg(feature = "serde")]
+impl PostcardBuffer {
+    #[inline]
+    fn as_bytes(&self) -> &[u8] {
+        self.short.get(..self.length).unwrap_or(&self.long)
+    }
+
+    fn into_vec(self) -> Vec<u8> {
+        match self.short.get(..self.length) {
+            Some(bytes) => bytes.to_vec(),
+            None => self.long,
+        }
+    }
+}
+
+impl Default for PostcardBuffer {
+    #[inline]
+    fn default() -> Self {
+        Self { short: [0; SHORT], length: 0, long: Vec::new() }
+    }
+}
+
+impl From<Vec<u8>> for PostcardBuffer {
+    fn from(bytes: Vec<u8>) -> Self {
+        let mut buffer = Self::default();
+        buffer.fill(Payload::new(&bytes));
+        buffer
+    }
+}
+
+impl Buffer for PostcardBuffer {
+    #[inline]
+    fn fill(&mut self, payload: Payload<'_>) {
+        self.length = payload.len();
+        match self.short.get_mut(..payload.len()) {
+            Some(bytes) => _ = payload.copy_to(bytes),
+            None => payload.append_to(&mut self.long),
+        }
+    }
+}
+
 #[cfg(feature = "serde")]
 mod implementation {
     use std::any::Any;
@@ -22,14 +85,14 @@ mod implementation {
     use serde::Serialize;
     use serde::de::DeserializeOwned;
 
-    use super::Postcard;
+    use super::{Postcard, PostcardBuffer};
     use crate::error::Error;
     use crate::queue::Codec;
     use crate::transfer;
 
     impl<T: Serialize + DeserializeOwned + 'static> Codec<T> for Postcard {
         const NAME: &'static str = "postcard";
-        type Buffer = Vec<u8>;
+        type Buffer = PostcardBuffer;
 
         #[inline]
         fn encode<R>(item: &T, put: impl FnOnce(&[u8]) -> R) -> Result<R, String> {
@@ -40,10 +103,10 @@ mod implementation {
         }
 
         #[inline]
-        fn decode(bytes: Vec<u8>) -> Result<T, String> {
+        fn decode(bytes: PostcardBuffer) -> Result<T, String> {
             match from_bytes(bytes) {
                 Ok(item) => item,
-                Err(bytes) => transfer::decode_item(&bytes).map_err(text),
+                Err(bytes) => transfer::decode_item(bytes.as_bytes()).map_err(text),
             }
         }
     }
@@ -60,22 +123,22 @@ mod implementation {
 
     /// The byte string or the text of these bytes; or the bytes, for other types.
     #[inline]
-    fn from_bytes<T: 'static>(bytes: Vec<u8>) -> Result<Result<T, String>, Vec<u8>> {
+    fn from_bytes<T: 'static>(bytes: PostcardBuffer) -> Result<Result<T, String>, PostcardBuffer> {
         let mut item = None::<T>;
         let slot = &mut item as &mut dyn Any;
         if let Some(vector) = slot.downcast_mut::<Option<Vec<u8>>>() {
-            *vector = Some(bytes);
+            *vector = Some(bytes.into_vec());
         } else if let Some(boxed) = slot.downcast_mut::<Option<Box<[u8]>>>() {
-            *boxed = Some(bytes.into_boxed_slice());
+            *boxed = Some(bytes.into_vec().into_boxed_slice());
         } else if let Some(text) = slot.downcast_mut::<Option<String>>() {
-            match String::from_utf8(bytes) {
+            match String::from_utf8(bytes.into_vec()) {
                 Ok(valid) => *text = Some(valid),
                 Err(error) => return Ok(Err(error.to_string())),
             }
         } else {
             return Err(bytes);
         }
-        item.map(Ok).ok_or_else(Vec::new)
+        item.map(Ok).ok_or_else(PostcardBuffer::default)
     }
 
     /// Why, without the operation, which the queue's own error names.

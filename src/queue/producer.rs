@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
 use super::{Codec, Postcard, PutError, PutManyError, Queue};
-use crate::raw::{Deadline, Fences, Wait};
+use crate::raw::{Cursor, Deadline, Wait};
 
 /// The producers' end of a [`Queue`], for the calling thread alone: [`Queue::producer`] makes one. Faster than the queue itself,
 /// for it takes no lock for each item.
@@ -34,7 +34,7 @@ use crate::raw::{Deadline, Fences, Wait};
 #[must_use = "the end is free again when this is dropped"]
 pub struct Producer<T, C = Postcard> {
     queue: Queue<T, C>,
-    fences: Fences,
+    cursor: Cursor,
     /// What the kernel sees die is a thread.
     thread_bound: PhantomData<*const ()>,
 }
@@ -64,8 +64,12 @@ impl<T, C> Queue<T, C> {
     pub fn producer(&self) -> Result<Producer<T, C>, PutError<()>> {
         // SAFETY: the endpoint has a handle, which keeps the memory mapped, and gives the end back before that goes.
         let fences = self.at_tail(|ring| unsafe { ring.keep_producers_end() });
-        let fences = fences.map_err(|error| PutError::new((), error))?;
-        Ok(Producer { queue: self.clone(), fences, thread_bound: PhantomData })
+        // SAFETY: the endpoint has a handle, which outlives it.
+        let cursor = |fences| unsafe { self.cursor(fences) };
+        let give_back = |_: &_| self.ring().leave_producers_end();
+        let cursor = fences.and_then(|fences| cursor(fences).inspect_err(give_back));
+        let cursor = cursor.map_err(|error| PutError::new((), error))?;
+        Ok(Producer { queue: self.clone(), cursor, thread_bound: PhantomData })
     }
 }
 
@@ -87,7 +91,7 @@ impl<T: 'static, C: Codec<T>> Producer<T, C> {
     /// ```
     #[inline]
     pub fn put(&mut self, item: T) -> Result<(), PutError<T>> {
-        self.queue.put_by(Some(self.fences), item, Wait::Until(None))
+        self.queue.put_kept(&mut self.cursor, item, Wait::Until(None))
     }
 
     /// Puts an item if there is room.
@@ -107,7 +111,7 @@ impl<T: 'static, C: Codec<T>> Producer<T, C> {
     #[doc(alias = "put_nowait")]
     #[inline]
     pub fn try_put(&mut self, item: T) -> Result<(), PutError<T>> {
-        self.queue.put_by(Some(self.fences), item, Wait::Never)
+        self.queue.put_kept(&mut self.cursor, item, Wait::Never)
     }
 
     /// Puts an item, waiting up to `timeout` for room.
@@ -126,7 +130,7 @@ impl<T: 'static, C: Codec<T>> Producer<T, C> {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn put_timeout(&mut self, item: T, timeout: Duration) -> Result<(), PutError<T>> {
-        self.queue.put_by(Some(self.fences), item, Wait::Until(Deadline::after(timeout)))
+        self.queue.put_kept(&mut self.cursor, item, Wait::Until(Deadline::after(timeout)))
     }
 
     /// Puts an item, waiting until `deadline` for room.
@@ -144,7 +148,7 @@ impl<T: 'static, C: Codec<T>> Producer<T, C> {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn put_deadline(&mut self, item: T, deadline: Instant) -> Result<(), PutError<T>> {
-        self.queue.put_by(Some(self.fences), item, Wait::Until(Deadline::at(deadline)))
+        self.queue.put_kept(&mut self.cursor, item, Wait::Until(Deadline::at(deadline)))
     }
 
     /// Puts all items, as [`Queue::put_many`] does.
@@ -163,7 +167,8 @@ impl<T: 'static, C: Codec<T>> Producer<T, C> {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn put_many(&mut self, items: impl IntoIterator<Item = T>) -> Result<usize, PutManyError<T>> {
-        self.queue.put_many_by(Some(self.fences), items)
+        self.cursor.forget();
+        self.queue.put_many_by(Some(self.cursor.fences()), items)
     }
 }
 
@@ -184,7 +189,8 @@ impl<T, C> Producer<T, C> {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn put_with(&mut self, length: usize, fill: impl FnOnce(&mut [u8])) -> Result<(), PutError<()>> {
-        self.queue.put_with_by(Some(self.fences), Wait::Until(None), length, fill)
+        self.cursor.forget();
+        self.queue.put_with_by(Some(self.cursor.fences()), Wait::Until(None), length, fill)
     }
 
     /// The queue.

@@ -12,7 +12,7 @@ use super::codec::{Buffer, Codec, Payload, Plain};
 use super::layout::{Layout, QueueHead};
 use super::{GetError, Postcard, PutError, QueueIter, QueueOptions};
 use crate::error::Result;
-use crate::raw::{Chunk, Deadline, Fences, RawRing, Ring, RingError, Tasks, Wait};
+use crate::raw::{Chunk, Cursor, Deadline, Fences, RawRing, Ring, RingError, Tasks, Wait};
 use crate::segment::{Kind, ObjectType, Placed, Segment, Site};
 
 /// How long [`Queue::shutdown`] waits for a put that is under way; a stopped producer's is completed by whoever comes next.
@@ -245,7 +245,7 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn put(&self, item: T) -> Result<(), PutError<T>> {
-        self.put_by(None, item, Wait::Until(None))
+        self.put_waiting(item, Wait::Until(None))
     }
 
     /// Puts an item if there is room.
@@ -263,7 +263,7 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
     /// ```
     #[doc(alias = "put_nowait")]
     pub fn try_put(&self, item: T) -> Result<(), PutError<T>> {
-        self.put_by(None, item, Wait::Never)
+        self.put_waiting(item, Wait::Never)
     }
 
     /// Puts an item, waiting up to `timeout` for room.
@@ -281,7 +281,7 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn put_timeout(&self, item: T, timeout: Duration) -> Result<(), PutError<T>> {
-        self.put_by(None, item, Wait::Until(Deadline::after(timeout)))
+        self.put_waiting(item, Wait::Until(Deadline::after(timeout)))
     }
 
     /// Puts an item, waiting until `deadline` for room.
@@ -299,7 +299,7 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     pub fn put_deadline(&self, item: T, deadline: Instant) -> Result<(), PutError<T>> {
-        self.put_by(None, item, Wait::Until(Deadline::at(deadline)))
+        self.put_waiting(item, Wait::Until(Deadline::at(deadline)))
     }
 
     /// Gets an item, waiting for one for as long as it takes.
@@ -386,14 +386,35 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
         QueueIter::new(self)
     }
 
-    /// Puts an item, also by who keeps the end.
     #[inline(always)]
-    pub(super) fn put_by(&self, keeper: Option<Fences>, item: T, wait: Wait) -> Result<(), PutError<T>> {
-        match C::encode(
-            &item,
+    fn put_waiting(&self, item: T, wait: Wait) -> Result<(), PutError<T>> {
+        Self::put_by(
+            item,
             #[inline(always)]
-            |bytes| self.put_bytes(keeper, bytes, wait),
-        ) {
+            |bytes| self.put_bytes(bytes, wait),
+        )
+    }
+
+    /// Puts an item by who keeps the end.
+    #[inline(always)]
+    pub(super) fn put_kept(&self, cursor: &mut Cursor, item: T, wait: Wait) -> Result<(), PutError<T>> {
+        Self::put_by(
+            item,
+            #[inline(always)]
+            |bytes| {
+                if cursor.put(wait, bytes) {
+                    return Ok(());
+                }
+                cursor.forget();
+                self.put_slowly(Some(cursor.fences()), bytes, wait)
+            },
+        )
+    }
+
+    /// Puts an item by putting its bytes.
+    #[inline(always)]
+    fn put_by(item: T, put: impl FnOnce(&[u8]) -> Result<(), RingError>) -> Result<(), PutError<T>> {
+        match C::encode(&item, put) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(PutError::new(item, error)),
             Err(why) => Err(PutError::Encode(item, why)),
@@ -412,9 +433,9 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
 
     /// Gets an item by who keeps the end.
     #[inline(always)]
-    pub(super) fn get_kept(&self, fences: Fences, wait: Wait) -> Result<T, GetError> {
+    pub(super) fn get_kept(&self, cursor: &mut Cursor, wait: Wait) -> Result<T, GetError> {
         let mut buffer = C::Buffer::default();
-        self.get_by_keeper(fences, wait, |words, length| {
+        self.get_by_keeper(cursor, wait, |words, length| {
             // SAFETY: as for `get_waiting`.
             buffer.fill(unsafe { Payload::in_words(words, length) });
         })?;
@@ -555,28 +576,34 @@ impl<T, C> Queue<T, C> {
         &self.placed
     }
 
-    /// Puts bytes, also by who keeps the end.
+    /// The place at one end of the calling thread, which keeps that.
+    ///
+    /// # Safety
+    /// It is not used after this handle and its clones are gone.
+    pub(super) unsafe fn cursor(&self, fences: Fences) -> Result<Cursor, RingError> {
+        let ring = self.layout.quick(&self.placed).ok_or(RingError::Corrupt)?;
+        // SAFETY: the handle keeps the memory mapped.
+        unsafe { ring.cursor(fences, self.layout.max_message()) }.ok_or(RingError::Corrupt)
+    }
+
     #[inline(always)]
-    fn put_bytes(&self, keeper: Option<Fences>, bytes: &[u8], wait: Wait) -> Result<(), RingError> {
+    fn put_bytes(&self, bytes: &[u8], wait: Wait) -> Result<(), RingError> {
+        if bytes.len() <= self.layout.max_message()
+            && let Some(ring) = self.layout.quick(&self.placed)
+            // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
+            && unsafe { ring.put(wait, bytes) }
+        {
+            return Ok(());
+        }
+        self.put_slowly(None, bytes, wait)
+    }
+
+    /// Puts bytes the long way, also by who keeps the end.
+    #[inline(never)]
+    fn put_slowly(&self, keeper: Option<Fences>, bytes: &[u8], wait: Wait) -> Result<(), RingError> {
         if bytes.len() > self.layout.max_message() {
             return Err(RingError::TooLarge);
         }
-        // No closures here and below: what is not inlined gets the ring through memory.
-        if let Some(ring) = self.layout.quick(&self.placed) {
-            let ring = match keeper {
-                Some(fences) => ring.of_keeper(fences),
-                None => ring,
-            };
-            // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
-            if unsafe { ring.put(wait, bytes) } {
-                return Ok(());
-            }
-        }
-        self.put_slowly(keeper, bytes, wait)
-    }
-
-    #[inline(never)]
-    fn put_slowly(&self, keeper: Option<Fences>, bytes: &[u8], wait: Wait) -> Result<(), RingError> {
         // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
         self.at_tail(|ring| unsafe { by(keeper, ring).put_bytes(wait, bytes) })
     }
@@ -620,17 +647,15 @@ impl<T, C> Queue<T, C> {
     #[inline(always)]
     pub(super) fn get_by_keeper<R>(
         &self,
-        fences: Fences,
+        cursor: &mut Cursor,
         wait: Wait,
         mut read: impl FnMut(&[AtomicU64], usize) -> R,
     ) -> Result<R, RingError> {
-        if let Some(ring) = self.layout.quick(&self.placed)
-            // SAFETY: the handle keeps the memory mapped for as long as it is borrowed.
-            && let Some(done) = unsafe { ring.of_keeper(fences).get(wait, &mut read) }
-        {
+        if let Some(done) = cursor.get(wait, &mut read) {
             return Ok(done);
         }
-        self.get_slowly_by_keeper(fences, wait, read)
+        cursor.forget();
+        self.get_slowly_by_keeper(cursor.fences(), wait, read)
     }
 
     #[inline(never)]
@@ -668,7 +693,7 @@ impl<T, C> Queue<T, C> {
     #[cfg(feature = "process")]
     #[inline]
     pub(crate) fn put_payload(&self, wait: Wait, payload: &[u8]) -> Result<(), RingError> {
-        self.put_bytes(None, payload, wait)
+        self.put_bytes(payload, wait)
     }
 
     /// Puts payloads as they are, as many as fit at once, and at least one, for which it waits. Says how many.

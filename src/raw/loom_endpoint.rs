@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use loom::thread::{self, JoinHandle};
 
-use super::{RawRing, Ring, RingError, RingShape};
+use super::ring::read;
+use super::{Cursor, Fences, Home, RawRing, Ring, RingError, RingShape, Wait};
 use crate::sys::atomic::AtomicU64;
 use crate::sys::model::{Life, Outcome, Sabotage, every_death, every_death_with, in_full};
 
@@ -51,13 +52,40 @@ impl Shared {
         Ok(u64::from_le_bytes(bytes.try_into().unwrap()))
     }
 
+    /// What the thread knows that keeps an end.
+    fn cursor(&self, fences: Fences) -> Cursor {
+        let home = Home::new(RingShape::fixed(self.slots, 8).unwrap(), false);
+        // SAFETY: as for `put`.
+        unsafe { self.ring.quick(home, &self.words).cursor(fences, 8) }.unwrap()
+    }
+
+    /// The thread that keeps the end puts an item, as `Producer` does.
+    fn put_by(&self, cursor: &mut Cursor, item: u64) -> Result<(), RingError> {
+        let bytes = item.to_le_bytes();
+        if cursor.put(Wait::Until(None), &bytes) {
+            return Ok(());
+        }
+        cursor.forget();
+        // SAFETY: as for `put`.
+        unsafe { self.ring().of_keeper(cursor.fences()).put(&bytes, None) }
+    }
+
+    /// The thread that keeps the end gets an item, as `Consumer` does.
+    fn get_by(&self, cursor: &mut Cursor) -> Result<u64, RingError> {
+        let mut bytes = Vec::new();
+        if cursor.get(Wait::Until(None), |words, length| read(words, length, &mut bytes)).is_some() {
+            return Ok(u64::from_le_bytes(bytes.try_into().unwrap()));
+        }
+        cursor.forget();
+        self.get_from(self.ring().of_keeper(cursor.fences()))
+    }
+
     /// An endpoint puts these items, or as many as come before the ring is closed.
     fn keep_and_put(&self, items: &[u64]) -> Result<(), RingError> {
         // SAFETY: as for `put`.
         let fences = unsafe { self.ring().keep_producers_end() }?;
-        // SAFETY: as for `put`.
-        let put = |item: &u64| unsafe { self.ring().of_keeper(fences).put(&item.to_le_bytes(), None) };
-        let done = items.iter().try_for_each(put);
+        let mut cursor = self.cursor(fences);
+        let done = items.iter().try_for_each(|item| self.put_by(&mut cursor, *item));
         self.ring.leave_producers_end();
         done
     }
@@ -66,7 +94,7 @@ impl Shared {
     fn keep_and_get(&self) -> Result<u64, RingError> {
         // SAFETY: as for `put`.
         let fences = unsafe { self.ring().keep_consumers_end() }?;
-        let done = self.get_from(self.ring().of_keeper(fences));
+        let done = self.get_by(&mut self.cursor(fences));
         self.ring.leave_consumers_end();
         done
     }
@@ -250,9 +278,7 @@ fn full_a_close_beside_an_idle_endpoint_wakes_the_consumer() {
             let again = spawn(&shared, Life::long(4), |shared| shared.close());
             let _ = again.join().unwrap();
             assert_eq!(consumer.join().unwrap(), Outcome::Lived(Err(RingError::Closed)));
-            // SAFETY: as for `put`.
-            let put = unsafe { shared.ring().of_keeper(fences).put(&[0; 8], None) };
-            assert_eq!(put, Err(RingError::Closed));
+            assert_eq!(shared.put_by(&mut shared.cursor(fences), 0), Err(RingError::Closed));
             shared.ring.leave_producers_end();
         });
     });

@@ -70,7 +70,9 @@ pub use look::LeaseInfo;
 pub(crate) use look::TaskCounts;
 pub use mutex::RawMutex;
 pub use permits::RawPermits;
-pub(crate) use ring::{Chunk, Fences, Growth, Home, Quick, Wait, read_item, read_item_to, write_item};
+pub(crate) use ring::{
+    Chunk, Cursor, Fences, Growth, Home, Quick, Wait, read_item, read_item_to, write_item,
+};
 pub use ring::{RawRing, Ring, RingError, RingShape};
 #[cfg(all(test, loom))]
 pub(crate) use ring::{read, write};

@@ -38,6 +38,22 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "batches::get_in_place_with_blocked_producer",
         run: || Case { sleeper: true, ..Case::new(Act::GetWith)? }.test(&[NONE, ALL]),
     },
+    Scenario {
+        name: "batches::puts_of_an_endpoint",
+        run: || Case::new(Act::EndpointPuts)?.test(&[NONE, SOME, ALL]),
+    },
+    Scenario {
+        name: "batches::puts_of_an_endpoint_with_sleeping_consumer",
+        run: || Case { sleeper: true, ..Case::new(Act::EndpointPuts)? }.test(&[NONE, SOME, ALL]),
+    },
+    Scenario {
+        name: "batches::gets_of_an_endpoint",
+        run: || Case::new(Act::EndpointGets)?.test(&[NONE, SOME, ALL]),
+    },
+    Scenario {
+        name: "batches::gets_of_an_endpoint_with_blocked_producer",
+        run: || Case { sleeper: true, ..Case::new(Act::EndpointGets)? }.test(&[NONE, SOME, ALL]),
+    },
 ];
 
 /// What the victim does.
@@ -47,17 +63,20 @@ enum Act {
     GetMany,
     PutWith,
     GetWith,
+    /// One by one, of which the second and the third find the endpoint's cursor where it is.
+    EndpointPuts,
+    EndpointGets,
 }
 
 impl Act {
     fn puts(self) -> bool {
-        matches!(self, Self::PutMany | Self::PutWith)
+        matches!(self, Self::PutMany | Self::PutWith | Self::EndpointPuts)
     }
 
     /// How many items it moves.
     fn items(self) -> u64 {
         match self {
-            Self::PutMany | Self::GetMany => BATCH,
+            Self::PutMany | Self::GetMany | Self::EndpointPuts | Self::EndpointGets => BATCH,
             Self::PutWith | Self::GetWith => 1,
         }
     }
@@ -68,6 +87,14 @@ impl Act {
             Self::GetMany => _ = queue.get_many(&mut Vec::with_capacity(8), BATCH as usize),
             Self::PutWith => _ = queue.put_with(8, |bytes| bytes.copy_from_slice(&0u64.to_ne_bytes())),
             Self::GetWith => _ = queue.get_with(|bytes| bytes.len()),
+            Self::EndpointPuts => {
+                let done = queue.producer().map(|mut end| (0..BATCH).all(|number| end.put(number).is_ok()));
+                debug_assert!(matches!(done, Ok(true)));
+            }
+            Self::EndpointGets => {
+                let done = queue.consumer().map(|mut end| (0..BATCH).all(|_| end.get().is_ok()));
+                debug_assert!(matches!(done, Ok(true)));
+            }
         }
     }
 }

@@ -39,7 +39,7 @@
 //! thread's id.
 //!
 //! **The short way** (`quick.rs`) comes first in every put and get of one item: the same steps, and nothing else. Where anything
-//! is unusual it does nothing, and the long way follows.
+//! is unusual it does nothing, and the long way follows. Those of an exclusive endpoint come with what it knows (`cursor.rs`).
 //!
 //! **Fairness.** None: whoever comes while an item is ready gets it (barging). Items of one producer keep their order.
 //!
@@ -55,6 +55,7 @@
 mod bulk;
 mod chunk;
 mod consumer;
+mod cursor;
 mod endpoint;
 mod error;
 mod growth;
@@ -75,6 +76,7 @@ pub(crate) use bulk::{read as read_item, read_to as read_item_to, write as write
 use chunk::HEAD_WORDS;
 pub(crate) use chunk::{Chunk, Growth};
 pub(crate) use consumer::{Consuming, Item};
+pub(crate) use cursor::Cursor;
 use endpoint::Access;
 pub(crate) use endpoint::Fences;
 use error::Corrupt;

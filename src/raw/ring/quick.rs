@@ -7,7 +7,7 @@
 
 use core::sync::atomic::Ordering;
 
-use super::endpoint::{Access, Fences};
+use super::endpoint::Access;
 use super::slot::{self, Header};
 use super::waiting::Wait;
 use super::{RawRing, Ring, RingShape, bulk, narrow, waiting, wide};
@@ -19,6 +19,12 @@ use crate::sys::robust::Thread;
 /// Where a ring seems full, the item so many behind the oldest one is looked at, or a quarter of the ring: if it is gone, all
 /// before it are. One line is fetched for that, and not each.
 const AHEAD: u64 = 64;
+
+/// Which item is looked at where a ring of at most `bound` items seems full, and all before `free` are gone.
+#[inline]
+pub(super) fn ahead(free: u64, bound: u64) -> u64 {
+    free.wrapping_add(AHEAD.min(bound / 4).max(1)).wrapping_sub(1)
+}
 
 /// How often to look again before the long way, and pauses before each look. The other end is often just behind: a look takes
 /// the slot's line from it while it writes there, and the long way takes several.
@@ -40,7 +46,7 @@ enum Missed {
 /// Whether to look again, which is done after some pauses.
 #[cold]
 #[inline(never)]
-fn again(looks: &mut u32) -> bool {
+pub(super) fn again(looks: &mut u32) -> bool {
     (0..PAUSES).for_each(|_| core::hint::spin_loop());
     *looks = looks.saturating_add(1);
     *looks < LOOKS
@@ -78,15 +84,15 @@ impl Drop for Held<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Home {
     /// Words of all slots, and of one.
-    area: usize,
-    slot_words: usize,
+    pub(super) area: usize,
+    pub(super) slot_words: usize,
     /// Of an item's number: its slot.
-    mask: u64,
+    pub(super) mask: u64,
     /// How many items there can be.
-    items: u64,
+    pub(super) items: u64,
     /// In a ring of payloads of one length: that. In others: the longest that lies in its slot.
-    bytes: usize,
-    is_fixed: bool,
+    pub(super) bytes: usize,
+    pub(super) is_fixed: bool,
 }
 
 impl Home {
@@ -116,17 +122,16 @@ impl Home {
 /// A home ring, for operations the short way. It is never in memory: what is not inlined takes it by value.
 #[derive(Clone, Copy)]
 pub(crate) struct Quick<'a> {
-    ring: &'a RawRing,
-    slots: &'a [AtomicU64],
-    home: Home,
-    access: Access,
+    pub(super) ring: &'a RawRing,
+    pub(super) slots: &'a [AtomicU64],
+    pub(super) home: Home,
 }
 
 impl RawRing {
     /// The home ring with its slots' words.
     #[inline(always)]
     pub(crate) fn quick<'a>(&'a self, home: Home, slots: &'a [AtomicU64]) -> Quick<'a> {
-        Quick { ring: self, slots, home, access: Access::Shared }
+        Quick { ring: self, slots, home }
     }
 
     /// Commits item `number`, in the slot with this state; with it, where the next one's data begins, if it has any.
@@ -179,7 +184,7 @@ impl RawRing {
     /// the producers' lease.
     #[cold]
     #[inline(never)]
-    fn is_freed(&self, state: &AtomicU64, last: u64, mask: u64) -> bool {
+    pub(super) fn is_freed(&self, state: &AtomicU64, last: u64, mask: u64) -> bool {
         // SYNC: Acquire <- the consumer's Release (R2): it has read the payload that we overwrite, and those before it, for items
         // are freed in their order.
         let is_freed =
@@ -192,22 +197,17 @@ impl RawRing {
 }
 
 impl<'a> Ring<'a> {
-    /// The ring for operations the short way, if this is home.
+    /// The ring for operations the short way, if this is home and the end is not kept (`cursor.rs`).
     #[inline(always)]
     pub(super) fn quick(&self) -> Option<Quick<'a>> {
         let home = Home::new(self.shape, self.growth.is_some());
         let slots = self.slots.get(..home.area)?;
-        self.chunk.is_home().then_some(Quick { ring: self.ring, slots, home, access: self.access })
+        let is_open = self.chunk.is_home() && self.access == Access::Shared;
+        is_open.then_some(Quick { ring: self.ring, slots, home })
     }
 }
 
 impl<'a> Quick<'a> {
-    /// The same ring, for operations of the calling thread's on an end that it keeps.
-    #[inline(always)]
-    pub(crate) fn of_keeper(self, fences: Fences) -> Self {
-        Self { access: Access::Kept(fences), ..self }
-    }
-
     /// Puts one item, after some looks if it may `wait`; false if the short way is not open.
     ///
     /// # Safety
@@ -229,24 +229,13 @@ impl<'a> Quick<'a> {
     unsafe fn try_put(self, payload: &[u8]) -> Result<(), Missed> {
         let thread = Thread::enrolled().ok_or(Missed::Otherwise)?;
         let (raw, lease) = (self.ring, &self.ring.producing.lease);
-        match self.access {
-            Access::Kept(fences) if lease.lease.is_held_by(thread) => {
-                raw.producers_room.begin(thread, fences);
-                let put = self.push(thread, payload);
-                raw.producers_room.end(thread);
-                put?;
-            }
-            Access::Shared => {
-                // SAFETY: the ring stays mapped, by the caller's promise.
-                let held = unsafe { Held::take(lease, thread) }.ok_or(Missed::Otherwise)?;
-                let put = self.push(thread, payload);
-                drop(held);
-                let (number, state) = put?;
-                let wake = |_| waiting::wake(futex::half(state, Half::Low));
-                raw.consumer_sleeps.published(number, number.wrapping_add(1), wake);
-            }
-            _ => return Err(Missed::Otherwise),
-        }
+        // SAFETY: the ring stays mapped, by the caller's promise.
+        let held = unsafe { Held::take(lease, thread) }.ok_or(Missed::Otherwise)?;
+        let put = self.push(thread, payload);
+        drop(held);
+        let (number, state) = put?;
+        let wake = |_| waiting::wake(futex::half(state, Half::Low));
+        raw.consumer_sleeps.published(number, number.wrapping_add(1), wake);
         Ok(())
     }
 
@@ -268,7 +257,7 @@ impl<'a> Quick<'a> {
         let bound = raw.max_items().min(self.home.items);
         let free = line.free.load(Ordering::Relaxed);
         if number.wrapping_sub(free) >= bound {
-            let last = free.wrapping_add(AHEAD.min(bound / 4).max(1)).wrapping_sub(1);
+            let last = ahead(free, bound);
             let (state, _) = self.slot(last).ok_or(Missed::Otherwise)?;
             if !raw.is_freed(state, last, self.home.mask) || number.wrapping_sub(last) > bound {
                 return Err(Missed::NotYet);
@@ -286,7 +275,7 @@ impl<'a> Quick<'a> {
         }
         // SAFETY: they are those of an item that is being put.
         unsafe { bulk::write(words, payload) };
-        raw.commit(thread, self.access, state, number, None);
+        raw.commit(thread, Access::Shared, state, number, None);
         Ok((number, state))
     }
 
@@ -323,23 +312,14 @@ impl<'a> Quick<'a> {
     unsafe fn try_get<R>(self, read: &mut impl FnMut(&'a [AtomicU64], usize) -> R) -> Result<R, Missed> {
         let thread = Thread::enrolled().ok_or(Missed::Otherwise)?;
         let (raw, lease) = (self.ring, &self.ring.consuming.lease);
-        match self.access {
-            Access::Kept(_) if lease.lease.is_held_by(thread) => {
-                let (_, _, done) = self.pop(thread, read)?;
-                Ok(done)
-            }
-            Access::Shared => {
-                // SAFETY: the ring stays mapped, by the caller's promise.
-                let held = unsafe { Held::take(lease, thread) }.ok_or(Missed::Otherwise)?;
-                let got = self.pop(thread, read);
-                drop(held);
-                let (number, state, done) = got?;
-                let wake = |_| waiting::wake(futex::half(state, Half::High));
-                raw.producer_sleeps.published(number, number.wrapping_add(1), wake);
-                Ok(done)
-            }
-            _ => Err(Missed::Otherwise),
-        }
+        // SAFETY: the ring stays mapped, by the caller's promise.
+        let held = unsafe { Held::take(lease, thread) }.ok_or(Missed::Otherwise)?;
+        let got = self.pop(thread, read);
+        drop(held);
+        let (number, state, done) = got?;
+        let wake = |_| waiting::wake(futex::half(state, Half::High));
+        raw.producer_sleeps.published(number, number.wrapping_add(1), wake);
+        Ok(done)
     }
 
     /// For the holder of the consumers' lease. The item's number and its slot's state too, if it was got.
@@ -373,7 +353,7 @@ impl<'a> Quick<'a> {
             }
         }
         let done = read(words, length);
-        raw.free(thread, self.access, state, number, (self.home.mask.wrapping_add(1), 1));
+        raw.free(thread, Access::Shared, state, number, (self.home.mask.wrapping_add(1), 1));
         Ok((number, state, done))
     }
 }

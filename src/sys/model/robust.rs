@@ -53,6 +53,20 @@ struct Held {
     level: u32,
 }
 
+/// As the real one, where nothing forks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Enrolment;
+
+impl Enrolment {
+    pub(crate) fn of(_thread: Thread) -> Self {
+        Self
+    }
+
+    pub(crate) fn thread(&self) -> Option<Thread> {
+        Some(Thread)
+    }
+}
+
 /// The calling thread. One that unwinds holds nothing: it was killed, or the model has failed and there is no list.
 #[derive(Clone, Copy)]
 pub(crate) struct Thread;

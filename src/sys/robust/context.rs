@@ -61,6 +61,9 @@ pub(super) struct Context {
     /// The address of the owning thread's `CONTEXT` variable: tells a forked child, and whoever inherits a
     /// dead thread's context, that this one is not theirs.
     pub(super) owner: Cell<usize>,
+    /// Which enrolment this is, from 1 on. Atomic because a forked child's copy of an [`Enrolment`](super::Enrolment) may ask
+    /// while another thread enrols.
+    pub(super) stamp: AtomicU64,
     /// How many links are in the shadow.
     depth: AtomicUsize,
     /// Links of nodes held, oldest first. Atomic because [`Context::holds_any_in`] reads it from other threads.

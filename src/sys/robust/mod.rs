@@ -18,6 +18,7 @@
 
 mod arena;
 mod context;
+mod enrolment;
 mod node;
 mod self_test;
 #[cfg(test)]
@@ -26,6 +27,7 @@ mod thread;
 
 pub(crate) use arena::holds_any_in;
 pub(crate) use context::CAPACITY;
+pub(crate) use enrolment::Enrolment;
 pub(crate) use node::Node;
 pub(crate) use thread::Thread;
 

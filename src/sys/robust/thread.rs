@@ -3,7 +3,7 @@
 
 use core::cell::Cell;
 use core::ptr;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::context::{Context, Head};
 use super::node::FUTEX_OFFSET;
@@ -15,8 +15,11 @@ thread_local! {
     static CONTEXT: Cell<*const Context> = const { Cell::new(ptr::null()) };
 }
 
+/// How many threads were enrolled, in this process and in those that it was forked from before they forked.
+static ENROLLED: AtomicU64 = AtomicU64::new(0);
+
 /// The calling thread, ready to hold words. Neither Send nor Sync.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Thread {
     context: *const Context,
 }
@@ -58,6 +61,9 @@ impl Thread {
         own.link_into(unsafe { &*head });
         CONTEXT.with(|variable| {
             own.owner.set(ptr::from_ref(variable).addr());
+            // Relaxed, both: only that it is another one each time.
+            let stamp = ENROLLED.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+            own.stamp.store(stamp, Ordering::Relaxed);
             variable.set(context);
         });
         Ok(Self { context })
@@ -67,6 +73,12 @@ impl Thread {
     fn context(&self) -> &Context {
         // SAFETY: contexts are never unmapped; this one belongs to the calling thread (`Thread` is !Send).
         unsafe { &*self.context }
+    }
+
+    /// What no other thread ever has: a number that a fork wipes, and that its child gives to none of its own.
+    #[inline]
+    pub(super) fn stamp(&self) -> u64 {
+        self.context().stamp.load(Ordering::Relaxed) // Relaxed: compared with what this thread wrote.
     }
 
     /// The thread's id in its PID namespace, as words carry it.
