@@ -126,11 +126,7 @@ impl Engine {
             loads.drain(..).for_each(|load| load.fail(error.clone()));
             return;
         }
-        for mut load in loads.drain(..) {
-            state.name(&mut load);
-            state.backlog.push_back(load);
-        }
-        state.pump(&self.tasks, &self.board);
+        state.submit_all(loads, &self.tasks, &self.board);
         let waits = is_patient && !state.backlog.is_empty();
         drop(state);
         if waits {
