@@ -3,7 +3,7 @@
 //! A caller and its worker that share a processor go on by turns: a call that takes half a microsecond takes ten. The kernel may
 //! leave them so for ten milliseconds and more beside a processor that is idle, for both always run; and where both processors
 //! have been busy, as they are while a caller and its worker wait for each other awake, it does not look for an idle one even for
-//! one that it wakes. So the worker moves itself.
+//! one that it wakes. So the worker moves itself, if it is the only one that looks for tasks: of several, two would meet elsewhere.
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
@@ -20,12 +20,15 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Whether the calling thread is on the `caller`'s processor, even though it has tried to go to another one, or did so just now.
-    pub(super) fn is_shared(&mut self, caller: Option<usize>) -> bool {
+    /// Whether the calling thread is on the `caller`'s processor. It tries to go to another one first if it `may_move`.
+    pub(super) fn is_shared(&mut self, caller: Option<usize>, may_move: bool) -> bool {
         let is_shared = || caller == Some(sched_getcpu());
         if !is_shared() {
             *self = Self::default();
             return false;
+        }
+        if !may_move {
+            return true;
         }
         if self.stays > 0 {
             self.stays -= 1;
@@ -62,9 +65,9 @@ mod tests {
     fn a_thread_moves_and_may_run_where_it_might_before() {
         let allowed = sched_getaffinity(None).unwrap();
         let mut place = Place::default();
-        assert!(!place.is_shared(None));
-        for _ in 0..20 {
-            place.is_shared(Some(sched_getcpu()));
+        assert!(!place.is_shared(None, true));
+        for may_move in [true, false].repeat(10) {
+            place.is_shared(Some(sched_getcpu()), may_move);
             assert_eq!(sched_getaffinity(None), Ok(allowed));
         }
     }
@@ -77,7 +80,7 @@ mod tests {
             sched_setaffinity(None, &one).unwrap();
             let mut place = Place::default();
             for _ in 0..20 {
-                assert!(place.is_shared(Some(sched_getcpu())));
+                assert!(place.is_shared(Some(sched_getcpu()), true));
             }
             // After 0, 1, 2, 4 and 8 times more.
             assert_eq!(place.next, 16);

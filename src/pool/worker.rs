@@ -214,7 +214,8 @@ impl Worker {
     /// Looks for a task for a while.
     fn look_out(&mut self) -> bool {
         // No task comes while it spins where the caller is to run.
-        let looks = if self.place.is_shared(self.board.caller()) { 0 } else { LOOKS };
+        let is_alone = self.seat == 0 && !self.board.shift().is_on(1);
+        let looks = if self.place.is_shared(self.board.caller(), is_alone) { 0 } else { LOOKS };
         let look = |pause: fn()| {
             pause();
             self.tasks.seems_ready()
