@@ -14,7 +14,7 @@ mod report;
 mod rounds;
 
 use std::hint::{black_box, spin_loop};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use std::thread::yield_now;
 use std::time::Instant;
 
@@ -26,6 +26,7 @@ use report::{Goal, Report};
 use rounds::{Contestant, Figures};
 
 const BARE: &str = "two workers on bare rings";
+const SLEEPY: &str = "two workers on bare rings, asleep when idle";
 const FUTEX: &str = "bare futex round trip, asleep";
 const RAYON: &str = "rayon (threads)";
 const POOL: &str = "**Pool**";
@@ -45,6 +46,7 @@ fn main() {
     let (tasks, rounds) = if rounds::is_quick() { (10_000, 1) } else { (100_000, 7) };
     // Forks come before threads.
     let bare = Bare::start();
+    let sleepy = Sleepy::start();
     let futex = Futex::start();
     let python = CPython::start();
     let python = python.as_ref();
@@ -60,6 +62,7 @@ fn main() {
 
     let mut contestants = vec![
         Contestant::new(BARE, |n| timed(|| bare.map(n))),
+        Contestant::new(SLEEPY, |n| timed(|| sleepy.map(n))),
         Contestant::new(RAYON, |n| timed(|| rayon_map(&rayon, n, 1))),
         Contestant::new(POOL, |n| timed(|| drop(pool.map_with(same, 0..n, one).expect("results")))),
         Contestant::new(THREADS, |n| timed(|| drop(threads.map_with(same, 0..n, one).expect("results")))),
@@ -82,8 +85,10 @@ fn main() {
         "From the call of `map` until all results are there. procspawn has no map: all are spawned, then joined.",
     );
     rates(&mut report, &figures);
-    let mut targets =
-        vec![(format!("{POOL}, in tasks a second / {BARE}"), figures.ratio(BARE, POOL), Goal::AtLeast(0.2))];
+    let of = |peer| {
+        (format!("{POOL}, in tasks a second / {peer}"), figures.ratio(peer, POOL), Goal::AtLeast(0.2))
+    };
+    let mut targets = vec![of(BARE), of(SLEEPY)];
     if python.is_some() {
         targets.push((
             format!("{POOL}, in tasks a second / {PYTHON}"),
@@ -95,6 +100,7 @@ fn main() {
 
     let mut contestants = vec![
         Contestant::new(BARE, |n| timed(|| bare.map(n))),
+        Contestant::new(SLEEPY, |n| timed(|| sleepy.map(n))),
         Contestant::new(RAYON, |n| timed(|| rayon_map(&rayon, n, usize::MAX))),
         Contestant::new(POOL, |n| timed(|| drop(pool.map(same, 0..n).expect("results")))),
         Contestant::new(THREADS, |n| timed(|| drop(threads.map(same, 0..n).expect("results")))),
@@ -117,6 +123,7 @@ fn main() {
 
     let mut contestants = vec![
         Contestant::new(BARE, |n| timed(|| bare.one_by_one(n))),
+        Contestant::new(SLEEPY, |n| timed(|| sleepy.one_by_one(n))),
         Contestant::new(FUTEX, |n| SHARE * timed(|| (0..n / SHARE).for_each(|_| futex.ask()))),
         Contestant::new(RAYON, |n| timed(|| (0..n).for_each(|n| assert_eq!(rayon.install(|| same(n)), n)))),
         Contestant::new(POOL, |n| timed(|| (0..n).for_each(|n| assert_eq!(pool.apply(same, n), Ok(n))))),
@@ -139,10 +146,13 @@ fn main() {
     );
     let row = |name: &&'static str| {
         let micros = format!("{:.2}", figures.nanos(name) / 1e3);
-        vec![name.to_string(), micros, format!("{:.2}", figures.ratio(name, BARE))]
+        let ratios = [BARE, SLEEPY].map(|peer| format!("{:.2}", figures.ratio(name, peer)));
+        [vec![name.to_string(), micros], ratios.to_vec()].concat()
     };
-    report.table(&["us", "/ bare rings"], &figures.names().iter().map(row).collect::<Vec<_>>());
-    report.targets(&[(format!("{POOL} / {BARE}"), figures.ratio(POOL, BARE), Goal::AtMost(3.0))]);
+    let heads = ["us", "/ bare rings", "/ bare rings, asleep when idle"];
+    report.table(&heads, &figures.names().iter().map(row).collect::<Vec<_>>());
+    let of = |peer| (format!("{POOL} / {peer}"), figures.ratio(POOL, peer), Goal::AtMost(3.0));
+    report.targets(&[BARE, SLEEPY].map(of));
 
     let by = |method| {
         move || {
@@ -187,15 +197,18 @@ fn main() {
     }
     procspawn.shutdown();
     bare.end();
+    sleepy.end();
     futex.end();
 }
 
 fn rates(report: &mut Report, figures: &Figures) {
     let row = |name: &&'static str| {
         let rate = format!("{:.3}", 1e3 / figures.nanos(name));
-        vec![name.to_string(), rate, format!("{:.3}", figures.ratio(BARE, name))]
+        let ratios = [BARE, SLEEPY].map(|peer| format!("{:.3}", figures.ratio(peer, name)));
+        [vec![name.to_string(), rate], ratios.to_vec()].concat()
     };
-    report.table(&["M/s", "/ bare rings"], &figures.names().iter().map(row).collect::<Vec<_>>());
+    let heads = ["M/s", "/ bare rings", "/ bare rings, asleep when idle"];
+    report.table(&heads, &figures.names().iter().map(row).collect::<Vec<_>>());
 }
 
 /// The task.
@@ -297,21 +310,7 @@ impl Bare {
     fn start() -> Self {
         let shared =
             Shared::new(Rings { stage: AtomicU32::new(0), tasks: Ring::new(), results: Ring::new() });
-        let workers = (0..WORKERS)
-            .map(|_| {
-                // SAFETY: the child touches shared memory only, makes system calls, and ends without exit handlers.
-                let pid = unsafe { libc::fork() };
-                assert!(pid >= 0, "fork");
-                if pid == 0 {
-                    // SAFETY: asks for a signal when the parent ends.
-                    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-                    work(&shared);
-                    // SAFETY: ends the process.
-                    unsafe { libc::_exit(0) };
-                }
-                pid
-            })
-            .collect();
+        let workers = fork_workers(|| work(&shared));
         let this = Self { shared, workers };
         this.one_by_one(1);
         this
@@ -355,11 +354,7 @@ impl Bare {
 
     fn end(self) {
         self.say(2);
-        for pid in self.workers {
-            let mut status = 0;
-            // SAFETY: `status` is a writable integer.
-            assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
-        }
+        join_workers(self.workers);
     }
 }
 
@@ -381,6 +376,31 @@ impl Ring {
     }
 }
 
+fn fork_workers(work: impl Fn()) -> Vec<libc::pid_t> {
+    let fork = |_| {
+        // SAFETY: the child touches shared memory only, makes system calls, and ends without exit handlers.
+        let pid = unsafe { libc::fork() };
+        assert!(pid >= 0, "fork");
+        if pid == 0 {
+            // SAFETY: asks for a signal when the parent ends.
+            unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+            work();
+            // SAFETY: ends the process.
+            unsafe { libc::_exit(0) };
+        }
+        pid
+    };
+    (0..WORKERS).map(fork).collect()
+}
+
+fn join_workers(workers: Vec<libc::pid_t>) {
+    for pid in workers {
+        let mut status = 0;
+        // SAFETY: `status` is a writable integer.
+        assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+    }
+}
+
 /// A worker of bare rings.
 fn work(rings: &Rings) {
     let stage = || rings.stage.load(Ordering::Acquire);
@@ -394,6 +414,149 @@ fn work(rings: &Rings) {
             None if stage() == 2 => return,
             None => sleep(&rings.stage, 0),
         }
+    }
+}
+
+/// Who sleeps at one end of a ring, and how often that end was woken.
+#[repr(align(64))]
+struct Sleepers {
+    count: AtomicU32,
+    wakes: AtomicU32,
+}
+
+impl Sleepers {
+    fn new() -> Self {
+        Self { count: AtomicU32::new(0), wakes: AtomicU32::new(0) }
+    }
+
+    /// Until `attempt` succeeds: asleep, after some looks.
+    fn until<R>(&self, mut attempt: impl FnMut() -> Option<R>) -> R {
+        loop {
+            for _ in 0..SPINS {
+                if let Some(done) = attempt() {
+                    return done;
+                }
+                spin_loop();
+            }
+            self.count.fetch_add(1, Ordering::SeqCst);
+            let wakes = self.wakes.load(Ordering::SeqCst);
+            let done = attempt();
+            if done.is_none() {
+                sleep(&self.wakes, wakes);
+            }
+            self.count.fetch_sub(1, Ordering::SeqCst);
+            if let Some(done) = done {
+                return done;
+            }
+        }
+    }
+
+    /// Wakes one, if there is one: what it waits for was stored before.
+    fn wake(&self) {
+        fence(Ordering::SeqCst);
+        if self.count.load(Ordering::Relaxed) != 0 {
+            self.wakes.fetch_add(1, Ordering::SeqCst);
+            // SAFETY: wakes a sleeper of a word that stays mapped.
+            unsafe { libc::syscall(libc::SYS_futex, self.wakes.as_ptr(), libc::FUTEX_WAKE, 1) };
+        }
+    }
+}
+
+/// A [`Ring`] at whose ends one sleeps that has looked often enough.
+struct SleepyRing {
+    ring: Ring,
+    producers: Sleepers,
+    consumers: Sleepers,
+}
+
+impl SleepyRing {
+    fn new() -> Self {
+        Self { ring: Ring::new(), producers: Sleepers::new(), consumers: Sleepers::new() }
+    }
+
+    fn try_put(&self, value: u64) -> bool {
+        let put = self.ring.put(value);
+        if put {
+            self.consumers.wake();
+        }
+        put
+    }
+
+    fn put(&self, value: u64) {
+        self.producers.until(|| self.try_put(value).then_some(()));
+    }
+
+    fn try_get(&self) -> Option<u64> {
+        let value = self.ring.get()?;
+        self.producers.wake();
+        Some(value)
+    }
+
+    fn get(&self) -> u64 {
+        self.consumers.until(|| self.try_get())
+    }
+}
+
+/// [`Bare`], whose workers do not look for ever.
+struct Sleepy {
+    rings: Shared<[SleepyRing; 2]>,
+    workers: Vec<libc::pid_t>,
+}
+
+impl Sleepy {
+    /// The task on which a worker ends.
+    const END: u64 = u64::MAX;
+
+    fn start() -> Self {
+        let rings = Shared::new([SleepyRing::new(), SleepyRing::new()]);
+        let [tasks, results] = &*rings;
+        let work = || {
+            loop {
+                match tasks.get() {
+                    Self::END => return,
+                    task => results.put(same(task)),
+                }
+            }
+        };
+        let workers = fork_workers(work);
+        Self { rings, workers }
+    }
+
+    /// All tasks at once, as far as there is room.
+    fn map(&self, count: u64) {
+        let [tasks, ready] = &*self.rings;
+        let mut results = vec![0; usize::try_from(count).expect("few")];
+        let (mut next, mut done) = (0, 0);
+        let mut take = |result| results[usize::try_from(result).expect("few")] = result;
+        while done < count {
+            let before = (next, done);
+            while next < count && tasks.try_put(next) {
+                next += 1;
+            }
+            while let Some(result) = ready.try_get() {
+                take(result);
+                done += 1;
+            }
+            if (next, done) == before {
+                take(ready.get());
+                done += 1;
+            }
+        }
+        assert!((0..).zip(&results).all(|(n, result)| n == *result));
+    }
+
+    fn one_by_one(&self, count: u64) {
+        let [tasks, ready] = &*self.rings;
+        for n in 0..count {
+            tasks.put(n);
+            assert_eq!(ready.get(), n);
+        }
+    }
+
+    fn end(self) {
+        let [tasks, _] = &*self.rings;
+        self.workers.iter().for_each(|_| tasks.put(Self::END));
+        join_workers(self.workers);
     }
 }
 

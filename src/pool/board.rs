@@ -1,7 +1,8 @@
 //! [`Board`]: what a pool and its workers tell each other beside the messages.
 //!
 //! Which worker has which task: see [`Claims`]. **Seats**, a line for each worker: the task in its hand; when it began it;
-//! whether the worker has come as far as taking tasks; and a line that says how many of them look for tasks: see [`Shift`].
+//! whether the worker has come as far as taking tasks; and a line that says how many of them look for tasks: see [`Shift`], and
+//! where the caller is that waits for results: see [`Place`](super::place::Place).
 //! **Bells**, one for each worker: it sleeps on its own while it does not look.
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,8 @@ use crate::{Event, RawArray, Result};
 // The first word is the hand.
 const SINCE: usize = 1;
 const IS_READY: usize = 2;
+// Behind the shift's word.
+const CALLER: usize = 1;
 
 /// Words in shared memory. Every access is to a word that exists, or is of no effect.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -46,6 +49,19 @@ impl Board {
                 bell.set();
             }
         });
+    }
+
+    /// A caller waits on this processor. It is seldom another one than before: the workers' copies of the line stay good.
+    pub(super) fn set_caller(&self, processor: usize) {
+        if self.caller() != Some(processor) {
+            let _ = self.seats.store(self.bells.len() * SEAT + CALLER, processor as u64 + 1);
+        }
+    }
+
+    /// The processor on which a caller last waited.
+    pub(super) fn caller(&self) -> Option<usize> {
+        let caller = self.seats.load(self.bells.len() * SEAT + CALLER).ok()?;
+        usize::try_from(caller.checked_sub(1)?).ok()
     }
 
     pub(super) fn bell(&self, seat: u32) -> Option<&Event> {

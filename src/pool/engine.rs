@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
+use rustix::thread::sched_getcpu;
 
 use super::board::Board;
 use super::load::{Load, Receiver};
@@ -125,11 +126,7 @@ impl Engine {
             loads.drain(..).for_each(|load| load.fail(error.clone()));
             return;
         }
-        for mut load in loads.drain(..) {
-            state.name(&mut load);
-            state.backlog.push_back(load);
-        }
-        state.pump(&self.tasks, &self.board);
+        state.submit_all(loads, &self.tasks, &self.board);
         let waits = is_patient && !state.backlog.is_empty();
         drop(state);
         if waits {
@@ -308,6 +305,7 @@ impl Engine {
             |seat| {
                 // Relaxed: a hint, which only who sits changes.
                 self.helped.store(self.helped.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+                self.board.set_caller(sched_getcpu());
                 let received = self.receive(seat, Wait::Until(deadline));
                 // Its own task, for one, if the time is over.
                 has_more = received.as_ref().map_or(true, |received| received.has_more);

@@ -156,9 +156,9 @@ impl Load {
         self.message.get(..length).unwrap_or_default()
     }
 
-    pub(super) fn fail(self, error: TaskError) {
+    pub(super) fn fail(&self, error: TaskError) {
         if !self.is_withdrawn {
-            self.receiver.fail(self.chunk, self.items as usize, error);
+            Arc::clone(&self.receiver).fail(self.chunk, self.items as usize, error);
         }
     }
 }

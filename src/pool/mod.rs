@@ -11,6 +11,9 @@
 //! had in its hands, and that task alone. When the supervisor sees that a worker has ended, it puts a message in the result
 //! ring itself: whoever reads that has taken in all that the worker had put.
 //!
+//! While calls come one at a time one worker looks for them, awake (`raw/shift.rs`), on another processor than the caller
+//! (`place.rs`); the other workers and the pool's own threads sleep, and the caller takes in its results itself.
+//!
 //! # The life of an entry in the pool's table
 //! ```text
 //! free      -> offered     the task is in the ring: its claim is PENDING, its load in the table
@@ -34,6 +37,7 @@ mod engine;
 mod foreign;
 mod load;
 mod message;
+mod place;
 #[expect(clippy::module_inception, reason = "a file is named after its type, and the type after the layer")]
 mod pool;
 mod reader;

@@ -62,8 +62,12 @@ pub(super) struct Received<'c> {
 }
 
 enum Told {
-    Results { start: usize, end: usize },
-    Failed(TaskError),
+    Results {
+        start: usize,
+        end: usize,
+    },
+    /// Small, as what comes much more often is.
+    Failed(Box<TaskError>),
 }
 
 impl Engine {
@@ -107,36 +111,41 @@ impl Engine {
         drop(state);
         // While the caller sits: who sits down next and finds its own missing may sleep until the next message comes.
         let callbacks = Callbacks::of(|| {
-            let mut told = told.drain(..).peekable();
-            while let Some((load, what)) = told.next() {
+            // Looked at in their places: to move them would take longer than all the rest.
+            let mut rest = told.iter().peekable();
+            while let Some((load, what)) = rest.next() {
                 match what {
                     _ if load.is_withdrawn => {}
-                    Told::Failed(error) => load.fail(error),
-                    Told::Results { start, end } => {
+                    Told::Failed(error) => load.fail((**error).clone()),
+                    &Told::Results { start, end } => {
                         let receiver = Arc::as_ptr(&load.receiver);
                         let part = |load: &Load, start, end| Part {
                             chunk: load.chunk,
                             items: load.items as usize,
                             results: Decoder::new(bytes.get(start..end).unwrap_or_default(), Vec::new()),
                         };
-                        let first = part(&load, start, end);
+                        let first = part(load, start, end);
                         // Those of one map are told at once.
-                        let mut others = || match told.peek()? {
-                            &(ref load, Told::Results { start, end })
+                        let mut others = || match rest.peek()? {
+                            &(load, Told::Results { start, end })
                                 if !load.is_withdrawn
                                     && std::ptr::addr_eq(Arc::as_ptr(&load.receiver), receiver) =>
                             {
-                                let part = part(load, start, end);
-                                told.next();
-                                Some(part)
+                                rest.next();
+                                Some(part(load, *start, *end))
                             }
                             _ => None,
                         };
-                        let take_in = || load.receiver.take_in(&mut Parts::new(first, &mut others));
+                        let receiver = Arc::clone(&load.receiver);
+                        let take_in = || receiver.take_in(&mut Parts::new(first, &mut others));
                         // What a value's drop may do is nothing to the other results.
                         let _ = catch_unwind(AssertUnwindSafe(take_in));
                     }
                 }
+            }
+            // One by one: a value's drop may panic here, too.
+            while let Some(last) = told.len().checked_sub(1) {
+                let _ = catch_unwind(AssertUnwindSafe(|| told.truncate(last)));
             }
         });
         let seat = Some(seat).filter(|_| callbacks.is_empty());
@@ -158,7 +167,7 @@ impl Engine {
             }
             SKIPPED => drop(state.release(head.id)),
             UNSENT => {
-                let error = TaskError::Encode(String::from_utf8_lossy(rest).into_owned());
+                let error = Box::new(TaskError::Encode(String::from_utf8_lossy(rest).into_owned()));
                 told.extend(state.release(head.id).map(|load| (load, Told::Failed(error))));
             }
             ENDED => told.extend(self.bury(state, head.seat)),
@@ -198,14 +207,14 @@ impl Engine {
         self.ring();
         let mut load = state.release(lost?)?;
         if is_overdue {
-            return Some((load, Told::Failed(TaskError::TaskTimedOut)));
+            return Some((load, Told::Failed(Box::new(TaskError::TaskTimedOut))));
         }
         if load.retries > 0 && !load.is_withdrawn && !state.has_ended() {
             load.retries -= 1;
             state.backlog.push_front(load);
             return None;
         }
-        Some((load, Told::Failed(error)))
+        Some((load, Told::Failed(Box::new(error))))
     }
 
     /// What the pool's own thread does: it takes in results as long as no caller does.

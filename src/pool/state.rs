@@ -66,6 +66,22 @@ impl Entry {
     }
 }
 
+/// Tells tasks which of the free entries they will have, as many as there are: how many.
+fn offer_all<'l>(
+    loads: impl Iterator<Item = &'l mut Load>,
+    entries: &mut [Entry],
+    free: &[u32],
+    board: &Board,
+) -> usize {
+    let mut count = 0;
+    for (load, &index) in loads.zip(free.iter().rev()) {
+        let Some(entry) = entries.get_mut(index as usize) else { break };
+        load.set_id(entry.offer(index, board));
+        count += 1;
+    }
+    count
+}
+
 /// Room for one worker.
 pub(super) struct Seat {
     /// The number of its process; 0 for none.
@@ -199,13 +215,25 @@ impl State {
             self.backlog.pop_front();
         }
         let next = self.backlog.iter_mut().take(BATCH).take_while(|load| !load.is_withdrawn);
-        let mut count = 0;
-        for (load, &index) in next.zip(self.free.iter().rev()) {
-            let Some(entry) = self.entries.get_mut(index as usize) else { break };
-            load.set_id(entry.offer(index, board));
-            count += 1;
+        offer_all(next, &mut self.entries, &self.free, board)
+    }
+
+    /// Gives new tasks their tickets, and puts them in the ring, or behind the backlog.
+    pub(super) fn submit_all(&mut self, loads: &mut Vec<Load>, tasks: &Queue<Vec<u8>>, board: &Board) {
+        loads.iter_mut().for_each(|load| self.name(load));
+        if self.backlog.is_empty() {
+            let count = offer_all(loads.iter_mut().take(BATCH), &mut self.entries, &self.free, board);
+            let message = |index| loads.get(index).map_or(&[][..], Load::in_ring);
+            // What goes wrong goes wrong again with the backlog.
+            let put = tasks.put_payloads(Wait::Never, count, message).unwrap_or(0);
+            loads.drain(..put).for_each(|load| self.enter(load));
         }
-        count
+        if loads.is_empty() {
+            self.call_workers(board);
+            return;
+        }
+        self.backlog.extend(loads.drain(..));
+        self.pump(tasks, board);
     }
 
     /// Has as many workers look for tasks as there are tasks, or all, if one of them may not be there.

@@ -21,6 +21,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::board::Board;
 use super::message::{RESULT_HEAD, RESULTS, ResultHead, SKIPPED, TASK_HEAD, TaskHead, UNSENT, push_words};
+use super::place::Place;
 use super::runner::{Function, Runner};
 use super::wire::{ARGUMENTS, ASK, RESULT, Wire};
 use crate::Queue;
@@ -118,6 +119,7 @@ pub(super) fn work<I>(employment: Employment<I>) -> Ending {
         wire: employment.wire,
         seat: employment.seat,
         is_timed: employment.is_timed,
+        place: Place::default(),
         task: Vec::new(),
         spare: Vec::new(),
     };
@@ -139,6 +141,7 @@ struct Worker {
     wire: Wire,
     seat: u32,
     is_timed: bool,
+    place: Place,
     /// The message of the task at hand.
     task: Vec<u8>,
     /// Where the last result was, for the next one.
@@ -209,12 +212,15 @@ impl Worker {
     }
 
     /// Looks for a task for a while.
-    fn look_out(&self) -> bool {
+    fn look_out(&mut self) -> bool {
+        // No task comes while it spins where the caller is to run.
+        let is_alone = self.seat == 0 && !self.board.shift().is_on(1);
+        let looks = if self.place.is_shared(self.board.caller(), is_alone) { 0 } else { LOOKS };
         let look = |pause: fn()| {
             pause();
             self.tasks.seems_ready()
         };
-        (0..LOOKS).any(|_| look(std::hint::spin_loop)) || (0..YIELDS).any(|_| look(std::thread::yield_now))
+        (0..looks).any(|_| look(std::hint::spin_loop)) || (0..YIELDS).any(|_| look(std::thread::yield_now))
     }
 
     /// Sleeps until it is called, or for a slice.
