@@ -37,9 +37,9 @@ const REPORTS: usize = 32;
 
 /// Where clients connect: `accept` hands out the connections, in the order in which their handshakes end.
 ///
-/// A thread of the listener's greets the clients, all at once: one that is silent delays nobody, and is turned away after
-/// 10 s, or [another time](ListenerOptions::handshake_timeout). With a key, both ends prove that they have it before anything else is said (`HMAC-SHA256`); what is sent
-/// afterwards is neither encrypted nor authenticated, so a network must be one to trust.
+/// A thread of the listener's greets the clients, all at once: one that is silent delays nobody, and is turned away after 10 s,
+/// or [another time](ListenerOptions::handshake_timeout). With a key, both ends prove that they have it before anything else is
+/// said (`HMAC-SHA256`); what is sent afterwards is neither encrypted nor authenticated, so a network must be one to trust.
 ///
 /// Dropped, it is closed, its socket file removed, and the connections that nobody has accepted are closed.
 ///
@@ -169,7 +169,8 @@ impl Listener {
     ///
     /// # Errors
     /// [`Authentication`](ConnectionError::Authentication): a client was turned away, and why; the next one can be accepted.
-    /// Clients that hang up are not reported, and those that stay silent [if it is asked for](ListenerOptions::reports_silent). [`Io`](ConnectionError::Io).
+    /// Clients that hang up are not reported, and those that stay silent [if it is asked for](ListenerOptions::reports_silent).
+    /// [`Io`](ConnectionError::Io).
     ///
     /// # Process death
     /// A client that has died since is accepted; its connection says so.

@@ -1,7 +1,7 @@
 //! Layer 4: messages between two processes.
 //!
-//! [`pipe`] makes two connected ends, [`Listener`] and [`Client`] connect programs; [`Connection`] sends and receives values, with the handles in them, or bytes.
-//! [`wait`] waits for several at once, and for processes.
+//! [`pipe`] makes two connected ends, [`Listener`] and [`Client`] connect programs; [`Connection`] sends and receives values,
+//! with the handles in them, or bytes. [`wait`] waits for several at once, and for processes.
 //!
 //! # How a message travels
 //! Between processes of one machine a connection is a Unix socket of packets: one message is one packet, sent by one

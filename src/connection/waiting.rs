@@ -12,8 +12,8 @@ use crate::{Error, Result};
 /// after the timeout, which `None` makes endless.
 ///
 /// A [`Connection`](crate::Connection) is ready when there is something to receive or nothing will come any more, a
-/// [`Listener`](crate::Listener) when `accept` would not wait, a [`sentinel`](crate::Process::sentinel) when its process has ended, any
-/// other descriptor when it can be read from. One may be named several times.
+/// [`Listener`](crate::Listener) when `accept` would not wait, a [`sentinel`](crate::Process::sentinel) when its process has
+/// ended, any other descriptor when it can be read from. One may be named several times.
 ///
 /// # Errors
 /// [`Error::Os`]: more than the process may have open files (`RLIMIT_NOFILE`), or no memory.

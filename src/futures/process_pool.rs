@@ -43,7 +43,8 @@ impl ProcessPoolExecutor {
     /// An executor of so many workers.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for 0; [`Error::OutOfMemory`](crate::Error::OutOfMemory); those of [`Process::spawn`](crate::Process::spawn).
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for 0; [`Error::OutOfMemory`](crate::Error::OutOfMemory);
+    /// those of [`Process::spawn`](crate::Process::spawn).
     ///
     /// # Examples
     /// ```

@@ -232,8 +232,8 @@ impl<T: Serialize + DeserializeOwned> ArrayProxy<T> {
     /// Sets all elements.
     ///
     /// # Errors
-    /// [`TooLong`](ManagerError::TooLong), also where all copies together are more than a message takes, and none was set; those of a
-    /// call.
+    /// [`TooLong`](ManagerError::TooLong), also where all copies together are more than a message takes, and none was set;
+    /// those of a call.
     ///
     /// # Process death
     /// As for the type.

@@ -119,7 +119,8 @@ impl ManagerBuilder {
         self
     }
 
-    /// How long a client may take to prove its key, and then to say which version it speaks, before it is turned away. Default 10 s.
+    /// How long a client may take to prove its key, and then to say which version it speaks, before it is turned away. Default
+    /// 10 s.
     ///
     /// # Examples
     /// ```

@@ -45,8 +45,8 @@ pub enum ManagerError {
     Stopping,
     /// At the address there is another server than the one that had the object.
     Restarted,
-    /// A request or a reply is longer than the server takes messages. Nothing was done if it is the request; and nothing that the reply
-    /// was to bring is lost: an element that is too long to be taken stays where it is.
+    /// A request or a reply is longer than the server takes messages. Nothing was done if it is the request; and nothing that
+    /// the reply was to bring is lost: an element that is too long to be taken stays where it is.
     #[non_exhaustive]
     TooLong {
         /// Its bytes.

@@ -80,8 +80,8 @@ impl Host {
         (session, is_known)
     }
 
-    /// A connection of the session has ended. With the last one, what it holds goes to others at once; what it refers to stays for a
-    /// while, for a client that merely lost its connections. Returns after that.
+    /// A connection of the session has ended. With the last one, what it holds goes to others at once; what it refers to stays
+    /// for a while, for a client that merely lost its connections. Returns after that.
     pub(super) fn leave(&self, id: SessionId, session: &Arc<Session>) {
         if !session.close() {
             return;

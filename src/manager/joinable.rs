@@ -344,8 +344,8 @@ impl<T: Serialize + DeserializeOwned> JoinableQueueProxy<T> {
         get(&self.remote, Some(timeout))
     }
 
-    /// Gets up to `most` items that are there, and as many as a message takes, waiting for the first: by one message. Each is to be followed by a
-    /// [`task_done`](Self::task_done).
+    /// Gets up to `most` items that are there, and as many as a message takes, waiting for the first: by one message. Each is
+    /// to be followed by a [`task_done`](Self::task_done).
     ///
     /// # Errors
     /// As [`get`](Self::get).

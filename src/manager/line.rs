@@ -1,11 +1,12 @@
 //! [`Line`]: a connection between a client and a server, and the mailboxes beside it.
 //!
-//! On one machine the two also share 16 KiB of memory, which the server makes and sends with its greeting: a mailbox for requests and
-//! one for replies (`raw/mailbox.rs`). Who has sent a message looks for a while for the answer, if that has paid before
-//! (`sys/spin.rs`), then sleeps at the mailbox, and after a slice at the socket. A message to who looks or sleeps at the
-//! mailbox goes there, if it is short enough, and every other one by the socket. So a conversation of two that are awake is without a system
-//! call, and one of two that wake each other, as on one core, is by futex, in about half of the socket's time; whatever
-//! becomes of either is seen at the socket, as it is without mailboxes, a slice later at most; and who has nothing to do sleeps there.
+//! On one machine the two also share 16 KiB of memory, which the server makes and sends with its greeting: a mailbox for
+//! requests and one for replies (`raw/mailbox.rs`). Who has sent a message looks for a while for the answer, if that has paid
+//! before (`sys/spin.rs`), then sleeps at the mailbox, and after a slice at the socket. A message to who looks or sleeps at the
+//! mailbox goes there, if it is short enough, and every other one by the socket. So a conversation of two that are awake is
+//! without a system call, and one of two that wake each other, as on one core, is by futex, in about half of the socket's time;
+//! whatever becomes of either is seen at the socket, as it is without mailboxes, a slice later at most; and who has nothing to
+//! do sleeps there.
 //!
 //! Requests of a pipeline in more than one message go by the socket, and so do their replies: one message in each direction is
 //! what there is room for. A message is copied out before anybody looks at what is in it.
@@ -33,7 +34,8 @@ const HEAD: usize = 64;
 /// The longest message that goes by a mailbox.
 pub(super) const ROOM: usize = MAILBOX - HEAD;
 
-/// How long a sleep at a mailbox lasts at most, in milliseconds: so much later the death of the other end is seen. 0 forbids such sleeps.
+/// How long a sleep at a mailbox lasts at most, in milliseconds: so much later the death of the other end is seen. 0 forbids
+/// such sleeps.
 static SLICE_MILLIS: AtomicU32 = AtomicU32::new(100);
 
 /// Which end of a line this is.
@@ -233,7 +235,8 @@ impl Line {
             return Found::Elsewhere;
         }
         let look = || Some(inbox.look()).filter(|found| *found != Found::Nothing);
-        // What is there at once came while the core was the other's, as by a wake-up on the same core: that says nothing for looking.
+        // What is there at once came while the core was the other's, as by a wake-up on the same core: that says nothing for
+        // looking.
         let found = look().or_else(|| spin::spin_awake(inbox.word, 1, look));
         if let (None, Some(slice)) = (found, slice()) {
             let end = Deadline::after(slice);

@@ -19,9 +19,9 @@ const SHOWN: usize = 16;
 
 /// A list on a manager's server.
 ///
-/// Each method is one call to the server, and atomic, but for those that say otherwise. What is looked for is found by its bytes:
-/// elements are the same when serde encodes them alike. Iteration is over a copy. An element is a copy, too; a proxy in it is the object
-/// itself.
+/// Each method is one call to the server, and atomic, but for those that say otherwise. What is looked for is found by its
+/// bytes: elements are the same when serde encodes them alike. Iteration is over a copy. An element is a copy, too; a proxy in
+/// it is the object itself.
 ///
 /// # Process death
 /// A client killed in a call has made it or not. A server that is killed is [`ManagerError::Disconnected`], then

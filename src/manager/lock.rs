@@ -125,8 +125,8 @@ pub(super) fn own_thread() -> u64 {
 /// A lock on a manager's server.
 ///
 /// # Process death
-/// A client that is killed, or loses its connection, unlocks: within 1 s the next one has the lock. It is not told of it; what the lock
-/// guards is the server's, as a rule, and whole.
+/// A client that is killed, or loses its connection, unlocks: within 1 s the next one has the lock. It is not told of it; what
+/// the lock guards is the server's, as a rule, and whole.
 ///
 /// # Examples
 /// ```

@@ -35,15 +35,16 @@ use crate::{Address, AuthKey, Connection, Process, ProcessError, Result};
 /// How long a server may take to end by itself, and then by `SIGTERM`.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Shared objects behind a server: the way to share dictionaries, lists, locks and queues with processes that share no memory with this
-/// one, on this machine or another.
+/// Shared objects behind a server: the way to share dictionaries, lists, locks and queues with processes that share no memory
+/// with this one, on this machine or another.
 ///
-/// What it makes are *proxies*: typed handles of objects on the server, cheap to clone, Send and Sync. They travel in the arguments
-/// of processes, over connections, through queues, and into other objects of the same server. The object goes with its last
-/// proxy, in whatever process. An object that other programs are to find gets a [name](Self::publish).
+/// What it makes are *proxies*: typed handles of objects on the server, cheap to clone, Send and Sync. They travel in the
+/// arguments of processes, over connections, through queues, and into other objects of the same server. The object goes with
+/// its last proxy, in whatever process. An object that other programs are to find gets a [name](Self::publish).
 ///
-/// Dropping the manager that started a server ends that, with all objects, as [`shutdown`](Self::shutdown) does. Memory that processes share is a hundred times as fast:
-/// [`Queue`](crate::Queue), [`Value`](crate::Value) and their kin are for processes of one machine.
+/// Dropping the manager that started a server ends that, with all objects, as [`shutdown`](Self::shutdown) does. Memory that
+/// processes share is a hundred times as fast: [`Queue`](crate::Queue), [`Value`](crate::Value) and their kin are for processes
+/// of one machine.
 ///
 /// # Process death
 /// A server that is killed fails the calls that are going on with [`ManagerError::Disconnected`], and those that come later with
@@ -195,8 +196,9 @@ impl Manager {
 
     /// Ends the server, with all objects, and waits until it has ended. Again it does nothing.
     ///
-    /// Calls that have begun go on for up to half a second, and are answered. Those that wait, for a lock or an element of a queue,
-    /// and those that come too late end with [`ManagerError::Stopping`] or [`ManagerError::Unreachable`], and none of these was made.
+    /// Calls that have begun go on for up to half a second, and are answered. Those that wait, for a lock or an element of a
+    /// queue, and those that come too late end with [`ManagerError::Stopping`] or [`ManagerError::Unreachable`], and none of
+    /// these was made.
     ///
     /// # Errors
     /// [`ManagerError::NotStartedHere`].

@@ -16,24 +16,25 @@
 //! | `register` | [`RemoteObject`], [`ObjectProxy`] | |
 //!
 //! # How it works
-//! A call is a message over a [`Connection`](crate::Connection) and a message back (`wire.rs`). A thread of the server's serves a
-//! connection, and a call of the client's has one for itself while it lasts: so one that waits for a lock waits on the server, with
-//! nobody behind it, and is seen to have gone when its connection ends. A thread for each connection, and no event loop:
-//! [the guide](crate::guide::faq) has the measurement.
+//! A call is a message over a [`Connection`](crate::Connection) and a message back (`wire.rs`). A thread of the server's serves
+//! a connection, and a call of the client's has one for itself while it lasts: so one that waits for a lock waits on the
+//! server, with nobody behind it, and is seen to have gone when its connection ends. A thread for each connection, and no event
+//! loop: [the guide](crate::guide::faq) has the measurement.
 //!
-//! On one machine client and server share a little memory beside the connection, and a message goes that way to who is awake, or
-//! has slept for less than a tenth of a second (`line.rs`): a `get` takes 2 us instead of 57 between two cores, and 7 us instead of 13 on one. Who
-//! sleeps for longer sleeps at the socket, by which each learns of the other's death: at once, or when that tenth of a second is over.
+//! On one machine client and server share a little memory beside the connection, and a message goes that way to who is awake,
+//! or has slept for less than a tenth of a second (`line.rs`): a `get` takes 2 us instead of 57 between two cores, and 7 us
+//! instead of 13 on one. Who sleeps for longer sleeps at the socket, by which each learns of the other's death: at once, or
+//! when that tenth of a second is over.
 //!
-//! Values are bytes to the server: it stores and compares them, whatever the program, and needs no type of the clients'. So changes
-//! that depend on the value (`update`, `entry`, `sort`) are made by the client and exchanged for what it had read, again if
-//! that has changed.
+//! Values are bytes to the server: it stores and compares them, whatever the program, and needs no type of the clients'. So
+//! changes that depend on the value (`update`, `entry`, `sort`) are made by the client and exchanged for what it had read,
+//! again if that has changed.
 //!
 //! # What is whose
-//! All connections of a process are a *session*. The server counts the references of a session to each object, and notes what it holds:
-//! locks, permits, tasks, results. When its last connection ends, by whatever cause, what it holds is given back at once, and its references a
-//! second later: a client that merely lost its connections has its objects still when it calls again. A value with proxies in it holds
-//! references of its own.
+//! All connections of a process are a *session*. The server counts the references of a session to each object, and notes what
+//! it holds: locks, permits, tasks, results. When its last connection ends, by whatever cause, what it holds is given back at
+//! once, and its references a second later: a client that merely lost its connections has its objects still when it calls
+//! again. A value with proxies in it holds references of its own.
 
 mod array;
 mod barrier;

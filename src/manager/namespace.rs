@@ -26,7 +26,8 @@ enum NamespaceCall<'a> {
     Remove(&'a str),
     /// -> `Vec<String>`
     Names,
-    /// Name, type: changes the value from the first to the second, none being that there is none. -> `bool`: whether it was the first.
+    /// Name, type: changes the value from the first to the second, none being that there is none. -> `bool`: whether it was the
+    /// first.
     Exchange(&'a str, &'a str, Option<Item<'a>>, Option<Item<'a>>),
 }
 

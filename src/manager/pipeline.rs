@@ -27,12 +27,12 @@ use crate::transfer;
 
 /// Bytes after which a message is complete.
 const MESSAGE: usize = 8 << 10;
-/// Bytes that are on their way at most before an answer is waited for. The system has room for them, so that neither end waits for the other
-/// to read.
+/// Bytes that are on their way at most before an answer is waited for. The system has room for them, so that neither end waits
+/// for the other to read.
 const WINDOW: usize = 48 << 10;
 
-/// Calls that are sent without waiting for each other's answers, in messages of many. The server makes them one after the other, in
-/// their order; other clients' come in between. Nothing is sent before [`run`](Self::run).
+/// Calls that are sent without waiting for each other's answers, in messages of many. The server makes them one after the
+/// other, in their order; other clients' come in between. Nothing is sent before [`run`](Self::run).
 ///
 /// # Process death
 /// A client killed in it has made some of the calls, the first ones.

@@ -18,8 +18,8 @@ use crate::{Pool, TaskError};
 pub(super) enum PoolCall {
     /// -> `Vec<u64>`: leases of results.
     Submit(Vec<Job>),
-    /// The first result of these that is there, within a time. -> `Option<(u64, Result<Bytes, TaskError>)>`: which it is, and the result,
-    /// which the client has then.
+    /// The first result of these that is there, within a time. -> `Option<(u64, Result<Bytes, TaskError>)>`: which it is, and
+    /// the result, which the client has then.
     Get(Vec<u64>, Option<Duration>),
     /// -> `bool`: whether all these results are there.
     AreReady(Vec<u64>),

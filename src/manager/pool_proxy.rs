@@ -272,8 +272,8 @@ impl PoolProxy {
         self.map_async(f, items)?.then(callback)
     }
 
-    /// Has `f` called with each of `items`, which may be without end; results come in their order, each when it is there. It goes on
-    /// after a failure.
+    /// Has `f` called with each of `items`, which may be without end; results come in their order, each when it is there. It
+    /// goes on after a failure.
     ///
     /// # Errors
     /// Each result has its own. One that is no [`ManagerError::Task`] is the last.
@@ -302,7 +302,8 @@ impl PoolProxy {
         self.imap_with(f, items, MapOptions::default())
     }
 
-    /// As [`imap`](Self::imap), with options. A timeout is [`ManagerError::TimedOut`]; what is on its way then is done all the same.
+    /// As [`imap`](Self::imap), with options. A timeout is [`ManagerError::TimedOut`]; what is on its way then is done all the
+    /// same.
     ///
     /// # Errors
     /// Each result has its own. One that is no [`ManagerError::Task`] is the last.

@@ -17,8 +17,8 @@ use crate::segment::name_of;
 /// A queue on a manager's server.
 ///
 /// # Process death
-/// A client killed while it puts has put the item or not. One killed while it gets has taken it, perhaps before it knew: where that
-/// matters, a [`JoinableQueueProxy`](super::JoinableQueueProxy) gives tasks.
+/// A client killed while it puts has put the item or not. One killed while it gets has taken it, perhaps before it knew: where
+/// that matters, a [`JoinableQueueProxy`](super::JoinableQueueProxy) gives tasks.
 ///
 /// # Examples
 /// ```

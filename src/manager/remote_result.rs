@@ -94,8 +94,8 @@ fn all<R: DeserializeOwned>(came: Vec<Came>) -> Result<Vec<R>, ManagerError> {
     came.into_iter().flat_map(results_of).collect()
 }
 
-/// The result of a task or a map of a [`PoolProxy`](super::PoolProxy), which is there or will be. Dropped, it is forgotten, although the task is
-/// done; as it is if its client dies.
+/// The result of a task or a map of a [`PoolProxy`](super::PoolProxy), which is there or will be. Dropped, it is forgotten,
+/// although the task is done; as it is if its client dies.
 ///
 /// # Examples
 /// ```

@@ -29,8 +29,8 @@ const SPARE: usize = 64 << 10;
 
 /// Where the objects of a manager live: in this process, and not in one that [`Manager::start`](super::Manager::start) started.
 ///
-/// It has a thread for each connection of its clients, which have one for each call that they make at a time; and with a client on its
-/// machine 16 KiB of memory for each, in which short messages go to who is awake.
+/// It has a thread for each connection of its clients, which have one for each call that they make at a time; and with a client
+/// on its machine 16 KiB of memory for each, in which short messages go to who is awake.
 ///
 /// # Process death
 /// What a killed client held goes to others within 1 s: locks, permits, tasks. Objects that only it referred to go within 3 s.
@@ -101,8 +101,9 @@ pub struct ServerStopper {
 impl ServerStopper {
     /// Has [`Server::serve_forever`] return.
     ///
-    /// Calls that have begun go on for up to half a second, and are answered. Those that wait, for a lock or an element of a queue,
-    /// and those that come too late end with [`ManagerError::Stopping`](super::ManagerError::Stopping), and none of these was made.
+    /// Calls that have begun go on for up to half a second, and are answered. Those that wait, for a lock or an element of a
+    /// queue, and those that come too late end with [`ManagerError::Stopping`](super::ManagerError::Stopping), and none of
+    /// these was made.
     ///
     /// # Examples
     /// ```

@@ -198,7 +198,8 @@ impl PoolBuilder {
     }
 
     /// How long a task, or a chunk of a map, may take. Then its worker is killed and replaced, and it fails with
-    /// [`TaskError::TaskTimedOut`](crate::TaskError::TaskTimedOut), an eighth of that time later at most, or 0.2 s. Default: no limit.
+    /// [`TaskError::TaskTimedOut`](crate::TaskError::TaskTimedOut), an eighth of that time later at most, or 0.2 s. Default: no
+    /// limit.
     ///
     /// # Examples
     /// ```

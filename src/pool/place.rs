@@ -1,9 +1,10 @@
 //! [`Place`]: where a worker runs that has nothing to do.
 //!
-//! A caller and its worker that share a processor go on by turns: a call that takes half a microsecond takes ten. The kernel may
-//! leave them so for ten milliseconds and more beside a processor that is idle, for both always run; and where both processors
-//! have been busy, as they are while a caller and its worker wait for each other awake, it does not look for an idle one even for
-//! one that it wakes. So the worker moves itself, if it is the only one that looks for tasks: of several, two would meet elsewhere.
+//! A caller and its worker that share a processor go on by turns: a call that takes half a microsecond takes ten. The kernel
+//! may leave them so for ten milliseconds and more beside a processor that is idle, for both always run; and where both
+//! processors have been busy, as they are while a caller and its worker wait for each other awake, it does not look for an idle
+//! one even for one that it wakes. So the worker moves itself, if it is the only one that looks for tasks: of several, two
+//! would meet elsewhere.
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 

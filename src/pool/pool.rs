@@ -46,7 +46,8 @@ impl Pool {
     /// A pool of so many workers.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for 0; [`Error::OutOfMemory`](crate::Error::OutOfMemory); those of [`Process::spawn`](crate::Process::spawn).
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for 0; [`Error::OutOfMemory`](crate::Error::OutOfMemory);
+    /// those of [`Process::spawn`](crate::Process::spawn).
     ///
     /// # Examples
     /// ```

@@ -101,9 +101,9 @@ impl<C> QueueOptions<C> {
         QueueOptions { max_items, ring_bytes, max_message, max_taken, max_attempts, max_dead_letters, codec }
     }
 
-    /// Makes a queue that does not grow: bytes for the data of the items that are in it, rounded up to a power of two. An item of up to 48 bytes takes
-    /// none: it lies in one of the slots, of which there is one for each item, up to as many bytes. At least
-    /// what two items of `max_message` take. Default, in a segment: 1 MiB.
+    /// Makes a queue that does not grow: bytes for the data of the items that are in it, rounded up to a power of two. An item
+    /// of up to 48 bytes takes none: it lies in one of the slots, of which there is one for each item, up to as many bytes. At
+    /// least what two items of `max_message` take. Default, in a segment: 1 MiB.
     ///
     /// # Examples
     /// ```

@@ -82,7 +82,8 @@ impl<T: serde::Serialize + serde::de::DeserializeOwned + 'static> Queue<T> {
     /// back. An exclusive [`producer`](Self::producer) is at work until it is dropped.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory), [`Error::TooManyFiles`](crate::Error::TooManyFiles), [`Error::Unsupported`](crate::Error::Unsupported).
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory), [`Error::TooManyFiles`](crate::Error::TooManyFiles),
+    /// [`Error::Unsupported`](crate::Error::Unsupported).
     ///
     /// # Process death
     /// A process that is killed while the queue grows or shrinks leaves it as it was, or grown, or shrunk.
@@ -101,7 +102,9 @@ impl<T: serde::Serialize + serde::de::DeserializeOwned + 'static> Queue<T> {
     /// A queue of at most `max_items` items, in anonymous memory of its own. It grows beyond 1 MiB if they need more.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for 0 items; [`Error::OutOfMemory`](crate::Error::OutOfMemory), [`Error::TooManyFiles`](crate::Error::TooManyFiles), [`Error::Unsupported`](crate::Error::Unsupported).
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for 0 items;
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory), [`Error::TooManyFiles`](crate::Error::TooManyFiles),
+    /// [`Error::Unsupported`](crate::Error::Unsupported).
     ///
     /// # Examples
     /// ```
@@ -138,7 +141,8 @@ impl<T: serde::Serialize + serde::de::DeserializeOwned + 'static> Queue<T> {
     /// The queue of that name in `segment`.
     ///
     /// # Errors
-    /// [`Error::NotFound`](crate::Error::NotFound); [`Error::Mismatch`](crate::Error::Mismatch) if it is something else, or a queue of other items or another codec.
+    /// [`Error::NotFound`](crate::Error::NotFound); [`Error::Mismatch`](crate::Error::Mismatch) if it is something else, or a
+    /// queue of other items or another codec.
     ///
     /// # Examples
     /// ```
@@ -175,7 +179,9 @@ impl<T: bytemuck::Pod> Queue<T, Plain> {
     /// need more.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for 0 items; [`Error::OutOfMemory`](crate::Error::OutOfMemory), [`Error::TooManyFiles`](crate::Error::TooManyFiles), [`Error::Unsupported`](crate::Error::Unsupported).
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for 0 items;
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory), [`Error::TooManyFiles`](crate::Error::TooManyFiles),
+    /// [`Error::Unsupported`](crate::Error::Unsupported).
     ///
     /// # Examples
     /// ```
@@ -193,7 +199,8 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
     /// The queue of that name in `segment`, whose items `codec` encodes.
     ///
     /// # Errors
-    /// [`Error::NotFound`](crate::Error::NotFound); [`Error::Mismatch`](crate::Error::Mismatch) if it is something else, or a queue of other items or another codec.
+    /// [`Error::NotFound`](crate::Error::NotFound); [`Error::Mismatch`](crate::Error::Mismatch) if it is something else, or a
+    /// queue of other items or another codec.
     ///
     /// # Examples
     /// ```

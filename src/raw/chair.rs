@@ -98,8 +98,8 @@ impl Chair {
         }
     }
 
-    /// The calling thread sits and has `read` take in results until `is_done`, which is asked only while it sits. `false`: somebody
-    /// else sits, and the caller is counted if it waits for that one.
+    /// The calling thread sits and has `read` take in results until `is_done`, which is asked only while it sits. `false`:
+    /// somebody else sits, and the caller is counted if it waits for that one.
     #[inline]
     pub(crate) fn read_until<'c>(
         &'c self,

@@ -1,6 +1,6 @@
-//! Loom models of [`Mailbox`]: a request and its reply beside a socket. Each question is answered once, whichever way each of the two
-//! goes, and whether they look at their mailboxes or sleep there; a client that dies has asked or not; what a server that dies has not
-//! taken comes back. Slices are off but after a death.
+//! Loom models of [`Mailbox`]: a request and its reply beside a socket. Each question is answered once, whichever way each of
+//! the two goes, and whether they look at their mailboxes or sleep there; a client that dies has asked or not; what a server
+//! that dies has not taken comes back. Slices are off but after a death.
 #![allow(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 

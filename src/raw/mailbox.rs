@@ -1,8 +1,8 @@
 //! [`Mailbox`]: one message at a time, from one sender to one receiver, past the socket between them.
 //!
-//! A receiver looks at its mailbox, or sleeps on it, but never for long: the socket is where both stay that have nothing to
-//! do, and where each learns of the other's end. What the mailbox saves is the socket: a message to a receiver that looks is without a
-//! system call, and one to a receiver that sleeps takes a wake-up by futex. The message lies beside the word.
+//! A receiver looks at its mailbox, or sleeps on it, but never for long: the socket is where both stay that have nothing to do,
+//! and where each learns of the other's end. What the mailbox saves is the socket: a message to a receiver that looks is
+//! without a system call, and one to a receiver that sleeps takes a wake-up by futex. The message lies beside the word.
 //!
 //! ```text
 //! word         the sender                                     the receiver
@@ -17,19 +17,19 @@
 //! ASLEEP when it is about to sleep: who wakes one that does not sleep yet keeps it from sleeping.
 //!
 //! **Process death.** A sender killed before LOADED has sent nothing, and the receiver goes to the socket, where the end is, at
-//! once or when it has slept long enough. One killed between LOADED or ELSEWHERE and the wake-up: likewise, and the receiver finds what
-//! was sent. A receiver killed before it took the message leaves it LOADED: the sender, who learns of the end at the
+//! once or when it has slept long enough. One killed between LOADED or ELSEWHERE and the wake-up: likewise, and the receiver
+//! finds what was sent. A receiver killed before it took the message leaves it LOADED: the sender, who learns of the end at the
 //! socket, takes it back, and knows that nobody else has it. One that can't be taken back was taken.
 //!
-//! **Order** is the users' to keep: a sender posts only when the receiver has answered all it sent before, and a receiver opens only
-//! while the sender has something to answer or waits for an answer. Then a message by the mailbox is never ahead of one
-//! by the socket. A receiver to which more may have come by the socket meanwhile reads that when it has opened and before it
+//! **Order** is the users' to keep: a sender posts only when the receiver has answered all it sent before, and a receiver opens
+//! only while the sender has something to answer or waits for an answer. Then a message by the mailbox is never ahead of one by
+//! the socket. A receiver to which more may have come by the socket meanwhile reads that when it has opened and before it
 //! sleeps: what comes there later is announced. ELSEWHERE says nothing else: one that is for nothing sends the receiver to the
 //! socket, to which everything then comes.
 //!
-//! **Ordering.** (M1) LOADED Release -> the receiver's Acquire: the message. (M2) LOOKING or ASLEEP Release -> the sender's Acquire: the
-//! message before has been copied. (M3) ASLEEP, a SeqCst fence, then a look whether all is over; or what is over, a SeqCst
-//! fence, then a look at the word: the receiver does not sleep, or is rung.
+//! **Ordering.** (M1) LOADED Release -> the receiver's Acquire: the message. (M2) LOOKING or ASLEEP Release -> the sender's
+//! Acquire: the message before has been copied. (M3) ASLEEP, a SeqCst fence, then a look whether all is over; or what is over,
+//! a SeqCst fence, then a look at the word: the receiver does not sleep, or is rung.
 
 use core::sync::atomic::Ordering;
 
@@ -79,7 +79,8 @@ impl Mailbox<'_> {
 
     /// A message was sent by the socket.
     pub(crate) fn announce(self) {
-        // Relaxed: the message's order is the socket's. Who opened before it looked there is seen, as the socket's lock is between.
+        // Relaxed: the message's order is the socket's. Who opened before it looked there is seen, as the socket's lock is
+        // between.
         let word = self.word.load(Ordering::Relaxed);
         if word == LOOKING || word == ASLEEP {
             let _ = self.tell(word, ELSEWHERE);

@@ -42,7 +42,8 @@ enum Memory {
 #[repr(C, align(4096))]
 struct Page([u8; 4096]);
 
-// SAFETY: `start` belongs to `memory`, which is Send (a `Shmem` is a mapping, a descriptor and a name, of any thread); the bytes are reached through regions only, atomically.
+// SAFETY: `start` belongs to `memory`, which is Send (a `Shmem` is a mapping, a descriptor and a name, of any thread); the
+// bytes are reached through regions only, atomically.
 unsafe impl Send for Mapping {}
 // SAFETY: as above: a region's accesses are atomic.
 unsafe impl Sync for Mapping {}

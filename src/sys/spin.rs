@@ -60,8 +60,9 @@ pub(crate) fn spin<T, R>(place: &T, mut look: impl FnMut() -> Option<R>) -> Opti
     })
 }
 
-/// As [`spin`], and never yields: for who can sleep where a wake-up takes the core from whoever else runs there. Who yields it to
-/// such a one has it back when that one's turn is over, after milliseconds. It looks 1 / `part` as often as [`spin`] does: where a look is a system call, it takes as long as many pauses.
+/// As [`spin`], and never yields: for who can sleep where a wake-up takes the core from whoever else runs there. Who yields it
+/// to such a one has it back when that one's turn is over, after milliseconds. It looks 1 / `part` as often as [`spin`] does:
+/// where a look is a system call, it takes as long as many pauses.
 #[cfg(feature = "process")]
 pub(crate) fn spin_awake<T, R>(place: &T, part: u32, look: impl FnMut() -> Option<R>) -> Option<R> {
     PLACE.with(|places| at(places, place)?.spinning.weigh(|| looked(looks() / part, look)))

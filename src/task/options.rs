@@ -26,16 +26,17 @@ const CHUNKS_BUFFERED: usize = 8;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MapOptions {
-    /// How many items a worker takes at once. Default: of a map that gathers its results, a quarter of a worker's share, and 1024 at most; else 1.
-    /// A chunk is one task to its worker: if that is killed, all of its items fail; a panic fails its own item only.
-    /// 0 is refused with [`TaskError::InvalidOption`](crate::TaskError::InvalidOption).
+    /// How many items a worker takes at once. Default: of a map that gathers its results, a quarter of a worker's share, and
+    /// 1024 at most; else 1. A chunk is one task to its worker: if that is killed, all of its items fail; a panic fails its own
+    /// item only. 0 is refused with [`TaskError::InvalidOption`](crate::TaskError::InvalidOption).
     #[doc(alias = "chunksize")]
     pub chunk: Option<usize>,
     /// How many items of the input are taken at most before their results are asked for, where results are an iterator.
     /// Default: 8 chunks for each worker, and at least 64 items. 0 is refused. Maps that gather their results ignore it.
     pub buffersize: Option<usize>,
     /// How long the whole map may take, from the call on. Then the result is
-    /// [`TaskError::WaitTimedOut`](crate::TaskError::WaitTimedOut), and what no worker has begun is not done any more. Default: no limit.
+    /// [`TaskError::WaitTimedOut`](crate::TaskError::WaitTimedOut), and what no worker has begun is not done any more. Default:
+    /// no limit.
     pub timeout: Option<Duration>,
 }
 

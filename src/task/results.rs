@@ -17,8 +17,8 @@ const LARGE_BUFFER: usize = 64;
 /// The results of a map, each as soon as it is there: in the order of the items, or in that of their coming.
 ///
 /// Items are taken from the input when results are asked for, and a bounded number ahead
-/// ([`MapOptions::buffersize`](super::MapOptions::buffersize)): the input may be endless. When the iterator is dropped, items that no worker has
-/// begun are not done.
+/// ([`MapOptions::buffersize`](super::MapOptions::buffersize)): the input may be endless. When the iterator is dropped, items
+/// that no worker has begun are not done.
 ///
 /// # Process death
 /// The result of an item whose worker process dies is [`TaskError::WorkerDied`]; the others come.

@@ -1,8 +1,8 @@
 //! The thread twin: [`Process`] and [`Pool`] on threads of this process, with any closure.
 //!
 //! The methods are those of [`crate::Process`] and `crate::Pool`, so that a program can be tried on threads first, or moved to
-//! processes later. Locks, values, queues, connections and the like are the same types on both. What threads can't do is not here: they
-//! can't be killed, so there is no `kill`, no time limit of a task, no replacement of workers.
+//! processes later. Locks, values, queues, connections and the like are the same types on both. What threads can't do is not
+//! here: they can't be killed, so there is no `kill`, no time limit of a task, no replacement of workers.
 
 mod children;
 mod current;

@@ -72,7 +72,8 @@ fn text(error: ManagerError) -> String {
 
 impl Call {
     fn new(run: Run) -> Result<Call, String> {
-        // Neither end looks or sleeps at its mailbox, which lasts as long as it lasts: all goes by the socket, the same way each time.
+        // Neither end looks or sleeps at its mailbox, which lasts as long as it lasts: all goes by the socket, the same way
+        // each time.
         let never_looks = |()| {
             let _ = set_spins(0);
             set_mailbox_sleep(Duration::ZERO);
@@ -379,8 +380,8 @@ const ANSWERED: &str = "the answer sent";
 const CAME_BACK: &str = "the question back";
 const LOST: &str = "the question lost";
 
-/// A server that is woken, answers, and wakes the client, killed at each instruction and in its sleep: the client has the answer, or
-/// its question back, or knows that it is lost, although nobody wakes it.
+/// A server that is woken, answers, and wakes the client, killed at each instruction and in its sleep: the client has the
+/// answer, or its question back, or knows that it is lost, although nobody wakes it.
 struct Answering;
 
 impl Answering {

@@ -1,5 +1,5 @@
-//! `RawSemaphore` and its handles: a killed process has taken a permission or has not, has given one or has not, and nobody sleeps beside
-//! a permission.
+//! `RawSemaphore` and its handles: a killed process has taken a permission or has not, has given one or has not, and nobody
+//! sleeps beside a permission.
 //!
 //! The sleep slice is off, so that a survivor goes on because it was woken and not because it timed out.
 #![allow(unsafe_code)]

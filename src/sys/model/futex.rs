@@ -2,8 +2,9 @@
 //!
 //! The table is invisible to loom. What the lock of a word's bucket gives in the kernel is modelled by an atomic (of
 //! [`BUCKETS`]) that every system call on that word updates: the calls are ordered, and each sees what was stored before an
-//! earlier one. Calls on different words are not, where they have different buckets. A wake that falls between a sleeper's look at the word and its entry in the table ends the sleep before it begins, which a
-//! futex may do. A model of time-outs hands in a deadline that has passed.
+//! earlier one. Calls on different words are not, where they have different buckets. A wake that falls between a sleeper's look
+//! at the word and its entry in the table ends the sleep before it begins, which a futex may do. A model of time-outs hands in
+//! a deadline that has passed.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
