@@ -15,7 +15,7 @@ use rustix::process::{
     setpgid, setrlimit,
 };
 use started::{builder, spawn};
-use worker::{SOON, Worker};
+use worker::{SOON, Worker, children_of};
 
 const METHOD: StartMethod = StartMethod::Zygote;
 const LONG: Duration = Duration::from_secs(600);
@@ -26,15 +26,6 @@ fn sleep(duration: Duration) {
 
 fn add((a, b): (u32, u32)) -> u32 {
     a + b
-}
-
-/// The children of all threads of a process.
-fn children_of(pid: u32) -> Vec<u32> {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    let lists = tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("children")).unwrap());
-    lists
-        .flat_map(|list| list.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>())
-        .collect()
 }
 
 /// The zygote of this process, which has no other child, but for a former zygote that ends.

@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::spawn;
 use crate::METHOD;
+use crate::worker::children_of;
 
 const LONG: Duration = Duration::from_secs(600);
 
@@ -273,11 +274,7 @@ fn open_files() -> Vec<(std::ffi::OsString, std::path::PathBuf)> {
 }
 
 fn children() -> Vec<u32> {
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-    let lists = tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("children")).unwrap());
-    lists
-        .flat_map(|list| list.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>())
-        .collect()
+    children_of(std::process::id())
 }
 
 #[test]

@@ -19,6 +19,21 @@ pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
+/// The children of all threads of a process.
+pub(crate) fn children_of(pid: u32) -> Vec<u32> {
+    let tasks = || std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let lists = || tasks().map(|task| std::fs::read_to_string(task?.path().join("children"))).collect();
+    let lists: Vec<String> = loop {
+        match lists() {
+            Ok(lists) => break lists,
+            // A thread has ended meanwhile, and its children are another's.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => {}
+            Err(error) => panic!("{error}"),
+        }
+    };
+    lists.iter().flat_map(|list| list.split_whitespace()).map(|pid| pid.parse().unwrap()).collect()
+}
+
 /// A process that is killed and reaped when dropped.
 pub(crate) struct Worker<R: Serialize + DeserializeOwned> {
     process: Process<R>,
