@@ -46,7 +46,7 @@ impl Upstream {
                 Progress::Pending if has_ended => return Err(ended()),
                 Progress::Pending => {}
             }
-            has_ended = poll::wait_for_all(&both, None).map_err(failed)?.contains(&1);
+            [_, has_ended] = poll::wait_for_two(both).map_err(failed)?;
         }
     }
 
