@@ -21,7 +21,7 @@ use crate::{Error, Result};
 ///
 /// # Errors
 /// The zygote's standard streams can't be closed.
-pub(super) fn serve(mut upstream: Upstream, environment: Vec<u8>) -> Result<Upstream> {
+pub(super) fn serve(upstream: Upstream, environment: Vec<u8>) -> Result<Upstream> {
     // What constructors have printed is not printed by each copy.
     flush();
     // It keeps nobody waiting for the end of a stream, and no file system mounted.
@@ -39,10 +39,10 @@ pub(super) fn serve(mut upstream: Upstream, environment: Vec<u8>) -> Result<Upst
     // the owner survives. A copy takes those that came for it meanwhile.
     let mask = signals::block_all();
     loop {
-        let Ok(request) = upstream.next() else { exit(0) };
-        let Some(socket) = request.fds.into_iter().next().filter(|_| request.tag == COPY) else {
+        let Ok((tag, socket)) = upstream.next_short() else { exit(0) };
+        if tag != COPY {
             exit(FAILED)
-        };
+        }
         if !has_one_thread {
             answer(&socket, REFUSED, 0, None);
             continue;
