@@ -239,6 +239,35 @@ fn a_large_environment_gets_there() {
     assert_eq!(process.join().unwrap(), Some(large.len()));
 }
 
+#[test]
+fn each_process_has_the_environment_that_its_parent_has_then() {
+    let test = |()| {
+        let look = |()| (std::env::var("MULTIPROC_TEST_TURNS").ok(), std::env::vars().count());
+        for turn in [None, Some("one"), Some("two"), None, Some("one")] {
+            match turn {
+                // SAFETY: this process has one thread.
+                Some(value) => unsafe { std::env::set_var("MULTIPROC_TEST_TURNS", value) },
+                // SAFETY: as above.
+                None => unsafe { std::env::remove_var("MULTIPROC_TEST_TURNS") },
+            }
+            let (found, count) = spawn(look, ()).unwrap().join().unwrap();
+            assert_eq!((found.as_deref(), count), (turn, std::env::vars().count()));
+        }
+    };
+    Worker::spawn(test, ()).join();
+}
+
+#[test]
+fn what_constructors_do_to_the_environment_of_the_helper_is_not_seen() {
+    let test = |()| {
+        let look = |()| std::env::var("MULTIPROC_TEST_CONSTRUCTED").ok();
+        (look(()), spawn(look, ()).unwrap().join().unwrap())
+    };
+    let middle = multiproc::Process::builder().env("MULTIPROC_TEST_CONSTRUCTED", "");
+    let (own, copys) = middle.spawn(test, ()).unwrap().join().unwrap();
+    assert_eq!((own.as_deref(), copys.as_deref()), (Some("x"), Some("x")), "one constructor, not two");
+}
+
 /// Does something to this process that its children inherit; whether that could be tried here.
 fn change(what: u32) -> bool {
     let nobody = 65534;
@@ -331,6 +360,10 @@ static CONSTRUCTOR: extern "C" fn() = {
     extern "C" fn construct() {
         if std::env::var_os("MULTIPROC_TEST_THREAD").is_some() {
             std::thread::spawn(|| sleep(LONG));
+        }
+        if let Ok(before) = std::env::var("MULTIPROC_TEST_CONSTRUCTED") {
+            // SAFETY: there is no other thread before `main`.
+            unsafe { std::env::set_var("MULTIPROC_TEST_CONSTRUCTED", before + "x") };
         }
     }
     construct

@@ -118,7 +118,7 @@ fn take_over(parent: Option<Parent>, later: impl FnOnce()) -> Result<i32> {
     };
     if first.tag == SERVE {
         as_main_does();
-        work(serve(upstream)?, None, || {})
+        work(serve(upstream, first.bytes)?, None, || {})
     } else {
         work(upstream, Some(first), as_main_does)
     }

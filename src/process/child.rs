@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rustix::event::PollFlags;
 use rustix::process::{Pid, Signal};
@@ -12,9 +13,21 @@ use super::report::{FAILURE, MAX_MESSAGE, RESULT, Report};
 use super::tree;
 use crate::sys::frame::{Frame, FrameError, FrameReader, Progress};
 use crate::sys::pidfd::{self, Status};
-use crate::sys::{Deadline, poll};
+use crate::sys::{Deadline, poll, spin};
 use crate::transfer::{Message, decode};
 use crate::{Error, Result};
+
+/// A look is one or two system calls, so that all take some 100 us: as long as a process takes to end that has little memory.
+const PART: u32 = 32;
+/// Who waits no longer than that sleeps at once.
+const SHORT: Duration = Duration::from_millis(1);
+/// Where a report is waited for, and where the end of a process that has reported.
+static REPORT: Place = Place(());
+static END: Place = Place(());
+
+/// Its address tells what is waited for.
+#[repr(align(64))]
+struct Place(());
 
 /// A started process.
 #[derive(Debug)]
@@ -83,24 +96,28 @@ impl Child {
     /// # Errors
     /// [`ProcessError::TimedOut`], [`ProcessError::Wait`].
     pub(super) fn wait(&self, deadline: Option<Deadline>) -> Result<(), ProcessError> {
-        loop {
-            let reading = {
-                let mut state = self.state();
-                if self.refresh(&mut state) != Status::Running {
-                    return Ok(());
-                }
-                state.reader.is_some()
-            };
-            let mut fds = vec![(self.sentinel(), PollFlags::IN)];
-            if reading {
-                fds.push((self.socket.as_fd(), PollFlags::IN));
+        while let Some(reading) = self.awaited() {
+            let place = if reading { &REPORT } else { &END };
+            let is_new = || (self.awaited() != Some(reading)).then_some(());
+            if deadline.is_none_or(|deadline| deadline.remaining() > SHORT)
+                && spin::spin_awake(place, PART, is_new).is_some()
+            {
+                continue;
             }
-            let woken = poll::wait(&fds, deadline)
+            let fds = [(self.sentinel(), PollFlags::IN), (self.socket.as_fd(), PollFlags::IN)];
+            let woken = poll::wait(if reading { &fds } else { &fds[..1] }, deadline)
                 .map_err(|errno| ProcessError::Wait(Error::os("wait for a process", errno)))?;
             if !woken {
                 return Err(ProcessError::TimedOut);
             }
         }
+        Ok(())
+    }
+
+    /// Whether its report is still awaited, or only its end; `None` if it has ended. Reads what has come.
+    fn awaited(&self) -> Option<bool> {
+        let mut state = self.state();
+        (self.refresh(&mut state) == Status::Running).then_some(state.reader.is_some())
     }
 
     /// Waits for the end and ignores how it came.

@@ -1,9 +1,9 @@
 //! [`Identity`]: what a process inherits that its parent can give up, or change, for itself: a zygote that has another one
 //! than whoever asks it for a process would give that process other rights.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 
-use rustix::fs::{Mode, OFlags, openat, readlinkat};
+use rustix::fs::{Mode, OFlags, openat, readlinkat_raw};
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
@@ -37,6 +37,9 @@ const NAMESPACES: [&CStr; 8] = [
     c"ns/uts",
 ];
 
+/// More than such a link says, which is a word and an inode's number, with its length before it.
+const LONGEST: usize = 64;
+
 /// All limits of resources.
 const LIMITS: [Resource; 16] = [
     Resource::Cpu,
@@ -61,8 +64,8 @@ const LIMITS: [Resource; 16] = [
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Identity {
     status: String,
-    /// What the links say, which takes the kernel half as long as looking at what they lead to.
-    namespaces: [Option<CString>; NAMESPACES.len()],
+    /// What the links say, one behind the other, which takes the kernel half as long as looking at what they lead to.
+    namespaces: Vec<u8>,
     /// Device and inode.
     root: (u64, u64),
     limits: [(Option<u64>, Option<u64>); LIMITS.len()],
@@ -85,7 +88,13 @@ impl Identity {
         let mask = mask.and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok());
         let mask = mask.ok_or_else(|| failed(Errno::NODATA))?;
         // One that the kernel doesn't have, or doesn't show, is the same as ever.
-        let namespaces = NAMESPACES.map(|name| readlinkat(&own, name, Vec::with_capacity(64)).ok());
+        let mut namespaces = Vec::with_capacity(LONGEST * NAMESPACES.len());
+        for name in NAMESPACES {
+            let mut link = [0; LONGEST];
+            let length = readlinkat_raw(&own, name, &mut link[1..]).unwrap_or(0);
+            link[0] = u8::try_from(length).unwrap_or(0);
+            namespaces.extend_from_slice(&link[..=length]);
+        }
         let root = rustix::fs::stat("/").map_or((0, 0), |stat| (stat.st_dev, stat.st_ino));
         let limits = LIMITS.map(|resource| {
             let limit = getrlimit(resource);

@@ -18,7 +18,7 @@ pub(super) const ARGUMENTS: u32 = 0x4d50_0002;
 pub(super) const RESULT: u32 = 0x4d50_0003;
 /// Frame: a [`Failure`].
 pub(super) const FAILURE: u32 = 0x4d50_0004;
-/// Frame, to a new process instead of a `Start`: it is to be a zygote.
+/// Frame, to a new process instead of a `Start`: it is to be a zygote, in the environment that comes with this.
 pub(super) const SERVE: u32 = 0x4d50_0005;
 /// Frame, to a zygote: it is to copy itself; with it comes the socket of the copy.
 pub(super) const COPY: u32 = 0x4d50_0006;

@@ -16,12 +16,12 @@ use crate::sys::{frame, signals, system};
 use crate::transfer::{Message, decode};
 use crate::{Error, Result};
 
-/// Serves the parent until that ends, or wants no more copies. Returns in a copy only, with its socket to the parent, whose
-/// child it is too.
+/// Serves the parent, in this `environment`, until that ends, or wants no more copies. Returns in a copy only, with its
+/// socket to the parent, whose child it is too.
 ///
 /// # Errors
 /// The zygote's standard streams can't be closed.
-pub(super) fn serve(mut upstream: Upstream) -> Result<Upstream> {
+pub(super) fn serve(upstream: Upstream, environment: Vec<u8>) -> Result<Upstream> {
     // What constructors have printed is not printed by each copy.
     flush();
     // It keeps nobody waiting for the end of a stream, and no file system mounted.
@@ -30,15 +30,19 @@ pub(super) fn serve(mut upstream: Upstream) -> Result<Upstream> {
     dup2_stderr(stdin()).map_err(failed)?;
     rustix::process::chdir("/").map_err(failed)?;
     let has_one_thread = system::has_one_thread();
+    if has_one_thread {
+        // SAFETY: just looked; constructors have run, and nothing else of the program does.
+        unsafe { setting::replace_environment(environment) };
+    }
     rehearse();
     // It is in its owner's process group, so that its copies are from the beginning, and would end of signals to that which
     // the owner survives. A copy takes those that came for it meanwhile.
     let mask = signals::block_all();
     loop {
-        let Ok(request) = upstream.next() else { exit(0) };
-        let Some(socket) = request.fds.into_iter().next().filter(|_| request.tag == COPY) else {
+        let Ok((tag, socket)) = upstream.next_short() else { exit(0) };
+        if tag != COPY {
             exit(FAILED)
-        };
+        }
         if !has_one_thread {
             answer(&socket, REFUSED, 0, None);
             continue;
@@ -51,7 +55,7 @@ pub(super) fn serve(mut upstream: Upstream) -> Result<Upstream> {
                 return Ok(Upstream::new(socket, parent));
             }
             Ok(Copy::Original { pid, pidfd }) => {
-                answer(&socket, COPIED, pid.as_raw_nonzero().get(), Some(pidfd));
+                answer(&socket, COPIED, pid.as_raw_nonzero().get(), Some(&pidfd));
             }
             Err(errno) => answer(&socket, REFUSED, errno.raw_os_error(), None),
         }
@@ -67,7 +71,10 @@ fn rehearse() {
 }
 
 /// Whoever has asked may not be waiting any more.
-fn answer(socket: &OwnedFd, tag: u32, number: i32, pidfd: Option<OwnedFd>) {
-    let fds: Vec<_> = pidfd.iter().map(AsFd::as_fd).collect();
-    let _ = frame::send(socket.as_fd(), tag, &number.to_ne_bytes(), &fds, None);
+///
+/// Allocates nothing: the first page that is written to after a copy was made costs a fault, while the copy waits for this
+/// processor.
+fn answer(socket: &OwnedFd, tag: u32, number: i32, pidfd: Option<&OwnedFd>) {
+    let fds = pidfd.map(AsFd::as_fd);
+    let _ = frame::send(socket.as_fd(), tag, &number.to_ne_bytes(), fds.as_slice(), None);
 }

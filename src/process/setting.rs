@@ -16,7 +16,7 @@ use rustix::stdio::{dup2_stderr, dup2_stdout, stderr, stdout};
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::plan::Plan;
+use super::plan::{Changes, Plan};
 use crate::{Error, Result};
 
 const OPERATION: &str = "set up a process";
@@ -26,7 +26,8 @@ const FIRST_FD: i32 = 3;
 /// The surroundings of a process. The working directory, standard output and standard error come as descriptors.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Setting {
-    environment: Bytes,
+    /// `None`: that of all zygotes.
+    environment: Option<Bytes>,
     /// The file mode creation mask.
     mask: u32,
     /// The process group: 0 is one of its own, `None` can't be named here, and is the zygote's.
@@ -57,14 +58,9 @@ impl Setting {
         };
         let stdout = own(plan.stdout.take(), stdout())?;
         let stderr = own(plan.stderr.take(), stderr())?;
-        let mut environment = Vec::new();
-        for (name, value) in plan.environment.apply() {
-            for part in [name.as_bytes(), b"=", value.as_bytes(), b"\0"] {
-                environment.extend_from_slice(part);
-            }
-        }
+        let environment = packed(&plan.environment);
         let setting = Self {
-            environment: Bytes(environment),
+            environment: (environment != common_environment()).then_some(Bytes(environment)),
             mask,
             group: if plan.own_group { Some(0) } else { group() },
             has_stdout: stdout.is_some(),
@@ -95,10 +91,30 @@ impl Setting {
         if self.has_stderr {
             dup2_stderr(next()?).map_err(failed)?;
         }
-        // SAFETY: the caller's promise.
-        unsafe { replace_environment(self.environment.0) };
+        if let Some(Bytes(environment)) = self.environment {
+            // SAFETY: the caller's promise.
+            unsafe { replace_environment(environment) };
+        }
         Ok(())
     }
+}
+
+/// The environment that all zygotes of this process have, and so their copies, unless they are told another one: this
+/// process's when it started the first.
+pub(super) fn common_environment() -> &'static [u8] {
+    static COMMON: OnceLock<Vec<u8>> = OnceLock::new();
+    COMMON.get_or_init(|| packed(&Changes::default()))
+}
+
+/// This process's environment with changes, as strings that end with a zero byte.
+fn packed(changes: &Changes) -> Vec<u8> {
+    let mut packed = Vec::new();
+    for (name, value) in changes.apply() {
+        for part in [name.as_bytes(), b"=", value.as_bytes(), b"\0"] {
+            packed.extend_from_slice(part);
+        }
+    }
+    packed
 }
 
 /// The group of a zygote, which nobody can change any more, and of its copies in their beginning.
@@ -119,7 +135,7 @@ fn group() -> Option<i32> {
 
 /// # Safety
 /// There is no other thread.
-unsafe fn replace_environment(variables: Vec<u8>) {
+pub(super) unsafe fn replace_environment(variables: Vec<u8>) {
     // C's, and the standard library reads it.
     unsafe extern "C" {
         static mut environ: *const *const c_char;

@@ -24,9 +24,10 @@ use super::identity::Identity;
 use super::launch::{OPERATION, Started, start_image, tell};
 use super::plan::Plan;
 use super::report::{COPIED, COPY, REFUSED, SERVE, START, WHO};
+use super::setting::common_environment;
 use crate::sys::frame::{self, Frame, FrameError, FrameReader, Progress};
 use crate::sys::pidfd::{self, Status};
-use crate::sys::{poll, socket};
+use crate::sys::{poll, socket, spin};
 use crate::transfer::Message;
 use crate::{Error, Result};
 
@@ -34,6 +35,9 @@ use crate::{Error, Result};
 const ATTEMPTS: usize = 4;
 /// So many bytes find room in a new socket, whether somebody reads it or not.
 const EARLY: usize = 16 * 1024;
+
+/// A look is a system call, so that all take some 100 us: as long as a zygote takes to copy itself.
+const PART: u32 = 24;
 
 static ZYGOTES: Mutex<Zygotes> = Mutex::new(Zygotes { of: 0, current: None, retired: Vec::new() });
 
@@ -145,7 +149,8 @@ impl Drop for Asked {
 fn request(identity: Option<&Identity>, anchor: u64, theirs: &OwnedFd) -> Result<Option<Arc<Zygote>>> {
     // Held while a first zygote starts: all want that one. Whole messages, one after the other.
     let mut zygotes = zygotes();
-    zygotes.current.take_if(|zygote| !zygote.lives());
+    // The first request follows a sweep.
+    zygotes.current.take_if(|zygote| identity.is_some() && !zygote.lives());
     let differs = |zygote: &mut Arc<Zygote>| identity.is_some_and(|identity| zygote.identity != *identity);
     if let Some(other) = zygotes.current.take_if(differs) {
         other.retire();
@@ -160,7 +165,7 @@ fn request(identity: Option<&Identity>, anchor: u64, theirs: &OwnedFd) -> Result
         },
     };
     let socket = zygote.socket.as_fd();
-    let told = if is_new { frame::send(socket, SERVE, &[], &[], None) } else { Ok(()) };
+    let told = if is_new { frame::send(socket, SERVE, common_environment(), &[], None) } else { Ok(()) };
     let sent = told.and_then(|()| frame::send(socket, COPY, &[], &[theirs.as_fd()], None));
     match sent {
         Ok(()) => {
@@ -193,7 +198,13 @@ impl Zygote {
         let mut is_asked = false;
         let mut has_ended = false;
         loop {
-            match reader.advance(socket) {
+            let mut look = || match reader.advance(socket) {
+                Ok(Progress::Pending) => None,
+                progress => Some(progress),
+            };
+            // It comes before this thread would be asleep and woken, as a rule.
+            let come = look().or_else(|| spin::spin_awake(&ZYGOTES, PART, look));
+            match come.unwrap_or(Ok(Progress::Pending)) {
                 Ok(Progress::Frame(frame)) => return read_answer(frame).map(Some),
                 Ok(Progress::Closed) | Err(FrameError::Disconnected | FrameError::Truncated) => {
                     return Ok(None);
@@ -209,9 +220,11 @@ impl Zygote {
                     Err(error) => return Err(error.into()),
                 }
             }
-            let both = [(socket, readable), own];
-            let ready = poll::wait_for_all(if is_asked { &both[..1] } else { &both }, None);
-            has_ended = ready.map_err(failed)?.contains(&1);
+            if is_asked {
+                poll::wait(&[(socket, readable)], None).map_err(failed)?;
+            } else {
+                [_, has_ended] = poll::wait_for_two([(socket, readable), own]).map_err(failed)?;
+            }
         }
     }
 

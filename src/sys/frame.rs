@@ -215,13 +215,13 @@ impl FrameReader {
 
     fn step(&mut self, socket: BorrowedFd<'_>) -> Result<Progress, FrameError> {
         while self.head_len < HEAD {
-            let got = receive(socket, &mut self.head[self.head_len..], &mut self.fds)?;
+            let got = receive(socket, &mut self.head[self.head_len..], |fd| self.fds.push(fd))?;
             if got == 0 {
                 return if self.head_len == 0 { Ok(Progress::Closed) } else { Err(FrameError::Truncated) };
             }
             self.head_len += got;
             if self.head_len == HEAD {
-                let (_, count, len) = self.head();
+                let (_, count, len) = parse(&self.head);
                 if len > self.max {
                     return Err(FrameError::TooLong { len, max: self.max });
                 }
@@ -230,13 +230,13 @@ impl FrameReader {
             }
         }
         while self.fillers > 0 {
-            if receive(socket, &mut [0], &mut self.fds)? == 0 {
+            if receive(socket, &mut [0], |fd| self.fds.push(fd))? == 0 {
                 return Err(FrameError::Truncated);
             }
             self.refuse_surplus_fds()?;
             self.fillers -= 1;
         }
-        let (tag, count, len) = self.head();
+        let (tag, count, len) = parse(&self.head);
         let len = usize::try_from(len).map_err(|_| FrameError::OutOfMemory { len })?;
         while self.filled < len {
             if self.filled == self.bytes.len() {
@@ -261,20 +261,38 @@ impl FrameReader {
 
     /// Descriptors are taken in before they are asked for: no more of them than the head says.
     fn refuse_surplus_fds(&self) -> Result<(), FrameError> {
-        let (_, expected, _) = self.head();
+        let (_, expected, _) = parse(&self.head);
         let found = self.fds.len();
         if found > expected as usize { Err(FrameError::WrongFds { expected, found }) } else { Ok(()) }
     }
-
-    /// Tag, number of descriptors, length.
-    fn head(&self) -> (u32, u32, u64) {
-        let [a, b, c, d, e, f, g, h, len @ ..] = self.head;
-        (u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h]), u64::from_ne_bytes(len))
-    }
 }
 
-/// Receives into `into` without waiting, and the descriptors that ride with those bytes. 0 is the end of the stream.
-fn receive(socket: BorrowedFd<'_>, into: &mut [u8], fds: &mut Vec<OwnedFd>) -> Result<usize, FrameError> {
+/// Tag, number of descriptors, length.
+fn parse(head: &[u8; HEAD]) -> (u32, u32, u64) {
+    let [a, b, c, d, e, f, g, h, len @ ..] = *head;
+    (u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h]), u64::from_ne_bytes(len))
+}
+
+/// Receives, without waiting or allocating, a frame of one descriptor and no bytes that was sent by one call: its tag and the
+/// descriptor. `None`: it is another frame, or the end of the stream.
+///
+/// # Errors
+/// `Os(AGAIN)`: nothing has come. Any but `TimedOut` and `OutOfMemory`.
+pub(crate) fn receive_short(socket: BorrowedFd<'_>) -> Result<Option<(u32, OwnedFd)>, FrameError> {
+    let mut head = [0; HEAD];
+    let mut only = None;
+    let got = receive(socket, &mut head, |fd| only = Some(fd))?;
+    let (tag, count, len) = parse(&head);
+    let is_short = got == HEAD && (count, len) == (1, 0);
+    Ok(only.filter(|_| is_short).map(|fd| (tag, fd)))
+}
+
+/// Receives into `into` without waiting, and has the descriptors that ride with those bytes taken. 0 is the end of the stream.
+fn receive(
+    socket: BorrowedFd<'_>,
+    into: &mut [u8],
+    mut take: impl FnMut(OwnedFd),
+) -> Result<usize, FrameError> {
     let mut space = [MaybeUninit::uninit(); CONTROL];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
@@ -286,7 +304,7 @@ fn receive(socket: BorrowedFd<'_>, into: &mut [u8], fds: &mut Vec<OwnedFd>) -> R
     };
     for part in control.drain() {
         if let RecvAncillaryMessage::ScmRights(received) = part {
-            fds.extend(received);
+            received.for_each(&mut take);
         }
     }
     // The kernel drops the descriptors that this process has no room for, and says so only here.
@@ -412,6 +430,21 @@ mod tests {
         assert!(matches!(reader.read(right.as_fd(), soon()), Err(FrameError::TimedOut)));
         send(left.as_fd(), 3, b"x", &[], None).unwrap();
         assert_eq!(reader.read(right.as_fd(), None).unwrap().unwrap().tag, 3);
+    }
+
+    #[test]
+    fn a_short_frame_has_one_descriptor_and_nothing_else() {
+        let (left, right) = pair().unwrap();
+        let receive = || receive_short(right.as_fd());
+        assert!(matches!(receive(), Err(FrameError::Os(Errno::AGAIN))));
+        send(left.as_fd(), 7, b"", &[left.as_fd()], None).unwrap();
+        assert!(matches!(receive(), Ok(Some((7, _)))));
+        send(left.as_fd(), 7, b"", &[], None).unwrap();
+        assert!(matches!(receive(), Ok(None)), "no descriptor");
+        send(left.as_fd(), 7, b"", &[left.as_fd(); 2], None).unwrap();
+        assert!(matches!(receive(), Ok(None)), "two");
+        drop(left);
+        assert!(matches!(receive(), Ok(None)), "the end");
     }
 
     #[test]

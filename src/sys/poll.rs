@@ -32,6 +32,16 @@ pub(crate) fn wait_for_all(
     Ok(ready.map(|(place, _)| place).collect())
 }
 
+/// Waits until the first or the second is ready; whether each is. Allocates nothing.
+///
+/// # Errors
+/// As [`wait`].
+pub(crate) fn wait_for_two(fds: [(BorrowedFd<'_>, PollFlags); 2]) -> Result<[bool; 2], Errno> {
+    let mut watched = fds.map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags));
+    until_ready(&mut watched, None)?;
+    Ok(watched.map(|fd| !fd.revents().is_empty()))
+}
+
 fn watched<'a>(fds: &[(BorrowedFd<'a>, PollFlags)]) -> Vec<PollFd<'a>> {
     fds.iter().map(|(fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect()
 }
