@@ -2,7 +2,7 @@
 //!
 //! Each actor is a process on a core of its own, or shares it if there are more actors than cores; those of crossbeam and
 //! rtrb are threads. Peers run interleaved with ours; figures are medians, ratios medians of ratios within a round. A full
-//! run writes QUEUE.md; with `QUEUE_PART` (8, 64, 1k, 64k, 1m, 2-2, 1-3, latency, limits) that part alone is printed.
+//! run writes QUEUE.md; with `QUEUE_PART` (8, struct, 64, 1k, 64k, 1m, 2-2, 1-3, latency, limits) that part alone is printed.
 
 #[cfg(boost)]
 #[path = "queue/boost.rs"]
@@ -29,7 +29,9 @@ use report::{Goal, Report};
 use rings::{Bare, Locked, Vyukov};
 use rounds::{Contestant, Figures};
 use topology::{Topology, Wire};
-use wires::{Bytes, Cloudtoid, Crossbeam, Encoded, Endpoints, IpcChannel, Kanal, Plain, Rtrb, Stream};
+use wires::{
+    Bytes, Cloudtoid, Crossbeam, Encoded, Endpoints, IpcChannel, Kanal, Plain, Rtrb, Samples, Stream,
+};
 
 const BARE: &str = "bare ring, one to one";
 const VYUKOV: &str = "bare ring, many to many";
@@ -49,6 +51,7 @@ const FIFO: &str = "faster-fifo";
 const PLAIN: &str = "**PlainQueue**";
 const ENDPOINTS: &str = "**PlainQueue**, endpoints";
 const ENCODED: &str = "**Queue**, postcard";
+const ENCODED_ENDPOINTS: &str = "**Queue**, postcard, endpoints";
 const BYTES: &str = "**Queue** of byte strings";
 const IN_PLACE: &str = "**Queue**, in place";
 
@@ -78,6 +81,9 @@ fn main() -> multiproc::Result<()> {
     let bench = Bench { cores: &cores, python: python.as_ref() };
     if is_wanted("8") {
         bench.small::<8>(&mut report, "8 B", "8", 1_000_000);
+    }
+    if is_wanted("struct") {
+        bench.samples(&mut report);
     }
     if is_wanted("64") {
         bench.small::<64>(&mut report, "64 B", "64", 500_000);
@@ -185,16 +191,24 @@ impl<'a> Bench<'a> {
         let figures = measure(&mut contestants, messages);
         section(report, size, &figures);
         let targets = match N {
-            8 => vec![
-                (PLAIN, CROSSBEAM, 1.0),
-                (ENDPOINTS, RTRB, 1.0),
-                (ENDPOINTS, BARE, 0.6),
-                (ENCODED, PLAIN, 0.5),
-            ],
+            8 => vec![(PLAIN, CROSSBEAM, 1.0), (ENDPOINTS, RTRB, 1.0), (ENDPOINTS, BARE, 0.6)],
             64 => vec![(PLAIN, RTRB, 1.0), (ENDPOINTS, RTRB, 1.0)],
             _ => vec![(PLAIN, BARE, 0.9)],
         };
         print_targets(report, &figures, &targets);
+    }
+
+    /// A small struct, as plain data and by postcard.
+    fn samples(&self, report: &mut Report) {
+        let mut contestants = vec![
+            self.between(PLAIN, || Samples::plain(false)),
+            self.between(ENDPOINTS, || Samples::plain(true)),
+            self.between(ENCODED, || Samples::postcard(false)),
+            self.between(ENCODED_ENDPOINTS, || Samples::postcard(true)),
+        ];
+        let figures = measure(&mut contestants, 1_000_000);
+        section(report, "A struct of 24 bytes", &figures);
+        print_targets(report, &figures, &[(ENCODED, PLAIN, 0.5)]);
     }
 
     /// Messages that are byte strings.

@@ -142,7 +142,7 @@ impl Remote {
         let scope = Scope::Unpacking(Arc::clone(&self.client));
         let (value, _) = within(scope, || transfer::decode_item(item.bytes.0));
         self.client.sweep(&item.refs);
-        value.map_err(ManagerError::Decode)
+        value.map_err(|error| ManagerError::Decode(*error))
     }
 
     /// Decodes values of the server's; all of them are taken in if one can't be.
@@ -227,7 +227,7 @@ pub(super) fn pack<T: Serialize + ?Sized>(client: &Arc<Client>, value: &T) -> Re
         Scope::Packing(_, refs) => refs,
         _ => Vec::new(),
     };
-    Ok(Packed { refs, bytes: bytes.map_err(ManagerError::Encode)? })
+    Ok(Packed { refs, bytes: bytes.map_err(|error| ManagerError::Encode(*error))? })
 }
 
 /// Encodes a key, in which there are no proxies.
@@ -240,12 +240,13 @@ pub(super) fn with_key<K: Serialize + ?Sized, R>(
     key: &K,
     use_key: impl FnOnce(&[u8]) -> R,
 ) -> Result<R, ManagerError> {
-    within(Scope::Key, || transfer::encode_item(key, use_key)).0.map_err(ManagerError::Encode)
+    let (done, _) = within(Scope::Key, || transfer::encode_item(key, use_key));
+    done.map_err(|error| ManagerError::Encode(*error))
 }
 
 /// Decodes a key.
 pub(super) fn unpack_key<K: DeserializeOwned>(bytes: &[u8]) -> Result<K, ManagerError> {
-    transfer::decode_item(bytes).map_err(ManagerError::Decode)
+    transfer::decode_item(bytes).map_err(|error| ManagerError::Decode(*error))
 }
 
 impl Clone for Remote {

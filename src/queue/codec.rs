@@ -394,6 +394,17 @@ impl<'a> Payload<'a> {
     }
 }
 
+impl Payload<'_> {
+    /// Copies them to the start of `room`, which they fit into; what is behind them there may change.
+    #[inline(always)]
+    pub(super) fn copy_short<const N: usize>(&self, room: &mut [u8; N]) {
+        match self.place {
+            Place::Bytes(payload) => room.iter_mut().zip(payload).for_each(|(to, from)| *to = *from),
+            Place::Words(words, length) => raw::read_whole_words(words, length, room),
+        }
+    }
+}
+
 impl Buffer for Vec<u8> {
     #[inline]
     fn fill(&mut self, payload: Payload<'_>) {

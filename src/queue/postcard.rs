@@ -68,11 +68,11 @@ impl From<Vec<u8>> for PostcardBuffer {
 }
 
 impl Buffer for PostcardBuffer {
-    #[inline]
+    #[inline(always)]
     fn fill(&mut self, payload: Payload<'_>) {
         self.length = payload.len();
-        match self.short.get_mut(..payload.len()) {
-            Some(bytes) => _ = payload.copy_to(bytes),
+        match self.short.get(..payload.len()) {
+            Some(_) => payload.copy_short(&mut self.short),
             None => payload.append_to(&mut self.long),
         }
     }
@@ -80,7 +80,7 @@ impl Buffer for PostcardBuffer {
 
 #[cfg(feature = "serde")]
 mod implementation {
-    use std::any::Any;
+    use std::any::{Any, TypeId};
 
     use serde::Serialize;
     use serde::de::DeserializeOwned;
@@ -94,20 +94,20 @@ mod implementation {
         const NAME: &'static str = "postcard";
         type Buffer = PostcardBuffer;
 
-        #[inline]
+        #[inline(always)] // As with `Plain`: results stay in registers.
         fn encode<R>(item: &T, put: impl FnOnce(&[u8]) -> R) -> Result<R, String> {
             match as_bytes(item) {
                 Some(bytes) => Ok(put(bytes)),
-                None => transfer::encode_item(item, put).map_err(text),
+                None => transfer::encode_item(item, put).map_err(|error| text(*error)),
             }
         }
 
-        #[inline]
+        #[inline(always)]
         fn decode(bytes: PostcardBuffer) -> Result<T, String> {
-            match from_bytes(bytes) {
-                Ok(item) => item,
-                Err(bytes) => transfer::decode_item(bytes.as_bytes()).map_err(text),
+            if is_bytes::<T>() {
+                return from_bytes(bytes);
             }
+            transfer::decode_item(bytes.as_bytes()).map_err(|error| text(*error))
         }
     }
 
@@ -121,9 +121,15 @@ mod implementation {
         vector.or_else(boxed).or_else(text)
     }
 
-    /// The byte string or the text of these bytes; or the bytes, for other types.
-    #[inline]
-    fn from_bytes<T: 'static>(bytes: PostcardBuffer) -> Result<Result<T, String>, PostcardBuffer> {
+    /// Whether it is a byte string or a text.
+    #[inline(always)]
+    fn is_bytes<T: 'static>() -> bool {
+        let id = TypeId::of::<T>();
+        [TypeId::of::<Vec<u8>>(), TypeId::of::<Box<[u8]>>(), TypeId::of::<String>()].contains(&id)
+    }
+
+    /// The byte string or the text of these bytes.
+    fn from_bytes<T: 'static>(bytes: PostcardBuffer) -> Result<T, String> {
         let mut item = None::<T>;
         let slot = &mut item as &mut dyn Any;
         if let Some(vector) = slot.downcast_mut::<Option<Vec<u8>>>() {
@@ -131,17 +137,14 @@ mod implementation {
         } else if let Some(boxed) = slot.downcast_mut::<Option<Box<[u8]>>>() {
             *boxed = Some(bytes.into_vec().into_boxed_slice());
         } else if let Some(text) = slot.downcast_mut::<Option<String>>() {
-            match String::from_utf8(bytes.into_vec()) {
-                Ok(valid) => *text = Some(valid),
-                Err(error) => return Ok(Err(error.to_string())),
-            }
-        } else {
-            return Err(bytes);
+            *text = Some(String::from_utf8(bytes.into_vec()).map_err(|error| error.to_string())?);
         }
-        item.map(Ok).ok_or_else(PostcardBuffer::default)
+        item.ok_or_else(|| "no byte string".to_owned())
     }
 
     /// Why, without the operation, which the queue's own error names.
+    #[cold]
+    #[inline(never)]
     fn text(error: Error) -> String {
         match error {
             Error::Encode(why) | Error::Decode(why) => why,

@@ -421,10 +421,17 @@ impl<T: 'static, C: Codec<T>> Queue<T, C> {
     /// Puts an item by putting its bytes.
     #[inline(always)]
     fn put_by(item: T, put: impl FnOnce(&[u8]) -> Result<(), RingError>) -> Result<(), PutError<T>> {
-        match C::encode(&item, put) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(PutError::new(item, error)),
-            Err(why) => Err(PutError::Encode(item, why)),
+        let mut failure = None;
+        // What became of it goes beside: a result within a result goes through memory.
+        let encoded = C::encode(
+            &item,
+            #[inline(always)]
+            |bytes| put(bytes).map_err(|error| failure = Some(error)).is_ok(),
+        );
+        match (encoded, failure) {
+            (Ok(_), None) => Ok(()),
+            (Ok(_), Some(error)) => Err(PutError::new(item, error)),
+            (Err(why), _) => Err(PutError::Encode(item, why)),
         }
     }
 

@@ -71,7 +71,7 @@ pub(crate) use look::TaskCounts;
 pub use mutex::RawMutex;
 pub use permits::RawPermits;
 pub(crate) use ring::{
-    Chunk, Cursor, Fences, Growth, Home, Quick, Wait, read_item, read_item_to, write_item,
+    Chunk, Cursor, Fences, Growth, Home, Quick, Wait, read_item, read_item_to, read_whole_words, write_item,
 };
 pub use ring::{RawRing, Ring, RingError, RingShape};
 #[cfg(all(test, loom))]

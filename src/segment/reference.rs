@@ -194,6 +194,6 @@ mod tests {
     fn a_handle_outside_a_transfer_says_where_it_can_travel() {
         let lock = Lock::new().unwrap();
         let encoded = crate::transfer::encode_item(&lock, <[u8]>::to_vec);
-        assert!(matches!(encoded, Err(Error::NotInTransfer)));
+        assert!(encoded.is_err_and(|error| matches!(*error, Error::NotInTransfer)));
     }
 }

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 
 use postcard::ser_flavors::Flavor;
 
+use super::item::Room;
 use super::message::Message;
 use super::table::{Outgoing, Scope, Table};
 use super::{failure, table};
@@ -82,7 +83,7 @@ pub(crate) fn decode_from<T: DeserializeOwned>(bytes: &[u8], fds: Vec<OwnedFd>) 
     let (_, failure) = scope.leave();
     match decoded {
         Ok((value, [])) => Ok(value),
-        Ok((_, rest)) => Err(Error::Decode(format!("{} bytes left over", rest.len()))),
+        Ok((_, rest)) => Err(left_over(rest)),
         Err(error) => Err(why(failure, || Error::Decode(error.to_string()))),
     }
 }
@@ -108,7 +109,7 @@ pub(crate) fn encode_and<T: Serialize + ?Sized, R>(
 
 /// The buffer of the thread's last item, empty. An item that is encoded while another is, by its own `Serialize`, has a new
 /// one.
-fn spare() -> Vec<u8> {
+pub(super) fn spare() -> Vec<u8> {
     let mut spare = SPARE.try_with(Cell::take).unwrap_or_default();
     spare.clear();
     spare
@@ -129,14 +130,21 @@ const SPARE_BYTES: usize = 64 << 10;
 ///
 /// # Errors
 /// What a handle failed with (as a rule [`Error::NotInTransfer`]), or [`Error::Encode`].
+#[inline(always)]
 pub(crate) fn encode_item<T: Serialize + ?Sized, R>(
     value: &T,
     use_bytes: impl FnOnce(&[u8]) -> R,
-) -> Result<R> {
-    let mut bytes = spare();
-    outside(|| postcard::serialize_with_flavor(value, Behind(&mut bytes)), Error::Encode)?;
-    let done = use_bytes(&bytes);
-    keep(bytes);
+) -> Result<R, Box<Error>> {
+    let mut room = Room::new();
+    outside(
+        #[inline(always)]
+        || value.serialize(&mut room),
+        Error::Encode,
+    )?;
+    let done = use_bytes(room.as_bytes());
+    if let Some(long) = room.into_long() {
+        keep(long);
+    }
     Ok(done)
 }
 
@@ -151,7 +159,7 @@ pub(crate) fn append<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> R
     if done.is_err() {
         bytes.truncate(start);
     }
-    done
+    done.map_err(|error| *error)
 }
 
 /// As [`append`], and returns how many bytes it takes. What comes after the first `most` of them is counted and not written.
@@ -170,7 +178,7 @@ pub(crate) fn append_within<T: Serialize + ?Sized>(
     if done.is_err() {
         bytes.truncate(start);
     }
-    done.map(|()| len)
+    done.map(|()| len).map_err(|error| *error)
 }
 
 /// [`Behind`], for so many bytes.
@@ -205,28 +213,58 @@ impl Flavor for Within<'_> {
 ///
 /// # Errors
 /// What a handle failed with, or [`Error::Decode`]: also when bytes are left over.
-pub(crate) fn decode_item<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
-    match outside(|| postcard::take_from_bytes(bytes), Error::Decode)? {
+#[inline(always)]
+pub(crate) fn decode_item<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Box<Error>> {
+    match outside(
+        #[inline(always)]
+        || postcard::take_from_bytes(bytes),
+        Error::Decode,
+    )? {
         (value, []) => Ok(value),
-        (_, rest) => Err(Error::Decode(format!("{} bytes left over", rest.len()))),
+        (_, rest) => Err(Box::new(left_over(rest))),
     }
 }
 
+#[cold]
+#[inline(never)]
+fn left_over(rest: &[u8]) -> Error {
+    Error::Decode(format!("{} bytes left over", rest.len()))
+}
+
 /// Encodes or decodes outside of every transfer. `wrap` makes the error of a failure that no handle explains.
+/// It is boxed: a result of two words is one in registers.
+#[inline(always)]
 pub(super) fn outside<T, E: Display>(
     run: impl FnOnce() -> Result<T, E>,
     wrap: impl FnOnce(String) -> Error,
-) -> Result<T> {
+) -> Result<T, Box<Error>> {
     // As a rule there is no transfer, and nothing to put aside.
-    let scope = (!table::is_absent()).then(|| Scope::enter(Table::Absent));
-    let earlier = failure::take();
-    let done = run();
-    let failure = if done.is_err() { failure::take() } else { None };
-    if earlier.is_some() {
-        failure::put(earlier);
+    if !table::is_absent() || failure::is_left() {
+        return aside(run, wrap);
     }
-    drop(scope);
-    done.map_err(|error| why(failure, || wrap(error.to_string())))
+    match run() {
+        Ok(done) => {
+            // Whoever met it went on without the handle.
+            if failure::is_left() {
+                failure::put(None);
+            }
+            Ok(done)
+        }
+        Err(error) => Err(Box::new(why(failure::take(), || wrap(error.to_string())))),
+    }
+}
+
+/// As [`outside`], in the middle of a transfer or of another failure, which come back at the end.
+#[cold]
+#[inline(never)]
+fn aside<T, E: Display>(
+    run: impl FnOnce() -> Result<T, E>,
+    wrap: impl FnOnce(String) -> Error,
+) -> Result<T, Box<Error>> {
+    let scope = Scope::enter(Table::Absent);
+    let done = run();
+    let (_, failure) = scope.leave();
+    done.map_err(|error| Box::new(why(failure, || wrap(error.to_string()))))
 }
 
 /// What a handle failed with, or else what the format says.
@@ -314,7 +352,7 @@ mod tests {
     #[test]
     fn outside_a_transfer_a_handle_says_where_it_can_travel() {
         let error = outside(|| postcard::to_stdvec(&Handle::new()), Error::Encode).unwrap_err();
-        assert!(matches!(error, Error::NotInTransfer));
+        assert!(matches!(*error, Error::NotInTransfer));
         assert!(error.to_string().contains("travels only in process arguments"));
     }
 
@@ -322,7 +360,7 @@ mod tests {
     fn a_queue_inside_a_transfer_is_still_outside() {
         let inner = Hook(|| {
             let refused = outside(|| postcard::to_stdvec(&Handle::new()), Error::Encode);
-            assert!(matches!(refused, Err(Error::NotInTransfer)));
+            assert!(refused.is_err_and(|error| matches!(*error, Error::NotInTransfer)));
         });
         let message = encode(&(Handle::new(), inner, Handle::new())).unwrap();
         assert_eq!(message.fds.len(), 1);

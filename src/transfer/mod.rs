@@ -19,6 +19,7 @@
 
 mod codec;
 mod failure;
+mod item;
 mod message;
 mod packed;
 mod sequence;

@@ -124,7 +124,8 @@ impl<'a> Decoder<'a> {
     #[inline(never)]
     fn next_with_handles<T: DeserializeOwned>(&mut self) -> Result<T> {
         if self.fds.is_empty() {
-            return outside(|| T::deserialize(Unpacker(&mut self.rest)), Error::Decode);
+            return outside(|| T::deserialize(Unpacker(&mut self.rest)), Error::Decode)
+                .map_err(|error| *error);
         }
         let scope = Scope::enter(Table::Receiving(take(&mut self.fds)));
         let decoded = T::deserialize(Unpacker(&mut self.rest));

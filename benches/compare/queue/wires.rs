@@ -131,6 +131,63 @@ impl Wire for Encoded {
     }
 }
 
+/// What a program might send: a measurement, whose numbers are neither all short nor all long.
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable, serde::Serialize, serde::Deserialize)]
+#[repr(C)]
+pub(crate) struct Sample {
+    id: u64,
+    at_millis: u32,
+    value: f32,
+    kind: u16,
+    flags: u16,
+    count: u32,
+}
+
+impl Sample {
+    fn new() -> Self {
+        Self { id: 1_234_567, at_millis: 43_200_123, value: 21.5, kind: 7, flags: 3, count: 1000 }
+    }
+}
+
+/// A queue of [`Sample`]s: by shared handles, or by exclusive endpoints.
+pub(crate) struct Samples<C>(Queue<Sample, C>, bool);
+
+impl Samples<multiproc::Plain> {
+    pub(crate) fn plain(by_endpoints: bool) -> Self {
+        Self(Queue::plain(CAPACITY).expect("a queue"), by_endpoints)
+    }
+}
+
+impl Samples<multiproc::Postcard> {
+    pub(crate) fn postcard(by_endpoints: bool) -> Self {
+        Self(Queue::bounded(CAPACITY).expect("a queue"), by_endpoints)
+    }
+}
+
+impl<C: multiproc::Codec<Sample>> Wire for Samples<C> {
+    fn sender(&self) -> impl FnMut() {
+        let mut producer = self.1.then(|| self.0.producer().expect("one producer"));
+        let message = black_box(Sample::new());
+        move || {
+            let done = match &mut producer {
+                Some(producer) => producer.put(black_box(message)),
+                None => self.0.put(black_box(message)),
+            };
+            done.expect("room in time");
+        }
+    }
+    fn receiver(&self) -> impl FnMut() {
+        let mut consumer = self.1.then(|| self.0.consumer().expect("one consumer"));
+        move || {
+            let message = match &mut consumer {
+                Some(consumer) => consumer.get(),
+                None => self.0.get(),
+            };
+            black_box(message.expect("a message"));
+        }
+    }
+}
+
 /// crossbeam's bounded channel, between threads.
 pub(crate) struct Crossbeam<T>(crossbeam_channel::Sender<T>, crossbeam_channel::Receiver<T>, T);
 

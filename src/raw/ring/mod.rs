@@ -84,6 +84,7 @@ pub use error::RingError;
 use growth::Chain;
 pub(crate) use quick::{Home, Quick};
 pub use shape::RingShape;
+pub(crate) use slot::read_whole as read_whole_words;
 use slot::{Header, State};
 pub(crate) use slot::{read, write};
 use waiting::Hint;

@@ -178,10 +178,21 @@ pub(crate) fn write(words: &[AtomicU64], bytes: &[u8]) {
         word.store(u64::from_le_bytes(*bytes), Ordering::Relaxed); // Relaxed: published by the commit.
     }
     if let (Some(word), false) = (words.next(), rest.is_empty()) {
-        let mut last = [0; 8];
-        last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-        word.store(u64::from_le_bytes(last), Ordering::Relaxed); // Relaxed: as above.
+        word.store(last_word(rest), Ordering::Relaxed); // Relaxed: as above.
     }
+}
+
+/// A word that begins with `rest`, 1 to 7 bytes, and is 0 behind it. They are loaded in pieces of the word that they often were
+/// stored as, which such loads need not wait for.
+#[inline]
+fn last_word(rest: &[u8]) -> u64 {
+    let shift = |at: usize| (at & 7).wrapping_mul(8);
+    if let (Some(first), Some(last)) = (rest.first_chunk(), rest.last_chunk()) {
+        let last = u64::from(u32::from_le_bytes(*last)) << shift(rest.len().wrapping_sub(4));
+        return u64::from(u32::from_le_bytes(*first)) | last;
+    }
+    let byte = |at: usize| u64::from(rest.get(at).copied().unwrap_or(0)) << shift(at);
+    byte(0) | byte(1) | byte(2)
 }
 
 /// Copies `length` bytes out of `words`, which hold them, to the end of `bytes`.
@@ -194,6 +205,16 @@ pub(crate) fn read(words: &[AtomicU64], length: usize, bytes: &mut Vec<u8>) {
         bytes.extend_from_slice(&word.load(Ordering::Relaxed).to_le_bytes());
     }
     bytes.truncate(end);
+}
+
+/// Copies the words that hold `length` bytes to the start of `room`: as many of them as there are whole ones in it.
+#[inline(always)]
+pub(crate) fn read_whole(words: &[AtomicU64], length: usize, room: &mut [u8]) {
+    let (room, _) = room.as_chunks_mut::<8>();
+    for (bytes, word) in room.iter_mut().zip(words).take(length.div_ceil(8)) {
+        // Relaxed: ordered by the Acquire that found the item ready.
+        *bytes = word.load(Ordering::Relaxed).to_le_bytes();
+    }
 }
 
 /// Copies the first bytes of `words` to all of `bytes`.
