@@ -22,7 +22,7 @@ const NUMBERS: u64 = 1 << 27;
 /// How a consumer gets an item.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Way {
-    /// It notes the item where it lies: killed after that, the item may come again.
+    /// It notes the item where it lies: killed after that, the item may come again, to a consumer of either way.
     InPlace,
     /// It notes what it got: killed before that, the item went with it.
     Get,
@@ -38,9 +38,11 @@ struct Shared {
     numbers: u64,
     /// Of each producer: all items before this number are put.
     put: RawArray<u64>,
-    /// A bit for each number of each producer: it was noted.
-    noted: RawArray<u64>,
-    /// How often an item in place had been noted before.
+    /// A bit for each number of each producer: it was noted where it lay.
+    seen: RawArray<u64>,
+    /// The same: it was noted by who had got it.
+    got: RawArray<u64>,
+    /// How often an item came that had been noted where it lay.
     again: RawArray<u64>,
 }
 
@@ -52,26 +54,37 @@ impl Shared {
             stop: Event::new().unwrap(),
             numbers,
             put: RawArray::zeroed(PRODUCERS).unwrap(),
-            noted: RawArray::zeroed(words).unwrap(),
+            seen: RawArray::zeroed(words).unwrap(),
+            got: RawArray::zeroed(words).unwrap(),
             again: RawArray::zeroed(1).unwrap(),
         }
     }
 
     /// Where the bit of an item is.
     fn bit(&self, producer: usize, number: u64) -> (usize, u64) {
-        let words = self.noted.len() / PRODUCERS;
+        let words = self.got.len() / PRODUCERS;
         (producer * words + usize::try_from(number / 64).unwrap(), 1 << (number % 64))
     }
 
-    /// Notes an item, and says whether it was before.
-    fn note(&self, producer: usize, number: u64) -> bool {
+    /// Notes an item. Nobody has got it before; who was killed while it lay before him may have noted that.
+    fn note(&self, way: Way, producer: usize, number: u64) {
         let (word, bit) = self.bit(producer, number);
-        self.noted.fetch_or(word, bit).unwrap() & bit != 0
+        assert!(self.got.load(word).unwrap() & bit == 0, "{number} of {producer} comes again");
+        let before = match way {
+            Way::InPlace => self.seen.fetch_or(word, bit).unwrap(),
+            Way::Get => {
+                self.got.fetch_or(word, bit).unwrap();
+                self.seen.load(word).unwrap()
+            }
+        };
+        if before & bit != 0 {
+            self.again.fetch_add(0, 1).unwrap();
+        }
     }
 
     fn is_noted(&self, producer: usize, number: u64) -> bool {
         let (word, bit) = self.bit(producer, number);
-        self.noted.load(word).unwrap() & bit != 0
+        (self.seen.load(word).unwrap() | self.got.load(word).unwrap()) & bit != 0
     }
 }
 
@@ -111,13 +124,11 @@ fn consume((shared, way): (Shared, Way)) {
         let done = match way {
             Way::InPlace => shared.queue.get_with(|bytes| {
                 let (producer, number) = check(u64::from_ne_bytes(bytes.try_into().unwrap()));
-                if shared.note(producer, number) {
-                    shared.again.fetch_add(0, 1).unwrap();
-                }
+                shared.note(way, producer, number);
             }),
             Way::Get => shared.queue.get().map(|item| {
                 let (producer, number) = check(item);
-                assert!(!shared.note(producer, number), "{number} of {producer} comes again");
+                shared.note(way, producer, number);
             }),
         };
         match done {

@@ -56,9 +56,11 @@ impl<R: Serialize + DeserializeOwned> Worker<R> {
         result.unwrap()
     }
 
-    /// Ends it by SIGKILL; when this returns, the kernel has released what it held.
+    /// Ends it by SIGKILL, if it works until then; when this returns, the kernel has released what it held.
     pub(crate) fn kill(mut self) {
-        self.end();
+        if let Some(Err(error @ ProcessError::Panicked { .. })) = self.end() {
+            panic!("{error}");
+        }
     }
 
     /// Stops it until [`go_on`](Self::go_on).
@@ -94,11 +96,12 @@ impl<R: Serialize + DeserializeOwned> Worker<R> {
         }
     }
 
-    fn end(&mut self) {
-        if !std::mem::replace(&mut self.reaped, true) {
-            let _ = self.process.kill();
-            let _ = self.process.join();
+    fn end(&mut self) -> Option<Result<R, ProcessError>> {
+        if std::mem::replace(&mut self.reaped, true) {
+            return None;
         }
+        let _ = self.process.kill();
+        Some(self.process.join())
     }
 }
 
