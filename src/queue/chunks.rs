@@ -79,6 +79,7 @@ impl<'a> Growing<'a> {
         first.clone().ok_or(RingError::Corrupt)
     }
 
+    /// For a look without a lease the chunk may have been drained meanwhile: it gets no pages again, but for one that is touched.
     fn map(&self, offset: u64, words: usize) -> Result<Mapped, RingError> {
         let file = self.placed.segment().descriptor().ok_or(RingError::Corrupt)?;
         let bytes = words.checked_mul(size_of::<AtomicU64>()).ok_or(RingError::Corrupt)?;

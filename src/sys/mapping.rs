@@ -1,18 +1,18 @@
 //! [`Mapping`]: a file's bytes in this process's memory, shared with whoever else maps the file.
 //!
 //! # References
-//! mmap(2), madvise(2) on `MADV_DONTDUMP`.
+//! mmap(2), madvise(2) on `MADV_DONTDUMP`; mlock(2) on what is mapped later.
 #![allow(unsafe_code)]
 
 use std::io;
 use std::mem::ManuallyDrop;
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd};
-use std::ptr::NonNull;
+use std::ptr::{NonNull, null_mut};
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
-#[cfg(feature = "shared_memory")]
 use rustix::io::Errno;
+use rustix::mm::{self, MapFlags, MprotectFlags, ProtFlags};
 
 use crate::error::{Error, Result};
 use crate::sys::region::Region;
@@ -33,6 +33,7 @@ pub(crate) struct Mapping {
 #[expect(dead_code, reason = "held to be dropped")]
 enum Memory {
     File(MmapRaw),
+    Part(Part),
     Heap(Vec<Page>),
     #[cfg(feature = "shared_memory")]
     Shmem(shared_memory::Shmem),
@@ -42,8 +43,8 @@ enum Memory {
 #[repr(C, align(4096))]
 struct Page([u8; 4096]);
 
-// SAFETY: `start` belongs to `memory`, which is Send (a `Shmem` is a mapping, a descriptor and a name, of any thread); the
-// bytes are reached through regions only, atomically.
+// SAFETY: `start` belongs to `memory`, which is Send (a `Shmem` is a mapping, a descriptor and a name, of any thread, a `Part`
+// a mapping); the bytes are reached through regions only, atomically.
 unsafe impl Send for Mapping {}
 // SAFETY: as above: a region's accesses are atomic.
 unsafe impl Sync for Mapping {}
@@ -54,30 +55,24 @@ impl Mapping {
     /// # Errors
     /// [`Error::OutOfMemory`] if the address space or the count of mappings is exhausted.
     pub(crate) fn new(file: impl AsFd, len: usize) -> Result<Self> {
-        Self::of_file(MmapOptions::new().len(len), file, len)
-    }
-
-    fn of_file(options: &MmapOptions, file: impl AsFd, len: usize) -> Result<Self> {
-        const OPERATION: &str = "map segment";
-        let refused = |error: io::Error| match error.raw_os_error() {
-            Some(libc::ENOMEM) => {
-                Error::out_of_memory(OPERATION, len, "RLIMIT_AS, vm.max_map_count or the address space ends")
-            }
-            _ => Error::os(OPERATION, error),
+        let map = || {
+            let memory = MmapOptions::new().len(len).map_raw(file.as_fd().as_raw_fd())?;
+            memory.advise(Advice::DontDump)?;
+            let start = NonNull::new(memory.as_mut_ptr()).ok_or(io::ErrorKind::AddrNotAvailable)?;
+            Ok((start, memory))
         };
-        let memory = options.map_raw(file.as_fd().as_raw_fd()).map_err(refused)?;
-        memory.advise(Advice::DontDump).map_err(refused)?;
-        let start = NonNull::new(memory.as_mut_ptr())
-            .ok_or_else(|| refused(io::ErrorKind::AddrNotAvailable.into()))?;
+        let (start, memory) = map().map_err(|error| refused(error, len))?;
         Ok(Self { start, len, memory: ManuallyDrop::new(Memory::File(memory)) })
     }
 
-    /// Maps `len` bytes of `file` at `offset`, a multiple of the page size; as for [`new`](Self::new).
+    /// Maps `len` bytes of `file` at `offset`, a multiple of the page size; as for [`new`](Self::new). Of pages that the file
+    /// has given back it gets none before they are touched, also where all that is mapped is locked.
     ///
     /// # Errors
     /// As for [`new`](Self::new).
     pub(crate) fn part(file: impl AsFd, offset: u64, len: usize) -> Result<Self> {
-        Self::of_file(MmapOptions::new().offset(offset).len(len), file, len)
+        let part = Part::map(file, offset, len).map_err(|errno| refused(errno.into(), len))?;
+        Ok(Self { start: part.start, len, memory: ManuallyDrop::new(Memory::Part(part)) })
     }
 
     /// At least `len` zero bytes of the heap.
@@ -162,6 +157,45 @@ impl Mapping {
     }
 }
 
+fn refused(error: io::Error, len: usize) -> Error {
+    const OPERATION: &str = "map segment";
+    match error.raw_os_error() {
+        Some(libc::ENOMEM) => {
+            Error::out_of_memory(OPERATION, len, "RLIMIT_AS, vm.max_map_count or the address space ends")
+        }
+        _ => Error::os(OPERATION, error),
+    }
+}
+
+/// A mapping of a part of a file.
+struct Part {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+impl Part {
+    /// Under `mlockall(MCL_FUTURE)` mmap gives a new mapping all its pages, unless nobody may touch it.
+    fn map(file: impl AsFd, offset: u64, len: usize) -> Result<Self, Errno> {
+        // SAFETY: a new mapping, where none is.
+        let start =
+            unsafe { mm::mmap(null_mut(), len, ProtFlags::empty(), MapFlags::SHARED, file.as_fd(), offset) }?;
+        let part = Self { start: NonNull::new(start.cast()).ok_or(Errno::NOMEM)?, len };
+        let access = MprotectFlags::READ | MprotectFlags::WRITE;
+        // SAFETY: it is this part's, and nobody has it yet.
+        unsafe { mm::mprotect(start, len, access) }?;
+        // SAFETY: as above.
+        unsafe { mm::madvise(start, len, mm::Advice::LinuxDontDump) }?;
+        Ok(part)
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // SAFETY: it was mapped, and nobody has it any more. It fails for nothing that is mapped.
+        let _ = unsafe { mm::munmap(self.start.as_ptr().cast(), self.len) };
+    }
+}
+
 impl Drop for Mapping {
     fn drop(&mut self) {
         if !self.is_pinned() {
@@ -194,14 +228,33 @@ mod tests {
         assert!(matches!(Mapping::new(&fd, len), Err(Error::OutOfMemory { operation: "map segment", .. })));
     }
 
+    #[cfg(feature = "process")]
+    #[test]
+    fn a_part_gets_no_page_before_it_is_touched_where_all_that_is_mapped_is_locked() {
+        const LEN: u64 = 1 << 20;
+        let pages = |()| {
+            let fd = memfd::create_growing("mapping-test", 2 * LEN).unwrap();
+            memfd::release_part(fd.as_fd(), LEN, LEN).unwrap();
+            let is_allowed = mm::mlockall(mm::MlockAllFlags::FUTURE).is_ok();
+            let part = Mapping::part(&fd, LEN, LEN as usize).unwrap();
+            let mapped = memfd::facts(fd.as_fd()).unwrap().reserved;
+            part.region().store(100, b"shared").unwrap();
+            (is_allowed, mapped, memfd::facts(fd.as_fd()).unwrap().reserved)
+        };
+        let (is_allowed, mapped, touched) = crate::Process::spawn(pages, ()).unwrap().join().unwrap();
+        assert!(is_allowed || std::env::var_os("CI").is_none(), "mlockall is forbidden");
+        assert_eq!((mapped, touched), (LEN, LEN + 4096));
+    }
+
     #[test]
     fn a_mapping_is_left_out_of_core_dumps() {
         let fd = memfd::create("mapping-dontdump", 4096).unwrap();
-        let mapping = Mapping::new(&fd, 4096).unwrap();
-        let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap();
-        let start = format!("{:08x}-", mapping.addresses().start);
-        let flags =
-            smaps.split(&start).nth(1).unwrap().lines().find(|line| line.starts_with("VmFlags")).unwrap();
-        assert!(flags.split(' ').any(|flag| flag == "dd"), "{flags}");
+        for mapping in [Mapping::new(&fd, 4096).unwrap(), Mapping::part(&fd, 0, 4096).unwrap()] {
+            let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+            let start = format!("{:08x}-", mapping.addresses().start);
+            let flags =
+                smaps.split(&start).nth(1).unwrap().lines().find(|line| line.starts_with("VmFlags")).unwrap();
+            assert!(flags.split(' ').any(|flag| flag == "dd"), "{flags}");
+        }
     }
 }
