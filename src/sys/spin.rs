@@ -65,7 +65,12 @@ pub(crate) fn spin<T, R>(place: &T, mut look: impl FnMut() -> Option<R>) -> Opti
 /// where a look is a system call, it takes as long as many pauses.
 #[cfg(feature = "process")]
 pub(crate) fn spin_awake<T, R>(place: &T, part: u32, look: impl FnMut() -> Option<R>) -> Option<R> {
-    PLACE.with(|places| at(places, place)?.spinning.weigh(|| looked(looks() / part, look)))
+    spin_briefly(place, looks() / part, look)
+}
+
+/// As [`spin`], with at most so many looks, and never yields.
+pub(crate) fn spin_briefly<T, R>(place: &T, most: u32, look: impl FnMut() -> Option<R>) -> Option<R> {
+    PLACE.with(|places| at(places, place)?.spinning.weigh(|| looked(most, look)))
 }
 
 /// Whether the next [`spin_awake`] at `place` looks at all. If not, it counts the wait and returns.

@@ -15,7 +15,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 
 use super::endpoint::{Access, Fences};
-use super::quick::{Home, Quick, again, ahead};
+use super::quick::{Home, Quick, again, ahead, look_for_room};
 use super::slot::{self, Header};
 use super::waiting::Wait;
 use super::{RawRing, bulk, narrow};
@@ -172,22 +172,20 @@ impl Cursor {
             return None;
         }
         let (number, bound) = (line.tail.load(Ordering::Relaxed), ring.max_items().min(self.home.items));
-        let mut looks = 0;
-        loop {
+        let look = || {
             let free = line.free.load(Ordering::Relaxed);
             let last = ahead(free, bound);
-            if number.wrapping_sub(free) < bound
+            let is_room = number.wrapping_sub(free) < bound
                 || (ring.is_freed(self.state(last), last, self.home.mask)
-                    && number.wrapping_sub(last) <= bound)
-            {
-                self.number = number;
-                self.limit = line.free.load(Ordering::Relaxed).wrapping_add(bound);
-                return Some(thread);
-            }
-            if !may_wait || !again(&mut looks) {
-                return None;
-            }
-        }
+                    && number.wrapping_sub(last) <= bound);
+            is_room.then(|| line.free.load(Ordering::Relaxed).wrapping_add(bound))
+        };
+        let limit = match look() {
+            None if may_wait => look_for_room(ring, look),
+            limit => limit,
+        }?;
+        (self.number, self.limit) = (number, limit);
+        Some(thread)
     }
 
     /// Gets one item, which `read` is given as words and bytes of them, once; after some looks for one if it may `wait`. `None`

@@ -15,6 +15,7 @@ use crate::raw::{Acquired, RawMutex};
 use crate::sys::atomic::{AtomicU64, fence};
 use crate::sys::futex::{self, Half};
 use crate::sys::robust::Thread;
+use crate::sys::spin;
 
 /// Where a ring seems full, the item so many behind the oldest one is looked at, or a quarter of the ring: if it is gone, all
 /// before it are. One line is fetched for that, and not each.
@@ -34,6 +35,8 @@ const LOOKS: u32 = 8;
 #[cfg(all(test, loom))]
 const LOOKS: u32 = 0;
 const PAUSES: u32 = 4;
+/// The same of a full ring, at most: a consumer at work gets as many items meanwhile as are looked for `AHEAD`.
+const LOOKS_FOR_ROOM: u32 = 32;
 
 /// Why the short way did not lead there.
 enum Missed {
@@ -47,9 +50,24 @@ enum Missed {
 #[cold]
 #[inline(never)]
 pub(super) fn again(looks: &mut u32) -> bool {
-    (0..PAUSES).for_each(|_| core::hint::spin_loop());
+    pause();
     *looks = looks.saturating_add(1);
     *looks < LOOKS
+}
+
+fn pause() {
+    (0..PAUSES).for_each(|_| core::hint::spin_loop());
+}
+
+/// Looks for room in a full ring again, where that has paid. It has not where the one who puts is the one who gets, an item at a
+/// time: the long way finds room for each.
+#[cold]
+pub(super) fn look_for_room<R>(ring: &RawRing, mut look: impl FnMut() -> Option<R>) -> Option<R> {
+    // Another line than that of the lease, whose waits are of another kind.
+    spin::spin_briefly(&ring.settings, LOOKS_FOR_ROOM.min(spin::looks()), || {
+        pause();
+        look()
+    })
 }
 
 /// A lease held for one step. The drop gives it back also where that step panics.
@@ -214,15 +232,27 @@ impl<'a> Quick<'a> {
     /// As for [`Ring::put`].
     #[inline(always)]
     pub(crate) unsafe fn put(self, wait: Wait, payload: &[u8]) -> bool {
-        let mut looks = 0;
-        loop {
-            // SAFETY: the caller's promise is the same.
-            match unsafe { self.try_put(payload) } {
-                Ok(()) => return true,
-                Err(Missed::NotYet) if wait.may_last() && again(&mut looks) => {}
-                Err(_) => return false,
-            }
+        // SAFETY: the caller's promise is the same.
+        match unsafe { self.try_put(payload) } {
+            Ok(()) => true,
+            // SAFETY: as above.
+            Err(Missed::NotYet) if wait.may_last() => unsafe { self.put_when_there_is_room(payload) },
+            Err(_) => false,
         }
+    }
+
+    /// # Safety
+    /// As for [`put`](Self::put).
+    #[cold]
+    #[inline(never)]
+    unsafe fn put_when_there_is_room(self, payload: &[u8]) -> bool {
+        // SAFETY: the caller's promise is the same.
+        let put = look_for_room(self.ring, || match unsafe { self.try_put(payload) } {
+            Ok(()) => Some(true),
+            Err(Missed::NotYet) => None,
+            Err(Missed::Otherwise) => Some(false),
+        });
+        put == Some(true)
     }
 
     #[inline(always)]
