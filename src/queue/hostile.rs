@@ -204,3 +204,18 @@ fn nonsense_during_operations_ends_in_errors() {
         }
     });
 }
+
+#[test]
+fn a_count_of_the_unfinished_ends_where_a_lease_names_a_thread_that_does_not_exist() {
+    const NOBODY: u32 = (1 << 30) - 2;
+    // Of the producers, of the consumers, and of their waiting rooms.
+    for lease in 0..4 {
+        let jobs = jobs();
+        let place = jobs.placed().offset() + lease * 64;
+        jobs.placed().segment().region().store(place, &NOBODY.to_ne_bytes()).unwrap();
+        let (done, ended) = mpsc::channel();
+        let counting = std::thread::spawn(move || done.send(jobs.unfinished()));
+        assert_eq!(ended.recv_timeout(SOON).unwrap(), Ok(0), "lease {lease}");
+        counting.join().unwrap().unwrap();
+    }
+}

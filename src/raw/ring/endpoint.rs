@@ -29,6 +29,7 @@ use crate::raw::lease::TID_MASK;
 use crate::raw::{AcquireError, Acquired, Deadline, RawMutex};
 use crate::sys::atomic::fence;
 use crate::sys::robust::Thread;
+use crate::sys::watch::Watch;
 use crate::sys::{membarrier, slice, spin};
 
 /// A put of the keeper's is under way.
@@ -135,6 +136,8 @@ impl Room {
         thread: Thread,
         wait: Wait,
     ) -> Result<Acquired, RingError> {
+        // For all slices: a holder whose death nobody was told of is found out after some.
+        let mut watch = Watch::new();
         loop {
             if self.is_kept(lease) {
                 // Its thread may have died without the kernel's telling.
@@ -152,7 +155,7 @@ impl Room {
                 Wait::Until(_) => {}
             }
             // SAFETY: as above.
-            match unsafe { lease.lock_for(thread, || self.patience(lease, wait)) } {
+            match unsafe { lease.lock_watching(self.patience(lease, wait), &mut watch) } {
                 Err(AcquireError::TimedOut { .. }) => {}
                 taken => return Ok(taken?),
             }
